@@ -1,0 +1,222 @@
+"""Photographs and masks on disk, decoded to linear light."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from invgraph.color import linear_from_srgb
+
+_EXIF_ORIENTATION = 274
+_QUARTER_TURNS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+SUFFIXES = (".png", ".jpg", ".jpeg", ".PNG", ".JPG", ".JPEG", ".webp", ".tif", ".tiff", ".bmp")
+
+
+def inside(folder: Path, name: object, source: Path) -> Path:
+    """Resolve a file name found in a capture, refusing every way out of the capture's folder.
+
+    Args:
+        folder: the capture's folder.
+        name: what the capture says; never trusted.
+        source: the file that says it, for the message.
+
+    Raises:
+        ValueError: not text, absolute, or (after links are followed) outside ``folder``.
+    """
+    if not isinstance(name, str) or not name or "\0" in name or len(name) > 1024:
+        raise ValueError(f"{source}: {name!r:.80} is no file name; expected a relative path.")
+    path = Path(name.replace("\\", "/"))
+    remedy = f"put the file inside {folder} and name it relative to that folder."
+    if path.is_absolute() or re.match(r"^[A-Za-z]:", name):
+        raise ValueError(f"{source}: {name!r:.200} is an absolute path; {remedy}")
+    if not (folder / path).resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{source}: {name!r:.200} leaves the capture's folder; {remedy}")
+    return folder / path
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width of an upright image in pixels, read from its header alone."""
+    with _opened(path) as image:
+        width, height = image.size
+        turned = image.getexif().get(_EXIF_ORIENTATION) in _QUARTER_TURNS
+    return (width, height) if turned else (height, width)
+
+
+def has_alpha(path: Path) -> bool:
+    """Whether an image carries transparency, read from its header alone."""
+    with _opened(path) as image:
+        return image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+
+
+def load_image(path: Path) -> tuple[Float[Tensor, "h w 3"], Float[Tensor, "h w"] | None]:
+    """Decode a photograph.
+
+    Args:
+        path: 8- or 16-bit, grey or colour, sRGB-encoded, with or without straight alpha. The
+            camera's EXIF orientation is applied.
+
+    Returns:
+        Linear straight (not premultiplied) RGB, and alpha in [0, 1] if the file has any.
+
+    Raises:
+        ValueError: missing, truncated or not an image.
+    """
+    pixels = _decode(path)
+    values = torch.from_numpy(pixels.astype(np.float32) / np.iinfo(pixels.dtype).max)
+    alpha = values[..., -1].contiguous() if pixels.shape[2] in (2, 4) else None
+    color = values[..., :1].expand(-1, -1, 3) if pixels.shape[2] <= 2 else values[..., :3]
+    return linear_from_srgb(color), alpha
+
+
+def load_mask(path: Path) -> Float[Tensor, "h w"]:
+    """Decode a mask: 1 where the object is.
+
+    Args:
+        path: an image whose white marks the object; if its transparency varies, that is the mask.
+
+    Raises:
+        ValueError: missing, truncated or not an image.
+    """
+    pixels = _decode(path)
+    if pixels.shape[2] in (2, 4) and pixels[..., -1].min() < np.iinfo(pixels.dtype).max:
+        plane = pixels[..., -1]
+    else:
+        plane = pixels[..., :3].max(axis=2) if pixels.shape[2] >= 3 else pixels[..., 0]
+    return torch.from_numpy(plane.astype(np.float32) / np.iinfo(pixels.dtype).max)
+
+
+# Dark backgrounds: thresholds on the brightest channel of the 8-bit photograph.
+_DARK_BORDER = 40
+_BORDER_SHARE = 0.97
+
+
+def border_is_dark(path: Path) -> bool:
+    """Whether practically all of a photograph's outermost pixels are near black."""
+    peak = _peak(path)
+    border = np.concatenate([peak[:2].ravel(), peak[-2:].ravel(), peak[:, :2].ravel()])
+    border = np.concatenate([border, peak[:, -2:].ravel()])
+    return bool((border < _DARK_BORDER).mean() > _BORDER_SHARE)
+
+
+def mask_dark_background(path: Path) -> Float[Tensor, "h w"]:
+    """Separate an object from a near-black background.
+
+    The threshold lies above everything the darkest, frame-filling part of the histogram holds
+    (its median plus eight robust standard deviations, at least 12 and at most 45 of 255). A
+    closing bridges shaded creases, an opening removes glints on the backdrop, the largest
+    component is kept, and enclosed holes are filled up to 0.2 % of the image: larger ones are
+    daylight through the object.
+
+    Args:
+        path: a photograph whose border is dark.
+
+    Source:
+        Thresholding by the median absolute deviation: Rousseeuw & Croux (1993).
+    """
+    from scipy import ndimage
+
+    peak = ndimage.gaussian_filter(_peak(path).astype(np.float32), 0.7)
+    dark = peak[peak < _DARK_BORDER]
+    if dark.size == 0:
+        return torch.ones(peak.shape)
+    centre = float(np.median(dark))
+    spread = 1.4826 * float(np.median(np.abs(dark - centre)))
+    threshold = float(np.clip(centre + 8 * spread, 12, 45))
+    reach = max(1, round(min(peak.shape) / 240))
+    yy, xx = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    disk = xx**2 + yy**2 <= reach**2
+    # Padding keeps the closing from treating the image's edge as object.
+    bright = np.pad(peak > threshold, 2 * reach)
+    bright = ndimage.binary_closing(bright, disk, iterations=2)
+    bright = ndimage.binary_opening(bright, disk)[2 * reach : -2 * reach, 2 * reach : -2 * reach]
+    labels, count = ndimage.label(bright)
+    if count == 0:
+        return torch.zeros(peak.shape)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    mask = labels == sizes.argmax()
+    holes, _ = ndimage.label(~mask)
+    sizes = np.bincount(holes.ravel())
+    small = sizes < 0.002 * mask.size
+    small[0] = False
+    return torch.from_numpy((mask | small[holes]).astype(np.float32))
+
+
+def _peak(path: Path) -> np.ndarray:
+    pixels = _decode(path)
+    color = pixels[..., :1] if pixels.shape[2] <= 2 else pixels[..., :3]
+    peak = color.max(axis=2)
+    return peak if peak.dtype == np.uint8 else (peak >> 8).astype(np.uint8)
+
+
+def _opened(path: Path):
+    from PIL import Image
+
+    try:
+        return Image.open(path)
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing; restore it or remove it from the capture.") from None
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(_unreadable(path, error)) from error
+
+
+def _decode(path: Path) -> np.ndarray:
+    """Upright pixels, h w c with c in 1 (grey), 2 (grey, alpha), 3, 4; uint8 or uint16."""
+    from PIL import Image, ImageOps
+
+    with _opened(path) as image:
+        try:
+            orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+            if image.format == "PNG" and _png_is_deep_color(path):
+                image.verify()
+                return _turned(_decode_deep_png(path, image.mode), orientation)
+            if image.mode in ("I", "F", "I;16", "I;16B", "I;16L"):
+                image = image.convert("I") if image.mode != "F" else image
+                pixels = np.asarray(image)
+                if image.mode == "F" or pixels.min() < 0 or pixels.max() > 65535:
+                    raise ValueError("expected 8 or 16 bits per channel")
+                return _turned(pixels.astype(np.uint16)[..., None], orientation)
+            transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+            if image.mode in ("1", "L", "LA"):
+                image = image.convert("LA" if transparent else "L")
+            else:
+                image = image.convert("RGBA" if transparent else "RGB")
+            pixels = np.asarray(ImageOps.exif_transpose(image))
+        except (OSError, SyntaxError, ValueError, RuntimeError) as error:
+            raise ValueError(_unreadable(path, error)) from error
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _png_is_deep_color(path: Path) -> bool:
+    """Whether a PNG has 16 bits in several channels, which Pillow would cut to 8."""
+    with path.open("rb") as file:
+        header = file.read(26)
+    return len(header) == 26 and header[24] == 16 and header[25] in (2, 4, 6)
+
+
+def _decode_deep_png(path: Path, mode: str) -> np.ndarray:
+    from kornia_rs import io
+
+    kind = {"RGB": "rgb", "RGBA": "rgba"}.get(mode)
+    if kind is None:
+        raise ValueError("16-bit grey with alpha is not supported, save it as 16-bit RGBA")
+    return np.asarray(io.read_image_png_u16(str(path), kind))
+
+
+def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Apply an EXIF orientation to an h w c array (EXIF 2.32, tag 0x0112)."""
+    if orientation in _QUARTER_TURNS:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    reason = " ".join(str(error).split()).replace(str(path), "")[:120]
+    return f"{path} cannot be decoded as an image ({reason}); export it again as PNG or JPEG."

@@ -1,0 +1,133 @@
+"""Captures in the LLFF format: ``poses_bounds.npy`` beside folders of photographs."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from invgraph.data.capture import Capture, checked_pose, held_out, make_frame, unique_names
+from invgraph.data.images import SUFFIXES, image_size, inside
+
+_LONGEST_SIDE = 2048
+
+
+def read_llff(folder: Path) -> Capture:
+    """Read ``poses_bounds.npy`` and the photographs it lists in sorted order.
+
+    Each row holds a 3x5 matrix and the depth range: the columns of its rotation are the camera's
+    down, right and backwards axes in the world, then come the camera's position and (height,
+    width, focal) of the full-size photograph. Of the folders ``images``, ``images_2``,
+    ``images_4``, ... the finest with sides of at most 2048 pixels is used (else the coarsest), and
+    the focal length is scaled to the real size. Masks lie in ``masks`` with the same suffix, under
+    the same file stems.
+
+    Raises:
+        ValueError: the file or one of its photos cannot be used; the message names it.
+
+    Source:
+        Mildenhall et al., Local Light Field Fusion (2019), file format of the public code.
+    """
+    source = folder / "poses_bounds.npy"
+    rows = _load(source)
+    images = _image_folder(folder)
+    paths = _pictures(images, source)
+    if len(paths) != len(rows):
+        raise ValueError(
+            f"{source} has {len(rows)} poses but {images} has {len(paths)} photos; remove the photos "
+            "without a pose or export the poses again."
+        )
+    masks = _masks(folder / images.name.replace("images", "masks"), paths, source)
+    frames = []
+    names = unique_names(paths, folder)
+    for index, (path, row) in enumerate(zip(paths, rows, strict=True)):
+        matrix = row[:15].reshape(3, 5)
+        where = f"{source}: row {index} ({path.name})"
+        down, right, back, position, shape = matrix.T
+        pose = np.stack([right, down, -back, position], axis=1)
+        camera_from_world = np.linalg.inv(checked_pose(pose, where))
+        focal, size = _scaled(shape, path, where)
+        frames.append(
+            make_frame(
+                names[index],
+                camera_from_world,
+                focal,
+                (size[1] / 2, size[0] / 2),
+                size,
+                path,
+                mask_path=masks.get(path.stem),
+            )
+        )
+    return Capture(folder.resolve().name, tuple(frames), held_out(len(frames), source))
+
+
+def _load(source: Path) -> np.ndarray:
+    try:
+        rows = np.load(source, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise ValueError(f"{source} cannot be read ({reason}); export the poses again.") from error
+    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] != 17:
+        shape = getattr(rows, "shape", "an archive")
+        raise ValueError(f"{source} is {shape}, expected n x 17 numbers; export the poses again.")
+    if len(rows) == 0:
+        raise ValueError(f"{source} lists no photo; export the poses again.")
+    if rows.dtype.kind not in "fiu":
+        raise ValueError(f"{source} holds {rows.dtype}, expected numbers; export the poses again.")
+    return rows.astype(np.float64)
+
+
+def _image_folder(folder: Path) -> Path:
+    found = [
+        (int(match[1] or 1), path)
+        for path in folder.iterdir()
+        if path.is_dir() and (match := re.fullmatch(r"images(?:_(\d{1,4}))?", path.name))
+    ]
+    if not found:
+        raise ValueError(f"{folder} has no folder images, images_2, images_4, ...; add the photos.")
+    found.sort()
+    for _, path in found:
+        pictures = _pictures(path, folder)
+        if pictures and max(image_size(pictures[0])) <= _LONGEST_SIDE:
+            return path
+    return found[-1][1]
+
+
+def _pictures(folder: Path, source: Path) -> list[Path]:
+    """Image files of a folder, sorted by name; links out of the capture are refused."""
+    root = folder.parent
+    return [
+        inside(root, f"{folder.name}/{path.name}", source)
+        for path in sorted(folder.iterdir())
+        if path.suffix in SUFFIXES and not path.name.startswith(".")
+    ]
+
+
+def _masks(folder: Path, images: list[Path], source: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        return {}
+    masks = {path.stem: path for path in _pictures(folder, source)}
+    missing = [path.name for path in images if path.stem not in masks]
+    if missing:
+        raise ValueError(
+            f"{folder} has no mask for {missing[0]} ({len(missing)} of {len(images)} are missing); "
+            "add them or remove the folder."
+        )
+    return masks
+
+
+def _scaled(
+    shape: np.ndarray, path: Path, where: str
+) -> tuple[tuple[float, float], tuple[int, int]]:
+    """Focal lengths in the real photograph's pixels, and its (height, width)."""
+    height, width, focal = shape
+    if not (np.isfinite(shape).all() and (shape > 0).all()):
+        raise ValueError(f"{where}: height, width, focal are {shape}; export the poses again.")
+    real = image_size(path)
+    across, down = real[1] / width, real[0] / height
+    # A downscaled size is rounded to whole pixels, so the two ratios agree to about a pixel.
+    if abs(across - down) * max(width, height) > 2:
+        raise ValueError(
+            f"{path} is {real[0]}x{real[1]} (h x w), not a scaled {height:g}x{width:g} as {where} "
+            "says; restore the photo's aspect ratio or its EXIF orientation."
+        )
+    return (float(focal * across), float(focal * down)), real

@@ -1,0 +1,194 @@
+"""Captures in the ``transforms.json`` format of Blender, instant-ngp and nerfstudio."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from invgraph.data.capture import Capture, checked_pose, held_out, make_frame, unique_names
+from invgraph.data.images import SUFFIXES, image_size, inside
+from invgraph.data.truth import Truth
+
+# OpenGL cameras look along -z with y up; ours look along +z with y down.
+_OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
+_LENSES = ("k1", "k2", "p1", "p2", "k3")
+_MODELS = {"OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE"}
+
+
+def read_transforms_json(path: Path) -> Capture:
+    """Read one ``transforms.json``, or ``transforms_train.json`` with its test file.
+
+    Intrinsics are ``fl_x, fl_y, cx, cy`` (pixels, corner origin) with ``k1, k2, p1, p2, k3``, or
+    ``camera_angle_x`` (radians); a frame's own values win over the file's. ``transform_matrix`` is
+    world-from-camera with OpenGL axes. The mask is ``mask_path`` or the photo's alpha. The test
+    split is ``transforms_test.json`` (else ``_val``) beside ``_train``, or ``test_filenames`` (else
+    ``val_filenames``) inside the file, or every 8th photo.
+
+    Args:
+        path: the folder, or the JSON file itself.
+
+    Raises:
+        ValueError: the file or one of its frames cannot be used; the message names it.
+    """
+    main, test = _find(path)
+    folder = main.parent
+    frames, image_names = _read_frames(main)
+    split: tuple[int, ...]
+    if test is not None:
+        extra, extra_names = _read_frames(test)
+        split = tuple(range(len(frames), len(frames) + len(extra)))
+        frames, image_names = frames + extra, image_names + extra_names
+    else:
+        frames, split = _split_inside(main, frames, image_names)
+    names = unique_names([frame.image_path for frame in frames], folder)
+    frames = [replace(frame, name=name) for frame, name in zip(frames, names, strict=True)]
+    truth = folder / "truth"
+    return Capture(
+        name=folder.resolve().name,
+        frames=tuple(frames),
+        test=split,
+        truth=Truth(truth) if truth.is_dir() else None,
+    )
+
+
+def _find(path: Path) -> tuple[Path, Path | None]:
+    if path.is_file():
+        return path, None
+    if (path / "transforms.json").is_file():
+        return path / "transforms.json", None
+    tests = [path / f"transforms_{split}.json" for split in ("test", "val")]
+    return path / "transforms_train.json", next((test for test in tests if test.is_file()), None)
+
+
+def _split_inside(main: Path, frames: list, names: list[str]) -> tuple[list, tuple[int, ...]]:
+    """Apply the split lists nerfstudio writes into the file, else hold out every 8th photo."""
+    content = _load(main)
+    lists = {}
+    for key in ("train_filenames", "test_filenames", "val_filenames"):
+        listed = content.get(key)
+        if listed:
+            if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
+                raise ValueError(
+                    f"{main}: {key} is not a list of file names; correct or remove it."
+                )
+            lists[key] = {str(Path(item)) for item in listed}
+    test = lists.get("test_filenames") or lists.get("val_filenames")
+    if not test:
+        return frames, held_out(len(frames), main)
+    train = lists.get("train_filenames") or set(names) - set().union(*lists.values())
+    kept = [i for i, name in enumerate(names) if name in test or name in train]
+    split = tuple(i for i, old in enumerate(kept) if names[old] in test)
+    if not split or len(split) == len(kept):
+        raise ValueError(
+            f"{main}: its split lists leave {len(kept) - len(split)} training and {len(split)} test "
+            "photos; name files from frames[].file_path in them, or remove the lists."
+        )
+    return [frames[i] for i in kept], split
+
+
+def _load(path: Path) -> dict:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing; give a folder that holds transforms.json.") from None
+    except (ValueError, RecursionError, OSError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise ValueError(f"{path} is not JSON ({reason}); export the cameras again.") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds no JSON object; export the cameras again.")
+    return content
+
+
+def _read_frames(path: Path) -> tuple[list, list[str]]:
+    """Frames and the file names the JSON gives them (normalised, for split lists)."""
+    content = _load(path)
+    entries = content.get("frames")
+    if not isinstance(entries, list) or not entries:
+        raise ValueError(f'{path}: "frames" lists no photo; export the cameras again.')
+    frames, names = [], []
+    for index, entry in enumerate(entries):
+        where = f"{path}: frames[{index}]"
+        if not isinstance(entry, dict):
+            raise ValueError(f"{where} is no JSON object; export the cameras again.")
+        image_path = _image_path(path, entry.get("file_path"))
+        mask_path = None
+        if entry.get("mask_path") is not None:
+            mask_path = inside(path.parent, entry["mask_path"], path)
+        world_from_camera = checked_pose(entry.get("transform_matrix"), where)
+        camera_from_world = np.linalg.inv(world_from_camera @ _OPENGL_FROM_OPENCV)
+        size, focal, principal, distortion = _intrinsics({**content, **entry}, image_path, where)
+        frames.append(
+            make_frame(
+                "",
+                camera_from_world,
+                focal,
+                principal,
+                size,
+                image_path,
+                distortion=distortion,
+                mask_path=mask_path,
+            )
+        )
+        names.append(str(Path(entry["file_path"])))
+    return frames, names
+
+
+def _image_path(source: Path, name: object) -> Path:
+    path = inside(source.parent, name, source)
+    if path.is_file():
+        return path
+    for suffix in SUFFIXES:
+        candidate = path.with_name(path.name + suffix)
+        if candidate.is_file():
+            return candidate
+    raise ValueError(f"{path} is missing (named in {source}); restore it or remove its frame.")
+
+
+def _intrinsics(values: dict, image_path: Path, where: str):
+    """(height, width), focal, principal, distortion of one frame."""
+
+    def number(key: str) -> float | None:
+        value = values.get(key)
+        if value is None:
+            return None
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not math.isfinite(value)
+        ):
+            raise ValueError(f"{where}: {key} is {value!r:.40}, expected a finite number.")
+        return float(value)
+
+    model = values.get("camera_model")
+    if values.get("is_fisheye") or (model is not None and model not in _MODELS):
+        raise ValueError(
+            f"{where}: camera_model {model or 'fisheye'!r:.40} is not supported, only pinhole with "
+            "Brown distortion (OPENCV); undistort the photos first."
+        )
+    if number("k4"):
+        raise ValueError(f"{where}: k4 is not supported; undistort the photos first.")
+    found = image_size(image_path)
+    height, width = number("h") or found[0], number("w") or found[1]
+    if (height, width) != found:
+        raise ValueError(
+            f"{image_path} is {found[0]}x{found[1]} (h x w) but {where} says "
+            f"{height:g}x{width:g}; resize the photo or correct h, w and the intrinsics."
+        )
+    fx, fy = number("fl_x"), number("fl_y")
+    if fx is None and (angle := number("camera_angle_x")) is not None and 0 < angle < math.pi:
+        fx = width / 2 / math.tan(angle / 2)
+        angle_y = number("camera_angle_y")
+        if fy is None and angle_y is not None and 0 < angle_y < math.pi:
+            fy = height / 2 / math.tan(angle_y / 2)
+    fx = fy if fx is None else fx
+    fy = fx if fy is None else fy
+    if fx is None or fy is None or fx <= 0 or fy <= 0:
+        raise ValueError(
+            f"{where}: no focal length; give fl_x (pixels) or camera_angle_x (radians, 0 to pi)."
+        )
+    cx, cy = number("cx"), number("cy")
+    principal = (width / 2 if cx is None else cx, height / 2 if cy is None else cy)
+    lens = tuple(number(key) or 0.0 for key in _LENSES)
+    return found, (fx, fy), principal, lens if any(lens) else None
