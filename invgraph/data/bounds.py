@@ -55,16 +55,18 @@ def bounds_from_frames(frames: list[Frame], box: Tensor | None = None) -> Bounds
     frames = frames[::step]
     views = [_view(frame) for frame in frames]
     centre = _meeting_point(frames, [view[1] for view in views])
-    radii = torch.tensor([_radius(frame, view[0], centre) for frame, view in zip(frames, views)])
-    radius = float(torch.quantile(radii, 0.9)) * 1.2
-    if any(view[0] is None for view in views):
+    masks = [view[0] for view in views]
+    radii = [_radius(frame, mask, centre) for frame, mask in zip(frames, masks, strict=True)]
+    radius = float(torch.quantile(torch.tensor(radii), 0.9)) * 1.2
+    known = [mask for mask in masks if mask is not None]
+    if len(known) < len(frames):
         ball = torch.full((3,), radius)
         return Bounds(centre - ball, centre + ball, centre, radius)
     lower, upper = centre - radius, centre + radius
     kept = centre[None]
     for _ in range(2):
         spacing = (upper - lower) / _GRID
-        kept = _carve(frames, [view[0] for view in views], lower, upper)
+        kept = _carve(frames, known, lower, upper)
         lower, upper = kept.amin(0) - 1.5 * spacing, kept.amax(0) + 1.5 * spacing
     centre = (lower + upper) / 2
     margin = float((upper - lower).max()) / _GRID

@@ -232,6 +232,6 @@ def unique_names(paths: list[Path], folder: Path) -> list[str]:
 
 def _size_message(path: Path, found: tuple[int, int], camera: Camera) -> str:
     return (
-        f"{path} is {found[0]}x{found[1]} (h x w) but its camera is {camera.height}x{camera.width}; "
-        "resize the file or correct the camera."
+        f"{path} is {found[0]}x{found[1]} (h x w) but its camera is "
+        f"{camera.height}x{camera.width}; resize the file or correct the camera."
     )

@@ -33,8 +33,8 @@ def read_llff(folder: Path) -> Capture:
     paths = _pictures(images, source)
     if len(paths) != len(rows):
         raise ValueError(
-            f"{source} has {len(rows)} poses but {images} has {len(paths)} photos; remove the photos "
-            "without a pose or export the poses again."
+            f"{source} has {len(rows)} poses but {images} has {len(paths)} photos; remove the "
+            "photos without a pose or export the poses again."
         )
     masks = _masks(folder / images.name.replace("images", "masks"), paths, source)
     frames = []

@@ -82,8 +82,8 @@ def _split_inside(main: Path, frames: list, names: list[str]) -> tuple[list, tup
     split = tuple(i for i, old in enumerate(kept) if names[old] in test)
     if not split or len(split) == len(kept):
         raise ValueError(
-            f"{main}: its split lists leave {len(kept) - len(split)} training and {len(split)} test "
-            "photos; name files from frames[].file_path in them, or remove the lists."
+            f"{main}: its split lists leave {len(kept) - len(split)} training and {len(split)} "
+            "test photos; name files from frames[].file_path in them, or remove the lists."
         )
     return [frames[i] for i in kept], split
 
