@@ -1,5 +1,8 @@
 """Explain images by scenes: a differentiable renderer with the tools to fit what it renders."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from invgraph.camera import Camera
 from invgraph.mesh import Mesh
 from invgraph.scene import (
@@ -12,6 +15,17 @@ from invgraph.scene import (
     SphericalHarmonicLight,
 )
 
+if TYPE_CHECKING:
+    from invgraph.data import read_capture
+    from invgraph.scene_files import load_scene, save_scene
+
+# Functions whose modules take long to import; fetched on first use.
+_LATER = {
+    "load_scene": "invgraph.scene_files",
+    "read_capture": "invgraph.data",
+    "save_scene": "invgraph.scene_files",
+}
+
 __all__ = [
     "Camera",
     "DirectionalLight",
@@ -22,4 +36,17 @@ __all__ = [
     "PointLight",
     "Scene",
     "SphericalHarmonicLight",
+    "load_scene",
+    "read_capture",
+    "save_scene",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'invgraph' has no attribute {name!r}")
+    return getattr(importlib.import_module(_LATER[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -311,3 +311,107 @@ def sample_surface(
     weights = torch.stack((1 - root, root * (1 - second), root * second), -1)
     corners = gather_vertices(mesh.vertices, mesh.faces[face])
     return (weights.to(corners.dtype)[..., None] * corners).sum(-2), face
+
+
+def uniform_laplacian(faces: Int[Tensor, "f 3"], count: int) -> Tensor:
+    """Graph Laplacian D - A of a mesh: v^T L v is the sum of squared edge lengths.
+
+    Args:
+        faces: vertex indices.
+        count: number of vertices.
+
+    Returns:
+        Sparse COO, coalesced, (count, count), float32, positive semidefinite, rows sum to zero.
+    """
+    ends = _edges_and_corners(faces)[0]
+    return _laplacian(ends, torch.ones(len(ends), device=faces.device), count)
+
+
+def cotangent_laplacian(mesh: Mesh) -> Tensor:
+    """Laplacian with weights (cot a + cot b) / 2 for the angles opposite to an edge.
+
+    Applied to vertices it gives mean curvature times twice the vertex's area as a vector along
+    the outward normal of convex parts; flat regions give zero whatever their triangles.
+
+    Args:
+        mesh: one mesh, without batch axes. Faces without area count as if they were not there.
+
+    Returns:
+        Sparse COO, coalesced, in the vertices' precision; no gradient reaches the vertices.
+
+    Raises:
+        ValueError: the mesh has batch axes.
+
+    Source:
+        Meyer et al., Discrete differential-geometry operators (2003), eq. 8.
+    """
+    if mesh.batch_shape:
+        raise ValueError(
+            f"cotangent_laplacian takes one mesh but got batch {tuple(mesh.batch_shape)}."
+        )
+    corners = gather_vertices(mesh.vertices.detach(), mesh.faces)
+    to_next, to_last = corners.roll(-1, 1) - corners, corners.roll(1, 1) - corners
+    area2 = torch.linalg.cross(to_next[:, :1], to_last[:, :1]).norm(dim=-1)
+    cotangent = (to_next * to_last).sum(-1) / torch.where(area2 > 0, area2, 1.0)
+    cotangent = torch.where(area2 > 0, cotangent, 0.0)
+    ends, opposite = _edges_and_corners(mesh.faces)
+    weights = cotangent.new_zeros(len(ends))
+    weights = weights.index_add(0, opposite.reshape(-1), cotangent.reshape(-1) / 2)
+    return _laplacian(ends, weights, len(mesh.vertices))
+
+
+def _laplacian(ends: Tensor, weights: Tensor, count: int) -> Tensor:
+    i, j = ends.unbind(-1)
+    indices = torch.stack((torch.cat((i, j, i, j)), torch.cat((j, i, i, j))))
+    values = torch.cat((-weights, -weights, weights, weights))
+    return torch.sparse_coo_tensor(
+        indices, values, (count, count), check_invariants=False
+    ).coalesce()
+
+
+def laplacian_roughness(mesh: Mesh) -> Float[Tensor, "*batch"]:
+    """Mean squared distance of a vertex from the mean of its neighbours.
+
+    Gradients:
+        Reach ``mesh.vertices``.
+    """
+    i, j = _edges_and_corners(mesh.faces)[0].unbind(-1)
+    v = mesh.vertices
+    total = torch.zeros_like(v).index_add(-2, i, v[..., j, :]).index_add(-2, j, v[..., i, :])
+    degree = torch.bincount(torch.cat((i, j)), minlength=v.shape[-2])[:, None]
+    offset = torch.where(degree > 0, v - total / degree.clamp_min(1), 0.0)
+    return offset.square().sum(-1).mean(-1)
+
+
+def face_pairs(faces: Int[Tensor, "f 3"]) -> Int[Tensor, "p 2"]:
+    """Pairs of faces that share an edge; an edge of k faces gives k - 1 pairs."""
+    owner = _edges_and_corners(faces)[1].reshape(-1)
+    edge, order = owner.sort(stable=True)
+    shared = edge[1:] == edge[:-1]
+    return torch.stack((order[:-1][shared], order[1:][shared]), -1) // 3
+
+
+def normal_consistency(mesh: Mesh) -> Float[Tensor, "*batch"]:
+    """Mean of 1 - cos(angle) between the normals of faces that share an edge; zero when flat.
+
+    Gradients:
+        Reach ``mesh.vertices``; they vanish at flat and at completely folded edges.
+    """
+    normals = gather_vertices(face_normals(mesh), face_pairs(mesh.faces))
+    if not normals.shape[-3]:
+        return mesh.vertices.sum((-1, -2)) * 0
+    return (1 - (normals[..., 0, :] * normals[..., 1, :]).sum(-1)).mean(-1)
+
+
+def edge_length_spread(mesh: Mesh) -> Float[Tensor, "*batch"]:
+    """Variance of the edge lengths over their squared mean: zero when all are equal.
+
+    Raises:
+        ValueError: the mesh has no faces.
+    """
+    if not len(mesh.faces):
+        raise ValueError("edge_length_spread needs a mesh with faces.")
+    a, b = gather_vertices(mesh.vertices, edges(mesh)).unbind(-2)
+    squared = (a - b).square().sum(-1)
+    length = torch.where(squared > 0, torch.where(squared > 0, squared, 1.0).sqrt(), 0.0)
+    return length.var(-1, correction=0) / length.mean(-1).square()
