@@ -1,0 +1,248 @@
+"""Visual hulls: the largest shape that agrees with the object masks of a capture."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import no_type_check
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from numba import njit
+
+from invgraph.camera import Camera
+from invgraph.mesh import Mesh
+from invgraph.raster.threads import finish_and_take, run, take, wait
+
+COARSE_CELLS = 96
+MASK_SIDE = 432  # longest side at which masks are carved; finer masks move the hull by less than a cell
+SURE_PX = 2.0  # a photo vetoes a point this far outside its mask
+SUSPECT_RATIO = 5.0
+
+
+@dataclass(frozen=True)
+class Hull:
+    """A carved shape.
+
+    Attributes:
+        mesh: watertight surface in world units.
+        suspects: indices of photos whose masks contradict all the others; they were left out.
+    """
+
+    mesh: Mesh
+    suspects: tuple[int, ...]
+
+
+def visual_hull(
+    masks: Sequence[Bool[np.ndarray, "h w"]], cameras: Sequence[Camera], cells: int = 160
+) -> Hull:
+    """Carve the visual hull of an object as a smooth surface.
+
+    Every grid point takes the second smallest of its signed distances to the silhouettes, in world
+    units, so that one wrong photo cannot cut a hole; points that a frame does not contain are left
+    alone by its mask. The zero level is triangulated by marching cubes.
+
+    Args:
+        masks: one per photo, true on the object.
+        cameras: one unbatched camera per photo, with the resolution of its mask.
+        cells: grid cells along the longest side of the object.
+
+    Returns:
+        The hull and the photos that were not believed. A photo is not believed when it alone
+        vetoes several times more of the volume than any but the worst few others do.
+
+    Raises:
+        ValueError: fewer than two photos, or the masks have no common volume.
+
+    Source:
+        Laurentini, The Visual Hull Concept for Silhouette-Based Image Understanding (1994).
+    """
+    if len(masks) < 2:
+        raise ValueError(
+            f"a shape from masks needs at least 2 photos but there is {len(masks)}; add photos."
+        )
+    views = _Silhouettes.gather(masks, cameras)
+    centre, radius = _bounding_ball(views, cameras)
+    low, high = centre - radius, centre + radius
+    field, vetoes, step = _carve(views, low, high, COARSE_CELLS)
+    suspects = _suspects(vetoes)
+    if suspects:
+        views = views.without(suspects)
+        field, _, step = _carve(views, low, high, COARSE_CELLS)
+    inside = np.argwhere(field > 0)[:, ::-1]
+    if not len(inside):
+        raise ValueError(
+            "the masks have no volume in common: the cameras or the masks are wrong, or the object "
+            "moved; check that the poses belong to these photos."
+        )
+    low, high = low + (inside.min(0) - 3) * step, low + (inside.max(0) + 3) * step
+    field, _, step = _carve(views, low, high, cells)
+    return Hull(_surface(field, low, step), suspects)
+
+
+@dataclass(frozen=True)
+class _Silhouettes:
+    """Undistorted signed distances (px, positive inside, NaN where unknown) with 3x4 projections."""
+
+    distance: np.ndarray
+    projection: np.ndarray
+    focal: np.ndarray
+
+    @staticmethod
+    def gather(masks: Sequence[np.ndarray], cameras: Sequence[Camera]) -> "_Silhouettes":
+        views = [_signed_distance(mask, camera) for mask, camera in zip(masks, cameras, strict=True)]
+        height = max(d.shape[0] for d, _, _ in views)
+        width = max(d.shape[1] for d, _, _ in views)
+        distance = np.full((len(views), height, width), np.nan, np.float32)
+        for row, (d, _, _) in zip(distance, views, strict=True):
+            row[: d.shape[0], : d.shape[1]] = d
+        return _Silhouettes(
+            distance, np.stack([p for _, p, _ in views]), np.array([f for _, _, f in views])
+        )
+
+    def without(self, photos: tuple[int, ...]) -> "_Silhouettes":
+        keep = np.setdiff1d(np.arange(len(self.focal)), photos)
+        return _Silhouettes(self.distance[keep], self.projection[keep], self.focal[keep])
+
+
+def _signed_distance(mask: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray, float]:
+    from scipy.ndimage import distance_transform_edt
+
+    scale = min(1.0, MASK_SIDE / max(mask.shape))
+    straight = replace(camera, distortion=None).resize(
+        round(camera.height * scale), round(camera.width * scale)
+    )
+    small = torch.nn.functional.interpolate(
+        torch.from_numpy(np.asarray(mask, np.float32))[None, None],
+        size=(straight.height, straight.width),
+        mode="area",
+    )[0, 0].numpy()
+    distance = distance_transform_edt(small > 0.5) - distance_transform_edt(small <= 0.5)
+    eye = torch.eye(4)
+    rays = replace(straight, camera_from_world=eye).unproject(
+        torch.ones(straight.height, straight.width)
+    )
+    pixels, _ = replace(camera, camera_from_world=eye).project(rays.reshape(-1, 3).float())
+    pixels = pixels.reshape(1, straight.height, straight.width, 2)
+    size = torch.tensor([camera.width, camera.height])
+    sampled = torch.nn.functional.grid_sample(
+        torch.from_numpy(distance).float()[None, None],
+        pixels / size * 2 - 1,
+        align_corners=False,
+        padding_mode="border",
+    )[0, 0]
+    sampled[((pixels[0] < 0) | (pixels[0] > size)).any(-1)] = torch.nan
+    projection = straight.K.double() @ straight.camera_from_world[:3].double()
+    return sampled.numpy(), projection.numpy(), float(straight.focal.mean())
+
+
+def _bounding_ball(
+    views: _Silhouettes, cameras: Sequence[Camera]
+) -> tuple[Float[np.ndarray, "3"], float]:
+    """Where the optical axes meet, with a radius that the frames can just contain."""
+    poses = torch.stack([camera.camera_from_world for camera in cameras]).double().numpy()
+    axes, centres = poses[:, 2, :3], np.stack([c.centre.double().numpy() for c in cameras])
+    across = np.eye(3) - axes[:, :, None] * axes[:, None, :]
+    centre = np.linalg.lstsq(across.sum(0), (across @ centres[:, :, None]).sum(0)[:, 0], rcond=None)[0]
+    depth = np.linalg.norm(centres - centre, axis=1)
+    half_frame = max(views.distance.shape[1:]) / 2 / views.focal
+    return centre, 1.3 * float(np.median(depth * half_frame))
+
+
+def _carve(
+    views: _Silhouettes, low: np.ndarray, high: np.ndarray, cells: int
+) -> tuple[np.ndarray, np.ndarray, float]:
+    step = float((high - low).max()) / cells
+    nx, ny, nz = (np.ceil((high - low) / step).astype(int) + 1).tolist()
+    field = np.empty((nz, ny, nx), np.float32)
+    vetoes = np.zeros((nz, len(views.focal)), np.int64)
+    run(_carve_slices, low, step, views.projection, views.focal, views.distance, field, vetoes)
+    return field, vetoes.sum(0), step
+
+
+@njit(nogil=True, cache=True)
+@no_type_check
+def _carve_slices(team, low, step, projection, focal, distance, field, vetoes):
+    slices = field.shape[0]
+    iz = take(team, 0, slices)
+    while iz >= 0:
+        _carve_slice(iz, low, step, projection, focal, distance, field, vetoes)
+        iz = finish_and_take(team, 0, slices)
+    wait(team, 0, slices)
+
+
+@njit(nogil=True, cache=True, fastmath={"contract", "nsz", "arcp"})
+@no_type_check
+def _carve_slice(iz, low, step, projection, focal, distance, field, vetoes):
+    count, height, width = distance.shape
+    margin = 4 * step
+    z = low[2] + iz * step
+    for iy in range(field.shape[1]):
+        y = low[1] + iy * step
+        for ix in range(field.shape[2]):
+            x = low[0] + ix * step
+            least, second = margin, margin
+            seen, against, who = 0, 0, 0
+            for i in range(count):
+                p = projection[i]
+                depth = p[2, 0] * x + p[2, 1] * y + p[2, 2] * z + p[2, 3]
+                if depth <= 0.0:
+                    continue
+                u = (p[0, 0] * x + p[0, 1] * y + p[0, 2] * z + p[0, 3]) / depth - 0.5
+                v = (p[1, 0] * x + p[1, 1] * y + p[1, 2] * z + p[1, 3]) / depth - 0.5
+                if not (u >= 0.0 and v >= 0.0 and u < width - 1 and v < height - 1):
+                    continue
+                iu, iv = int(u), int(v)
+                a, b = u - iu, v - iv
+                top = distance[i, iv, iu] * (1 - a) + distance[i, iv, iu + 1] * a
+                bottom = distance[i, iv + 1, iu] * (1 - a) + distance[i, iv + 1, iu + 1] * a
+                d = top * (1 - b) + bottom * b
+                if d != d:
+                    continue
+                seen += 1
+                if d < -SURE_PX:
+                    against += 1
+                    who = i
+                d *= depth / focal[i]
+                if d < least:
+                    least, second = d, least
+                elif d < second:
+                    second = d
+                if second < -margin:
+                    break
+            if seen * 4 < count:
+                field[iz, iy, ix] = -margin
+            else:
+                field[iz, iy, ix] = max(second, -margin)
+                if against == 1:
+                    vetoes[iz, who] += 1
+
+
+def _suspects(vetoes: np.ndarray) -> tuple[int, ...]:
+    """Photos that alone veto far more than the fourth worst photo does."""
+    if len(vetoes) < 8:
+        return ()
+    usual = max(int(np.sort(vetoes)[-4]), 20)
+    return tuple(np.flatnonzero(vetoes > SUSPECT_RATIO * usual).tolist())
+
+
+def _surface(field: np.ndarray, low: np.ndarray, step: float) -> Mesh:
+    """Triangulate the zero level and keep the largest piece."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+    from skimage.measure import marching_cubes
+
+    padded = np.pad(field, 1, constant_values=field.min())
+    vertices, faces, _, _ = marching_cubes(padded, 0.0, gradient_direction="ascent")
+    links = coo_array(
+        (np.ones(len(faces) * 2), (faces[:, [0, 1]].ravel(), faces[:, [1, 2]].ravel())),
+        shape=(len(vertices),) * 2,
+    )
+    _, piece = connected_components(links, directed=False)
+    faces = faces[piece[faces[:, 0]] == np.bincount(piece).argmax()]
+    used, faces = np.unique(faces, return_inverse=True)
+    world = (vertices[used][:, ::-1] - 1) * step + low
+    faces = faces.reshape(-1, 3)[:, ::-1].copy()
+    a, b, c = (world[faces[:, i]] for i in range(3))
+    if np.einsum("ij,ij->", a, np.cross(b, c)) < 0:
+        faces = faces[:, ::-1].copy()
+    return Mesh(torch.from_numpy(world.astype(np.float32)), torch.from_numpy(faces.astype(np.int32)))

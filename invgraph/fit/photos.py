@@ -1,0 +1,108 @@
+"""Photographs as a fit sees them: windows around the object, at one scale."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+
+from invgraph.camera import Camera, stack
+from invgraph.color import srgb_from_linear
+from invgraph.data import Frame
+
+MARGIN = 0.06  # of the window on every side of the object
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some windows of equal size.
+
+    Attributes:
+        color: the photographs, sRGB in [0, 1].
+        mask: 1 on the object.
+        known: 0 where the window reaches over the border of the photograph.
+        camera: of the windows.
+    """
+
+    color: Float[Tensor, "b h w 3"]
+    mask: Float[Tensor, "b h w"]
+    known: Float[Tensor, "b h w"]
+    camera: Camera
+
+
+class Photos:
+    """Windows of all photos around the object, kept as bytes.
+
+    Args:
+        frames: photographs with masks.
+        scale: size relative to the files', at most 1; colours are averaged over the object alone.
+
+    Raises:
+        ValueError: a photo cannot be read or has no mask.
+    """
+
+    def __init__(self, frames: Sequence[Frame], scale: float) -> None:
+        whole = [_shrink(*_load(frame), frame.camera, scale) for frame in frames]
+        boxes = [_box(mask) for _, mask, _ in whole]
+        self.height = round(max(bottom - top for top, _, bottom, _ in boxes) * (1 + 2 * MARGIN))
+        self.width = round(max(right - left for _, left, _, right in boxes) * (1 + 2 * MARGIN))
+        self._windows = [
+            self._cut(*photo, box) for photo, box in zip(whole, boxes, strict=True)
+        ]
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def _cut(
+        self, color: Tensor, mask: Tensor, camera: Camera, box: tuple[int, int, int, int]
+    ) -> tuple[UInt8[Tensor, "h w 5"], Camera]:
+        top = (box[0] + box[2] - self.height) // 2
+        left = (box[1] + box[3] - self.width) // 2
+        layers = torch.cat([color, mask[..., None], torch.full_like(mask, 255)[..., None]], -1)
+        borders = (
+            -left,
+            left + self.width - camera.width,
+            -top,
+            top + self.height - camera.height,
+        )
+        window = pad(layers.movedim(-1, 0), borders).movedim(0, -1).contiguous()
+        return window, camera.crop(top, left, self.height, self.width)
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """The windows of some photos."""
+        layers = torch.stack([self._windows[i][0] for i in indices]).float() / 255
+        camera = stack([self._windows[i][1] for i in indices])
+        return Batch(layers[..., :3], layers[..., 3], layers[..., 4], camera)
+
+
+def _load(frame: Frame) -> tuple[Tensor, Tensor]:
+    image, mask = frame.load()
+    if mask is None:
+        raise ValueError(
+            f"{frame.image_path} has no mask but fitting an object needs one per photo; add masks "
+            "or an alpha channel."
+        )
+    return image, mask
+
+
+def _shrink(
+    image: Tensor, mask: Tensor, camera: Camera, scale: float
+) -> tuple[Tensor, Tensor, Camera]:
+    if scale < 1:
+        size = (max(1, round(camera.height * scale)), max(1, round(camera.width * scale)))
+        layers = torch.cat([image * mask[..., None], mask[..., None]], -1).movedim(-1, 0)[None]
+        layers = interpolate(layers, size=size, mode="area")[0].movedim(0, -1)
+        image, mask = layers[..., :3] / layers[..., 3:].clamp_min(1e-6), layers[..., 3]
+        camera = camera.resize(*size)
+    color = (srgb_from_linear(image.clamp(0, 1)) * 255).round().byte()
+    return color, (mask * 255).round().byte(), camera
+
+
+def _box(mask: Tensor) -> tuple[int, int, int, int]:
+    """Top, left, bottom, right of the pixels that are mostly object."""
+    rows, columns = torch.nonzero(mask > 127, as_tuple=True)
+    if not len(rows):
+        return 0, 0, *mask.shape
+    return int(rows.min()), int(columns.min()), int(rows.max()) + 1, int(columns.max()) + 1

@@ -1,0 +1,174 @@
+"""The pieces of a fit, each against an answer that is known."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from invgraph import transforms
+from invgraph.camera import Camera
+from invgraph.fit.folder import RunFolder, file_stem
+from invgraph.fit.hull import visual_hull
+from invgraph.fit.precondition import LargeSteps, UniformAdam
+from invgraph.fit.remesh import mean_edge, remesh, unwrap
+from invgraph.mesh import icosphere, uniform_laplacian
+
+
+def ring_of_cameras(count: int, size: int = 96) -> list[Camera]:
+    """Cameras around the origin, at distance 4, some above and some below."""
+    cameras = []
+    for i in range(count):
+        angle = 2 * math.pi * i / count
+        eye = torch.tensor([4 * math.cos(angle), 4 * math.sin(angle), 2.5 * math.sin(2.3 * i)])
+        pose = transforms.look_at(eye, torch.zeros(3), torch.tensor([0.0, 0.0, 1.0]))
+        focal, principal = torch.full((2,), 1.4 * size), torch.full((2,), size / 2)
+        cameras.append(Camera(pose, focal, principal, size, size))
+    return cameras
+
+
+def ball_mask(camera: Camera, radius: float) -> np.ndarray:
+    """Exact silhouette of a ball at the origin: rays that pass closer than its radius."""
+    origins, directions = camera.rays()
+    nearest = torch.linalg.cross(origins, directions).norm(dim=-1)
+    return (nearest < radius).numpy()
+
+
+def test_hull_of_a_ball_is_nearly_the_ball():
+    cameras = ring_of_cameras(24)
+    hull = visual_hull([ball_mask(camera, 0.8) for camera in cameras], cameras, cells=64)
+    radii = hull.mesh.vertices.norm(dim=-1)
+    assert hull.suspects == ()
+    assert 0.78 < float(radii.min()) and float(radii.median()) < 0.83
+    normals_out = torch.linalg.cross(*_edges(hull.mesh)).mul(_centres(hull.mesh)).sum(-1)
+    assert float((normals_out > 0).float().mean()) > 0.99
+
+
+def test_hull_ignores_and_names_a_mask_with_a_hole():
+    cameras = ring_of_cameras(24)
+    masks = [ball_mask(camera, 0.8) for camera in cameras]
+    masks[5][38:58, 38:58] = False
+    hull = visual_hull(masks, cameras, cells=64)
+    assert hull.suspects == (5,)
+    assert float(hull.mesh.vertices.norm(dim=-1).min()) > 0.78
+
+
+def test_hull_of_masks_that_never_meet_says_so():
+    cameras = ring_of_cameras(8)
+    masks = [np.zeros((96, 96), bool) for _ in cameras]
+    for i, mask in enumerate(masks):
+        mask[:8, :8] = i % 2 == 0
+        mask[-8:, -8:] = i % 2 == 1
+    with pytest.raises(ValueError, match="no volume in common"):
+        visual_hull(masks, cameras, cells=32)
+
+
+def test_hull_needs_two_photos():
+    camera = ring_of_cameras(1)
+    with pytest.raises(ValueError, match="at least 2 photos but there is 1"):
+        visual_hull([ball_mask(camera[0], 0.8)], camera)
+
+
+def test_large_steps_keep_the_start_and_differentiate_like_a_dense_solve():
+    mesh = icosphere(1)
+    steps = LargeSteps(mesh.vertices, mesh.faces, smoothness=7.0)
+    torch.testing.assert_close(steps.vertices(), mesh.vertices, atol=1e-5, rtol=0)
+    weight = torch.randn(mesh.vertices.shape, generator=torch.Generator().manual_seed(0))
+    (steps.vertices() * weight).sum().backward()
+    count = len(mesh.vertices)
+    dense = torch.eye(count) + 7.0 * uniform_laplacian(mesh.faces, count).to_dense()
+    torch.testing.assert_close(steps.u.grad, torch.linalg.solve(dense.T, weight), atol=1e-5, rtol=0)
+
+
+def test_uniform_adam_moves_the_largest_coordinate_by_its_rate_and_keeps_direction():
+    x = torch.zeros(2, requires_grad=True)
+    x.grad = torch.tensor([4.0, -1.0])
+    UniformAdam([x], lr=0.1).step()
+    torch.testing.assert_close(x.detach(), torch.tensor([-0.1, 0.025]))
+
+
+def test_remesh_reaches_the_asked_edge_and_stays_on_the_surface():
+    mesh = remesh(icosphere(3), edge=0.2)
+    assert mean_edge(mesh) == pytest.approx(0.2, rel=0.15)
+    assert float((mesh.vertices.norm(dim=-1) - 1).abs().max()) < 0.02
+
+
+def test_unwrap_gives_every_face_its_own_place():
+    mesh, (height, width) = unwrap(icosphere(2), 128)
+    assert mesh.uv is not None and mesh.uv_faces is not None
+    assert 64 < height < 256 and 64 < width < 256
+    corners = mesh.uv[mesh.uv_faces.long()].double()
+    a, b = (corners[:, i] - corners[:, 0] for i in (1, 2))
+    areas = (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).abs() / 2
+    assert float(areas.min()) > 0 and 0.3 < float(areas.sum()) < 1
+
+
+def test_run_folder_refuses_to_mix_runs(tmp_path):
+    (tmp_path / "mine.txt").write_text("keep")
+    with pytest.raises(ValueError, match="not empty.*--resume"):
+        RunFolder(tmp_path)
+    RunFolder(tmp_path, resume=True)
+    assert (tmp_path / "mine.txt").read_text() == "keep"
+
+
+def test_run_folder_refuses_a_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("x")
+    with pytest.raises(ValueError, match="is a file"):
+        RunFolder(path)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path / "run")
+    folder.write_json("metrics.json", {"a": 1})
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        folder.write_json("metrics.json", {"a": 2})
+    assert json.loads((folder.path / "metrics.json").read_text()) == {"a": 1}
+    assert [p.name for p in folder.path.glob("*.part")] == []
+
+
+def test_state_comes_back_exactly(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    assert folder.load_state() is None
+    tensors = {"x": torch.randn(3, 2), "faces": torch.arange(6, dtype=torch.int32).reshape(2, 3)}
+    folder.save_state(tensors, {"step": 7})
+    back, facts = folder.load_state()
+    assert facts == {"step": 7} and back.keys() == tensors.keys()
+    assert all(torch.equal(back[name], tensors[name]) for name in tensors)
+
+
+def test_a_damaged_state_is_named(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    (folder.path / "checkpoint.safetensors").write_bytes(b"\x80\x04nonsense")
+    with pytest.raises(ValueError, match="checkpoint.safetensors is damaged"):
+        folder.load_state()
+
+
+def test_log_rows_are_appended(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    for step in range(2):
+        folder.log(step=step, seconds=0.5, stage="shape", loss=1.0, psnr_db=20.0, vertices=4)
+    lines = (folder.path / "log.csv").read_text().splitlines()
+    assert lines[0] == "step,seconds,stage,loss,psnr_db,vertices" and len(lines) == 3
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "<img src=x>", "a b/c\n.png", "ünï.jpg"])
+def test_file_stems_are_harmless(name):
+    stem = file_stem(3, name)
+    assert stem.startswith("0003_") and all(c.isalnum() or c == "_" for c in stem)
+    assert stem.isascii()
+
+
+def _edges(mesh):
+    corners = mesh.vertices[mesh.faces.long()]
+    return corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+
+
+def _centres(mesh):
+    return mesh.vertices[mesh.faces.long()].mean(1)
