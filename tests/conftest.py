@@ -26,7 +26,9 @@ def data_dir() -> Callable[[str], Path]:
     def find(name: str) -> Path:
         folder = base / name
         if not folder.is_dir():
-            pytest.skip(f"recorded data {folder} is absent; set INVGRAPH_DATA to the folder of {name}")
+            pytest.skip(
+                f"recorded data {folder} is absent; set INVGRAPH_DATA to the folder of {name}"
+            )
         return folder
 
     return find

@@ -1,0 +1,157 @@
+"""Line charts as inline SVG; colours come from the page, so they follow its dark or light theme."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+WIDTH, HEIGHT = 520, 280
+LEFT, RIGHT, TOP, BOTTOM = 58, 12, 14, 44
+MAX_POINTS = 600
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What an axis measures; ``unit`` may be empty."""
+
+    label: str
+    unit: str = ""
+    log: bool = False
+
+    @property
+    def text(self) -> str:
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
+
+def line_chart(
+    x: Sequence[float], y: Sequence[float], stages: Sequence[str], x_axis: Axis, y_axis: Axis
+) -> str:
+    """Draw y over x with ticks; the curve breaks where ``stages`` changes, and each stage is named.
+
+    Args:
+        x: increasing values, as many as ``y`` and ``stages``.
+        y: values; those that are not positive are left out on a logarithmic axis.
+
+    Returns:
+        An ``<svg>`` element, or an empty string when fewer than two points can be drawn.
+    """
+    points = [
+        point
+        for point in zip(x, y, stages, strict=True)
+        if point[1] > 0 or not y_axis.log
+    ]  # fmt: skip
+    if len(points) < 2:
+        return ""
+    x_low, x_high = points[0][0], max(point[0] for point in points)
+    values = sorted(point[1] for point in points)
+    # A single wild step must not flatten the rest of the curve.
+    y_low, y_high = values[len(values) // 200], values[-1 - len(values) // 200]
+    x_map, x_ticks = _scale(x_low, x_high, LEFT, WIDTH - RIGHT, log=False)
+    y_map, y_ticks = _scale(y_low, y_high, HEIGHT - BOTTOM, TOP, log=y_axis.log)
+    parts = [
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="{escape(y_axis.text)} over {escape(x_axis.text)}, '
+        f'from {points[0][1]:.4g} to {points[-1][1]:.4g}">'
+    ]
+    for value in y_ticks:
+        parts.append(
+            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y_map(value):.1f}" '
+            f'y2="{y_map(value):.1f}"/><text class="tick" x="{LEFT - 7}" '
+            f'y="{y_map(value) + 4:.1f}" text-anchor="end">{value:g}</text>'
+        )
+    for value in x_ticks:
+        parts.append(
+            f'<line class="axis" x1="{x_map(value):.1f}" x2="{x_map(value):.1f}" '
+            f'y1="{HEIGHT - BOTTOM}" y2="{HEIGHT - BOTTOM + 4}"/><text class="tick" '
+            f'x="{x_map(value):.1f}" y="{HEIGHT - BOTTOM + 18}" '
+            f'text-anchor="middle">{value:g}</text>'
+        )
+    parts.append(
+        f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{HEIGHT - BOTTOM}" '
+        f'y2="{HEIGHT - BOTTOM}"/>'
+        f'<text class="label" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 7}" '
+        f'text-anchor="middle">{escape(x_axis.text)}</text>'
+        f'<text class="label" transform="translate(13 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)" '
+        f'text-anchor="middle">{escape(y_axis.text)}</text>'
+    )
+    room = WIDTH
+    for stage, run in _runs(points):
+        start = x_map(run[0][0])
+        if run is not points and start > LEFT + 1:
+            parts.append(
+                f'<line class="stage" x1="{start:.1f}" x2="{start:.1f}" y1="{TOP}" '
+                f'y2="{HEIGHT - BOTTOM}"/>'
+            )
+        room = x_map(run[-1][0]) - start
+        if stage and room > 6.5 * len(stage):
+            parts.append(
+                f'<text class="stage-name" x="{start + 4:.1f}" y="{TOP + 9}">{escape(stage)}</text>'
+            )
+        thin = run[:: math.ceil(len(run) / MAX_POINTS)]
+        smooth = _smooth([point[1] for point in thin])
+        for style, ys in (("raw", [point[1] for point in thin]), ("curve", smooth)):
+            path = " ".join(
+                f"{x_map(point[0]):.1f},{min(max(y_map(value), TOP), HEIGHT - BOTTOM):.1f}"
+                for point, value in zip(thin, ys, strict=True)
+            )
+            parts.append(f'<polyline class="{style}" points="{path}"/>')
+    return "".join([*parts, "</svg>"])
+
+
+def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """About ``count`` round values that lie within [low, high]; at least one."""
+    if high <= low:
+        return [low]
+    raw = (high - low) / count
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= raw * 0.999)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(index * step, 12) for index in range(first, last + 1)]
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    digits = (1,) if high / low > 1e3 else (1, 2, 5)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    every = max(1, len(powers) // 6)
+    ticks = [digit * 10.0**power for power in powers[::every] for digit in digits]
+    ticks = [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
+    return ticks if len(ticks) > 1 else nice_ticks(low, high)
+
+
+def _scale(low: float, high: float, start: float, end: float, log: bool):
+    """A function from value to pixel, and the tick values."""
+    if log:
+        low, high = (low, high) if high > low * 1.01 else (low / 1.1, high * 1.1)
+        a, b = math.log(low), math.log(high)
+        return (
+            lambda value: start + (math.log(value) - a) / (b - a) * (end - start),
+            _log_ticks(low, high),
+        )
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
+        pad = max(abs(low) * 0.1, 1.0)
+        low, high = low - pad, high + pad
+    return (
+        lambda value: start + (value - low) / (high - low) * (end - start),
+        nice_ticks(low, high),
+    )
+
+
+def _runs(points: list[tuple[float, float, str]]):
+    """Consecutive points of one stage, as (stage, points)."""
+    start = 0
+    for end in range(1, len(points) + 1):
+        if end == len(points) or points[end][2] != points[start][2]:
+            yield points[start][2], points[start:end]
+            start = end
+
+
+def _smooth(values: list[float], window: int = 25) -> list[float]:
+    """Centred running mean that shrinks at both ends, so that the ends stay where they are."""
+    total = [0.0]
+    for value in values:
+        total.append(total[-1] + value)
+    out = []
+    for index in range(len(values)):
+        half = min(window // 2, len(values) // 8, index, len(values) - 1 - index)
+        out.append((total[index + half + 1] - total[index - half]) / (2 * half + 1))
+    return out

@@ -1,0 +1,167 @@
+"""What the 3D view shows: the mesh, the cameras around it, and the recovered light."""
+
+import base64
+import io
+import json
+import math
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from invgraph.report.run_folder import Pose
+
+JSON_CHUNK, BINARY_CHUNK = 0x4E4F534A, 0x004E4942
+TEXTURE_SIDE = 2048
+
+
+def viewer_data(glb: Path, poses: list[Pose], light: dict[str, Any] | None, budget: int) -> dict:
+    """The record that ``viewer.js`` reads.
+
+    Args:
+        glb: binary glTF in world coordinates.
+        light: as ``light_matrices`` gives it.
+        budget: bytes; a larger GLB gets its textures shrunk and stored as JPEG.
+
+    Raises:
+        ValueError: the file is not binary glTF, or too large even so.
+    """
+    data = glb.read_bytes()
+    if len(data) > budget:
+        data = shrink_textures(data)
+    if len(data) > budget:
+        raise ValueError(
+            f"its {len(data) / 1e6:.0f} MB are too many for this page; open it in a model viewer"
+        )
+    split_glb(data)
+    up = world_up(poses)
+    return {
+        "glb": base64.b64encode(data).decode(),
+        "up": up.tolist(),
+        "eye": (poses[0].centre.tolist() if poses else None),
+        "cameras": [
+            {"test": pose.split == "test", "corners": frustum(pose).tolist()} for pose in poses
+        ],
+        "light": light,
+    }
+
+
+def light_matrices(lights: Sequence[Any]) -> dict[str, Any] | None:
+    """The light as ``viewer.js`` wants it: shade = h M h with h = (normal, 1), one M per channel.
+
+    Quadratic in the normal, it is exact for the spherical harmonics to order 2 that carry 99 % of
+    the irradiance (Ramamoorthi & Hanrahan 2001, eq. 11).
+
+    Returns:
+        ``frame`` ("world" or "camera") and ``matrices`` (3x16), or None when the lights are not
+        all spherical harmonics in one frame.
+    """
+    from invgraph.harmonics import evaluate, irradiance_coefficients
+    from invgraph.scene import SphericalHarmonicLight
+
+    frames = {light.frame for light in lights}
+    if len(frames) != 1 or not all(isinstance(x, SphericalHarmonicLight) for x in lights):
+        return None
+    normals = torch.nn.functional.normalize(
+        torch.randn(200, 3, generator=torch.Generator().manual_seed(0)), dim=-1
+    )
+    shade = sum(
+        evaluate(irradiance_coefficients(light.coefficients.detach().cpu().float()), normals)
+        for light in lights
+    )
+    h = torch.cat([normals, torch.ones(len(normals), 1)], -1).double()
+    products = (h[:, :, None] * h[:, None, :]).flatten(1)
+    solution = torch.linalg.pinv(products) @ (shade.double() / math.pi)
+    return {"frame": frames.pop(), "matrices": solution.T.tolist()}
+
+
+def world_up(poses: list[Pose]) -> np.ndarray:
+    """The direction that most photographers' upper image edges point to; +y without cameras."""
+    if not poses:
+        return np.array([0.0, 1.0, 0.0])
+    mean = -np.mean([pose.camera_from_world[1, :3] for pose in poses], axis=0)
+    # Where cameras look straight down their upper edges cancel; the view directions then say more.
+    if np.linalg.norm(mean) < 0.1:
+        mean = -np.mean([pose.camera_from_world[2, :3] for pose in poses], axis=0)
+    length = np.linalg.norm(mean)
+    return mean / length if length > 1e-6 else np.array([0.0, 1.0, 0.0])
+
+
+def frustum(pose: Pose) -> np.ndarray:
+    """World points: the camera's centre and its image's corners at unit depth, clockwise (5x3)."""
+    height, width = pose.size
+    x, y = width / 2 / pose.focal[0], height / 2 / pose.focal[1]
+    corners = np.array([[0, 0, 0], [-x, -y, 1], [x, -y, 1], [x, y, 1], [-x, y, 1]])
+    rotation, translation = pose.camera_from_world[:3, :3], pose.camera_from_world[:3, 3]
+    return (corners - translation) @ rotation
+
+
+def split_glb(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """The JSON and the binary chunk of a GLB file.
+
+    Raises:
+        ValueError: the bytes are not a whole GLB file.
+    """
+    if len(data) < 20 or data[:4] != b"glTF" or struct.unpack_from("<I", data, 8)[0] > len(data):
+        raise ValueError("it is damaged (not a whole binary glTF file)")
+    chunks = {}
+    at = 12
+    while at + 8 <= len(data):
+        length, kind = struct.unpack_from("<II", data, at)
+        chunks[kind] = data[at + 8 : at + 8 + length]
+        at += 8 + length
+    try:
+        description = json.loads(chunks[JSON_CHUNK])
+    except (KeyError, ValueError):
+        raise ValueError("it is damaged (its JSON cannot be read)") from None
+    return description, chunks.get(BINARY_CHUNK, b"")
+
+
+def join_glb(description: dict[str, Any], binary: bytes) -> bytes:
+    """The inverse of ``split_glb``."""
+    text = json.dumps(description, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 4)
+    binary += b"\0" * (-len(binary) % 4)
+    return b"".join(
+        [
+            struct.pack("<4sII", b"glTF", 2, 28 + len(text) + len(binary)),
+            struct.pack("<II", len(text), JSON_CHUNK),
+            text,
+            struct.pack("<II", len(binary), BINARY_CHUNK),
+            binary,
+        ]
+    )
+
+
+def shrink_textures(data: bytes) -> bytes:
+    """Store every embedded picture as a JPEG of at most ``TEXTURE_SIDE`` pixels a side."""
+    from PIL import Image
+
+    description, binary = split_glb(data)
+    views = description.get("bufferViews", [])
+    pictures = {
+        image["bufferView"]: image
+        for image in description.get("images", [])
+        if "bufferView" in image
+    }
+    parts: list[bytes] = []
+    length = 0
+    for index, view in enumerate(views):
+        start = view.get("byteOffset", 0)
+        part = binary[start : start + view["byteLength"]]
+        if index in pictures:
+            with Image.open(io.BytesIO(part), formats=("PNG", "JPEG")) as image:
+                image = image.convert("RGB")
+            image.thumbnail((TEXTURE_SIDE, TEXTURE_SIDE), Image.Resampling.LANCZOS)
+            stream = io.BytesIO()
+            image.save(stream, "JPEG", quality=88)
+            part = stream.getvalue()
+            pictures[index]["mimeType"] = "image/jpeg"
+        view.update(buffer=0, byteOffset=length, byteLength=len(part))
+        parts.append(part + b"\0" * (-len(part) % 4))
+        length += len(parts[-1])
+    description["buffers"] = [{"byteLength": length}]
+    return join_glb(description, b"".join(parts))

@@ -1,0 +1,195 @@
+"""What a run folder holds, read without trust: a killed run lacks files, names are hostile."""
+
+import csv
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROLES = ("photo", "render", "difference")
+
+
+@dataclass(frozen=True)
+class View:
+    """One photo with its scores; ``pictures`` maps a role (photo, render, difference) to a file."""
+
+    name: str
+    split: str
+    scores: dict[str, float]
+    pictures: dict[str, Path]
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where one photo was taken from; ``focal`` in pixels, ``size`` is (height, width)."""
+
+    name: str
+    split: str
+    camera_from_world: np.ndarray
+    focal: tuple[float, float]
+    size: tuple[int, int]
+
+    @property
+    def centre(self) -> np.ndarray:
+        return -self.camera_from_world[:3, :3].T @ self.camera_from_world[:3, 3]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """What can be read of a run; ``missing`` says in words what a finished one would add."""
+
+    path: Path
+    metrics: dict[str, Any]
+    log: list[dict[str, Any]]
+    views: list[View]
+    poses: list[Pose]
+    previews: list[tuple[int, Path]]
+    light_ball: Path | None
+    glb: Path | None
+    missing: list[str]
+
+
+def read_run(path: Path) -> RunFolder:
+    """Read what is there.
+
+    Raises:
+        ValueError: ``path`` is not a folder, or holds nothing that a fit writes.
+    """
+    if not path.is_dir():
+        raise ValueError(f"{path} is not a folder; pass the run folder that `invgraph fit` wrote.")
+    missing: list[str] = []
+    metrics = _read_json(path, "metrics.json", "the scores on held-out photos", missing)
+    cameras = _read_json(path, "cameras.json", "the camera positions", missing)
+    log = _read_log(path, missing)
+    glb = _inside(path, "scene.glb")
+    if glb is None:
+        missing.append("scene.glb (the reconstructed mesh)")
+    light_ball = _inside(path, "renders/light_ball.png")
+    if light_ball is None:
+        missing.append("renders/light_ball.png (the light)")
+    pictures = _find_pictures(path)
+    if not pictures:
+        missing.append("renders/*_photo.png and *_render.png (the comparisons)")
+    previews = _find_previews(path)
+    if not (metrics or cameras or log or glb or pictures or previews):
+        raise ValueError(
+            f"{path} holds none of the files of a run (metrics.json, log.csv, scene.glb, ...); "
+            "pass the folder that `invgraph fit` wrote."
+        )
+    views = _views(metrics, pictures)
+    poses = [pose for entry in _entries(cameras, "frames") if (pose := _pose(entry)) is not None]
+    return RunFolder(path, metrics, log, views, poses, previews, light_ball, glb, missing)
+
+
+def finite(value: Any) -> float | None:
+    """``value`` as a finite float, or None when it is anything else (booleans included)."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _inside(run: Path, name: str) -> Path | None:
+    """The file ``name`` of the run, unless absent, not a file, or a link out of the folder."""
+    file = run / name
+    if not file.is_file() or not file.resolve().is_relative_to(run.resolve()):
+        return None
+    return file
+
+
+def _read_json(run: Path, name: str, what: str, missing: list[str]) -> dict[str, Any]:
+    file = _inside(run, name)
+    if file is None:
+        missing.append(f"{name} ({what})")
+        return {}
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        missing.append(f"{name} ({what}): the file is damaged")
+        return {}
+    return value
+
+
+def _read_log(run: Path, missing: list[str]) -> list[dict[str, Any]]:
+    """Rows with at least a finite time; the last one may have been cut off by a kill."""
+    file = _inside(run, "log.csv")
+    if file is None:
+        missing.append("log.csv (the curves)")
+        return []
+    text = file.read_text(encoding="utf-8", errors="replace").replace("\0", "")
+    try:
+        rows = list(csv.DictReader(text.splitlines()))
+    except csv.Error:
+        rows = []
+    rows = [row for row in rows if finite(row.get("seconds")) is not None and None not in row]
+    if not rows:
+        missing.append("log.csv (the curves): no readable line")
+    return rows
+
+
+def _find_pictures(run: Path) -> dict[str, dict[str, Path]]:
+    """Frame stem -> role -> file, for every stem that has a photo and a render."""
+    found: dict[str, dict[str, Path]] = {}
+    for role in ROLES:
+        for file in sorted((run / "renders").glob(f"*_{role}.png")):
+            inside = _inside(run, f"renders/{file.name}")
+            if inside is not None:
+                found.setdefault(file.name.removesuffix(f"_{role}.png"), {})[role] = inside
+    return {stem: roles for stem, roles in found.items() if {"photo", "render"} <= roles.keys()}
+
+
+def _find_previews(run: Path) -> list[tuple[int, Path]]:
+    found = []
+    for file in (run / "renders").glob("preview_*.png"):
+        step = re.fullmatch(r"preview_(\d{1,12})\.png", file.name)
+        inside = _inside(run, f"renders/{file.name}")
+        if step and inside is not None:
+            found.append((int(step[1]), inside))
+    return sorted(found)
+
+
+def _entries(record: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    value = record.get(key)
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def _views(metrics: dict[str, Any], pictures: dict[str, dict[str, Path]]) -> list[View]:
+    """Scored views first, in the order of metrics.json, then pictures that nothing scored."""
+    views, left = [], dict(pictures)
+    for entry in _entries(metrics, "views"):
+        name = str(entry.get("name", ""))
+        scores = {
+            key: number for key, value in entry.items() if (number := finite(value)) is not None
+        }
+        scores.pop("name", None)
+        stem = next((stem for stem in left if _same_photo(stem, name)), "")
+        roles = left.pop(stem, {})
+        views.append(View(name, str(entry.get("split", "")), scores, roles))
+    return views + [View(stem, "test", {}, roles) for stem, roles in left.items()]
+
+
+def _same_photo(stem: str, name: str) -> bool:
+    """Whether a file stem such as ``0003_left_eye`` was made from the photo ``left eye.png``."""
+    safe = re.sub(r"[^A-Za-z0-9]+", "_", Path(name).stem).strip("_")[:40]
+    return stem == name or re.sub(r"^\d{4,}_", "", stem) == safe
+
+
+def _pose(entry: dict[str, Any]) -> Pose | None:
+    try:
+        matrix = np.array(entry["camera_from_world"], dtype=np.float64)
+        fx, fy = (float(value) for value in entry["focal"])
+        size = (int(entry["height"]), int(entry["width"]))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    good = matrix.shape == (4, 4) and bool(np.isfinite(matrix).all()) and min(fx, fy, *size) > 0
+    name, split = str(entry.get("name", "")), str(entry.get("split", ""))
+    return Pose(name, split, matrix, (fx, fy), size) if good else None

@@ -1,0 +1,42 @@
+"""Names, units and roundings of the measures that a run reports."""
+
+KNOWN = {
+    "psnr_mask_db": "PSNR inside the mask",
+    "ssim_mask": "SSIM inside the mask",
+    "mask_iou": "Mask overlap (IoU)",
+    "seconds": "Time",
+    "chamfer_pct": "Chamfer distance, of the diagonal",
+    "albedo_rmse": "Albedo error (RMSE, scale-aligned)",
+    "light_angle_deg": "Light direction error",
+}
+UNITS = {"db": "dB", "deg": "°", "pct": "%", "px": "px", "s": "s", "mb": "MB", "m": "m"}
+DECIMALS = {"dB": 2, "°": 2, "%": 2, "px": 2, "s": 1, "MB": 1}
+
+
+def describe(key: str) -> tuple[str, str]:
+    """The label and the unit of a measure, from its name: ``light_angle_deg`` ends in degrees."""
+    stem, _, ending = key.rpartition("_")
+    unit = UNITS.get(ending, "") if stem else ""
+    if key == "seconds":
+        unit = "s"
+    words = (stem if unit and stem else key).replace("_", " ")
+    return KNOWN.get(key, words[:1].upper() + words[1:]), unit
+
+
+def number(value: float, unit: str = "") -> str:
+    """``value`` with the digits that its unit deserves; counts stay whole."""
+    if unit in DECIMALS:
+        return f"{value:.{DECIMALS[unit]}f}"
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value)}"
+    return f"{value:.4f}" if 1e-3 <= abs(value) < 10 else f"{value:.4g}"
+
+
+def duration(seconds: float) -> str:
+    """``75`` as ``1 min 15 s``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.0f} s"
+    hours, rest = divmod(whole, 3600)
+    minutes, left = divmod(rest, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {left} s"
