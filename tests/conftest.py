@@ -1,6 +1,6 @@
 """Settings and fixtures that every test shares.
 
-Nothing here imports invgraph at module level: the shape checks are switched on after this file is read.
+Nothing here imports invgraph at module level: the shape checks come on after this file is read.
 """
 
 import os
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session")
 def data_dir() -> Callable[[str], Path]:
-    """A function from the name of a recorded capture to its folder; it skips the test when absent."""
+    """A function from a recorded capture's name to its folder; it skips the test when absent."""
     base = Path(os.environ.get("INVGRAPH_DATA", ROOT.parent / "shared" / "data"))
 
     def find(name: str) -> Path:

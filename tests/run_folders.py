@@ -106,6 +106,7 @@ def write_run(
         rows.append(f"{step},{step * 0.7:.2f},{stage},{loss:.6f},{psnr:.3f},{2562}")
     (folder / "log.csv").write_text("\n".join(rows) + "\n")
     poses = []
+    held_out = {8 * index: name for index, name in enumerate(names)}
     for index in range(frames):
         turn, tilt = index * 2 * math.pi / frames, 0.5 + 0.3 * math.sin(3 * index)
         eye = 4 * np.array(
@@ -117,10 +118,8 @@ def write_run(
         )
         poses.append(
             {
-                "name": names[index // 8]
-                if index % 8 == 0 and index // 8 < len(names)
-                else f"photo_{index:03d}",
-                "split": "test" if index % 8 == 0 else "train",
+                "name": held_out.get(index, f"photo_{index:03d}"),
+                "split": "test" if index in held_out else "train",
                 "camera_from_world": look_at(eye).tolist(),
                 "focal": [120.0, 120.0],
                 "principal": [48.0, 48.0],

@@ -68,10 +68,9 @@ def light_matrices(lights: Sequence[Any]) -> dict[str, Any] | None:
     normals = torch.nn.functional.normalize(
         torch.randn(200, 3, generator=torch.Generator().manual_seed(0)), dim=-1
     )
-    shade = sum(
-        evaluate(irradiance_coefficients(light.coefficients.detach().cpu().float()), normals)
-        for light in lights
-    )
+    shade = torch.zeros(len(normals), 3)
+    for light in lights:
+        shade += evaluate(irradiance_coefficients(light.coefficients.cpu().float()), normals)
     h = torch.cat([normals, torch.ones(len(normals), 1)], -1).double()
     products = (h[:, :, None] * h[:, None, :]).flatten(1)
     solution = torch.linalg.pinv(products) @ (shade.double() / math.pi)

@@ -230,7 +230,7 @@
   const north = cross(up, east), fov = 0.6;
   const home = { turn: 0, tilt: Math.max(-1.2, Math.min(1.2, Math.asin(dot(unit(first), up)))), far: 1.08 * radius / Math.sin(fov / 2) };
   let view = { ...home }, mode = 0, cameras = false, idle = !matchMedia("(prefers-reduced-motion: reduce)").matches;
-  let pending = false;
+  let pending = false, seen = true;
 
   function draw() { if (!pending) { pending = true; requestAnimationFrame(paint); } }
   let before = 0;
@@ -240,7 +240,7 @@
     const width = Math.round(canvas.clientWidth * ratio), height = Math.round(canvas.clientHeight * ratio);
     if (!width || !height) return;
     if (canvas.width !== width || canvas.height !== height) { canvas.width = width; canvas.height = height; }
-    if (idle) { view.turn += 0.0003 * Math.min(now - before, 60); draw(); }
+    if (idle && seen) { view.turn += 0.0003 * Math.min(now - before, 60); draw(); }
     before = now;
     const flat = add(east.map((e) => e * Math.cos(view.turn)), north, Math.sin(view.turn));
     const back = add(flat.map((f) => f * Math.cos(view.tilt)), up, Math.sin(view.tilt));
@@ -324,6 +324,7 @@
     draw();
   });
   root.querySelector("[data-reset]").addEventListener("click", () => { view = { ...home }; idle = false; draw(); });
+  new IntersectionObserver(([entry]) => { seen = entry.isIntersecting; draw(); }).observe(canvas);
   new ResizeObserver(draw).observe(canvas);
   matchMedia("(prefers-reduced-motion: reduce)").addEventListener("change", () => { idle = false; });
 })();
