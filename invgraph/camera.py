@@ -50,7 +50,9 @@ class Camera:
     def __post_init__(self) -> None:
         pose = self.camera_from_world
         batch = tuple(pose.shape[:-2])
-        expected = {"camera_from_world": (pose, (*batch, 4, 4))}
+        expected: dict[str, tuple[Tensor, tuple[int, ...]]] = {
+            "camera_from_world": (pose, (*batch, 4, 4))
+        }
         expected["focal"] = (self.focal, (*batch, 2))
         expected["principal"] = (self.principal, (*batch, 2))
         if self.distortion is not None:

@@ -30,7 +30,7 @@ def glb_from_scene(scene: Scene) -> bytes:
     Raises:
         ValueError: an object has batch axes.
     """
-    return _Writer(scene).bytes()
+    return _Writer(scene).finish()
 
 
 class _Writer:
@@ -43,7 +43,7 @@ class _Writer:
         for index, item in enumerate(scene.objects):
             self.nodes.append(self._object(item, f"object_{index}"))
 
-    def bytes(self) -> bytes:
+    def finish(self) -> bytes:
         """The file: header, JSON padded with spaces, binary padded with zeros."""
         root: dict = {"asset": {"version": "2.0", "generator": "invgraph"}, "scene": 0}
         root["scenes"] = [{"nodes": self.nodes} if self.nodes else {}]

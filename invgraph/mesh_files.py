@@ -90,6 +90,7 @@ def save_mesh(mesh: Mesh, path: str | os.PathLike) -> None:
         ValueError: another ending, batch axes, indices out of range, or no triangles.
     """
     import trimesh
+    import trimesh.visual
 
     path = Path(path)
     kind = path.suffix.lower()
@@ -108,7 +109,7 @@ def save_mesh(mesh: Mesh, path: str | os.PathLike) -> None:
         uv[:, 1] = 1 - uv[:, 1]
         visual = trimesh.visual.TextureVisuals(uv=uv)
     written = trimesh.Trimesh(vertices, faces, visual=visual, process=False)
-    data = written.export(file_type=kind[1:])
+    data: Any = written.export(file_type=kind[1:])
     write_atomically(path, data.encode() if isinstance(data, str) else data)
 
 

@@ -176,10 +176,11 @@ class _Decoder:
                 f"its version is {document.get('version')!r} but this reads {_VERSION}; "
                 "read it with the invgraph that wrote it."
             )
-        self.document = document
-        self.tensors = document.get("tensors")
-        if not isinstance(self.tensors, list):
+        tensors = document.get("tensors")
+        if not isinstance(tensors, list):
             raise ValueError("tensors should be a list.")
+        self.document = document
+        self.tensors = tensors
 
     def scene(self) -> Scene:
         return self._value(self.document.get("scene"), ("Scene",), "scene")
