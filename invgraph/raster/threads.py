@@ -105,12 +105,13 @@ def wait(team, phase, count):
 
 
 @njit(nogil=True, cache=True)
-def reserve(team, phase, size):
-    """Set ``size`` places of a shared buffer aside; gives the first. A counter lies in ``phase``.
+def reserve(counter, size):
+    """Set ``size`` places of a shared buffer aside; gives the first. ``counter`` is one int64.
 
-    Which places a unit gets depends on the threads, so note them per unit and read in unit order.
+    Which places a unit gets depends on the threads: note them per unit and read in unit order. The
+    caller gives the buffer a likely length, and runs again with ``counter[0]`` places if it was short.
     """
-    return _fetch_add(team, phase * _LINE + _TAKEN, size)
+    return _fetch_add(counter, 0, size)
 
 
 class _Pool:

@@ -1,0 +1,159 @@
+"""``antialias``: silhouettes that move when vertices do."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from . import arguments, buffers
+from .fragments import Fragments
+
+
+def antialias(
+    color: Float[Tensor, "*image h w c"],
+    fragments: Fragments,
+    screen: Float[Tensor, "*batch v 3"],
+    faces: Int[Tensor, "f 3"],
+) -> Float[Tensor, "*image h w c"]:
+    """Blend colours across silhouettes by how much of a pixel each side covers.
+
+    Where neighbouring pixels see different surfaces, the silhouette edge between their centres is
+    found by walking over the mesh from the nearer pixel, so meshes may be finer than pixels.
+    Neighbouring triangles have to share vertices for that.
+
+    Args:
+        color: float32 colours of pixel centres, of any number of channels.
+        fragments: what ``rasterize`` gave.
+        screen: what ``rasterize`` took.
+        faces: what ``rasterize`` took.
+
+    Returns:
+        The blended colours.
+
+    Raises:
+        ValueError: images of another size than the fragments', an index without a vertex, another
+            type than float32, or a device without kernels.
+
+    Gradients:
+        Reach ``color`` and, at silhouettes, ``screen``.
+
+    Source:
+        Laine et al., Modular primitives for high-performance differentiable rendering (2020),
+        section 3.5, with the walk in place of the visible triangle's own edges.
+    """
+    arguments.check("color", color)
+    if color.shape[:-1] != fragments.face.shape:
+        raise ValueError(
+            f"color is {tuple(color.shape)} but fragments are {tuple(fragments.face.shape)}; "
+            "give one colour per pixel of the fragments."
+        )
+    ranges = None
+    if screen.ndim == 2 and fragments.face.ndim == 3:  # packed: only the number of images matters
+        ranges = torch.zeros((fragments.face.shape[0], 2), dtype=torch.int64)
+    height, width = fragments.face.shape[-2:]
+    plan = arguments.read_screen(screen, faces, height, width, ranges)
+    needs = color.requires_grad or screen.requires_grad
+    if torch.is_grad_enabled() and needs:
+        return _Antialias.apply(color, screen, fragments.face, fragments.depth, plan)
+    return _forward(color, screen, fragments.face, fragments.depth, plan)[0]
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Pixels to blend; see ``antialias_cpu.find``."""
+
+    spans: np.ndarray
+    pixels: np.ndarray
+    rows: np.ndarray
+    weight: np.ndarray
+    code: np.ndarray
+
+
+class _Antialias(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        color: Tensor,
+        screen: Tensor,
+        face: Tensor,
+        depth: Tensor,
+        plan: arguments.Plan,
+    ) -> Tensor:
+        out, ctx.pairs = _forward(color, screen, face, depth, plan)
+        ctx.plan = plan
+        ctx.save_for_backward(color, screen)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple:
+        color, screen = ctx.saved_tensors
+        want = ctx.needs_input_grad
+        grad_color, grad_screen = _backward(
+            color, screen, ctx.plan, ctx.pairs, grad, want[0], want[1]
+        )
+        return grad_color, grad_screen, None, None, None
+
+
+def _forward(
+    color: Tensor, screen: Tensor, face: Tensor, depth: Tensor, plan: arguments.Plan
+) -> tuple[Tensor, _Pairs]:
+    from .antialias_cpu import ROWS, blend, find
+    from .threads import run
+
+    shape = (plan.images, plan.height, plan.width)
+    rows = arguments.flat(screen, 3)
+    maps = arguments.grid(face, shape), arguments.grid(depth, shape)
+    spans = np.zeros((plan.images * -(-plan.height // ROWS), 2), np.int64)
+    capacity = plan.images * (plan.height * plan.width // 16) + 1024
+    known = plan.topology
+    while True:
+        counter = np.zeros(1, np.int64)
+        pixels = buffers.empty((capacity, 2), np.int64)
+        edge = buffers.empty((capacity, 2), np.int32)
+        weight = buffers.empty((capacity,), np.float32)
+        code = buffers.empty((capacity,), np.int8)
+        run(
+            find, rows, known.faces, known.adjacent, plan.vertex_start, *maps,
+            counter, spans, pixels, edge, weight, code,
+        )  # fmt: skip
+        if counter[0] <= capacity:
+            break
+        capacity = int(counter[0])
+    values = arguments.flat(color, color.shape[-1])
+    out = buffers.empty(values.shape, np.float32)
+    run(blend, plan.images, spans, pixels, weight, values, out)
+    return torch.from_numpy(out).view(color.shape), _Pairs(spans, pixels, edge, weight, code)
+
+
+def _backward(
+    color: Tensor,
+    screen: Tensor,
+    plan: arguments.Plan,
+    pairs: _Pairs,
+    grad: Tensor,
+    want_color: bool,
+    want_screen: bool,
+) -> tuple[Tensor | None, Tensor | None]:
+    from .antialias_cpu import backward
+    from .threads import run
+
+    rows = arguments.flat(screen, 3)
+    values = arguments.flat(color, color.shape[-1])
+    none = np.empty((0, 3), np.float32)
+    grad_color = buffers.empty(values.shape, np.float32) if want_color else none
+    grad_screen = buffers.empty(rows.shape, np.float32) if want_screen else none
+    run(
+        backward, rows, plan.images, plan.groups, plan.height, plan.width,
+        pairs.spans, pairs.pixels, pairs.rows, pairs.weight, pairs.code,
+        values, arguments.flat(grad, color.shape[-1]),
+        grad_color, grad_screen, want_color, want_screen,
+    )  # fmt: skip
+    return (
+        torch.from_numpy(grad_color).view(color.shape) if want_color else None,
+        torch.from_numpy(grad_screen).view(screen.shape) if want_screen else None,
+    )

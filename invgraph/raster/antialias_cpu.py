@@ -1,0 +1,303 @@
+"""Blend colours across silhouettes: the compiled kernels of ``antialias``.
+
+Two neighbouring pixel centres A and B, A nearer. From A, walk over the surface along the segment to
+B: out of A's triangle through the edge that the segment crosses first, into the triangle on the
+other side, and on, until an edge has nothing behind it or a triangle that folds back. That edge is
+the silhouette; where it crosses (t in [0, 1) from A) says how much of the two pixels each surface
+covers. Reaching B first means that no silhouette lies between them.
+
+The blend is that of Laine et al., Modular primitives for high-performance differentiable rendering
+(2020), section 3.5, which looks at the edges of A's own triangle alone; on dense meshes these are
+hardly ever silhouettes.
+"""
+
+import numpy as np
+from numba import njit
+
+from .threads import finish_and_take, reserve, take, wait
+
+ROWS = 16  # rows of an image that are searched together
+_STEPS = 10_000  # a walk of so many triangles within one pixel goes round in circles
+
+
+@njit(nogil=True, cache=True)
+def neighbours(faces, vertices, heads, after, out):
+    """``out[f, k]``: the face across the edge opposite corner k, -1 if none or more than one.
+
+    ``heads`` has one place per vertex, ``after`` one per corner of a face: lists of the half-edges
+    that have their lower vertex in common.
+    """
+    heads[:] = -1
+    out[:] = -1
+    for f in range(faces.shape[0]):
+        for k in range(3):
+            i, j = faces[f, (k + 1) % 3], faces[f, (k + 2) % 3]
+            low, high = min(i, j), max(i, j)
+            if low < 0 or high >= vertices or low == high:
+                continue
+            half = heads[low]
+            partners, partner = 0, -1
+            while half >= 0:
+                g, m = half // 3, half % 3
+                if max(faces[g, (m + 1) % 3], faces[g, (m + 2) % 3]) == high:
+                    partners += 1
+                    partner = half
+                half = after[half]
+            if partners == 1:
+                g, m = partner // 3, partner % 3
+                out[g, m], out[f, k] = f, g
+            elif partners == 2:  # the third face of an edge: it belongs to none of them
+                half = heads[low]
+                while half >= 0:
+                    g, m = half // 3, half % 3
+                    if max(faces[g, (m + 1) % 3], faces[g, (m + 2) % 3]) == high:
+                        out[g, m] = -1
+                    half = after[half]
+            after[3 * f + k] = heads[low]
+            heads[low] = 3 * f + k
+
+
+@njit(nogil=True, cache=True)
+def _edge(screen, i, j, u, v, du, dv):
+    """Value of the plane through edge i, j at a pixel, and its change towards the other pixel."""
+    x0, y0, z0 = float(screen[i, 0]), float(screen[i, 1]), float(screen[i, 2])
+    x1, y1, z1 = float(screen[j, 0]), float(screen[j, 1]), float(screen[j, 2])
+    a, b, c = y0 * z1 - z0 * y1, z0 * x1 - x0 * z1, x0 * y1 - y0 * x1
+    return a * u + (b * v + c), a * du + b * dv
+
+
+@njit(nogil=True, cache=True)
+def _side(screen, i, j, k):
+    """On which side of edge i, j does vertex k lie?"""
+    x0, y0, z0 = float(screen[i, 0]), float(screen[i, 1]), float(screen[i, 2])
+    x1, y1, z1 = float(screen[j, 0]), float(screen[j, 1]), float(screen[j, 2])
+    a, b, c = y0 * z1 - z0 * y1, z0 * x1 - x0 * z1, x0 * y1 - y0 * x1
+    return a * screen[k, 0] + b * screen[k, 1] + c * screen[k, 2]
+
+
+@njit(nogil=True, cache=True)
+def _walk(screen, faces, adjacent, offset, f, u, v, du, dv):
+    """The silhouette edge between a pixel in face ``f`` and the next: t and its vertices' rows.
+
+    t is 2 if there is none.
+    """
+    entered = -1
+    for _ in range(_STEPS):
+        best, corner = 2.0, -1
+        for k in range(3):
+            if k == entered:
+                continue
+            i, j = faces[f, (k + 1) % 3] + offset, faces[f, (k + 2) % 3] + offset
+            value, change = _edge(screen, i, j, u, v, du, dv)
+            inside = _side(screen, i, j, faces[f, k] + offset)
+            if inside < 0:
+                value, change = -value, -change
+            if change < 0:
+                t = -value / change
+                if t < best:
+                    best, corner = t, k
+        if corner < 0 or best >= 1.0:
+            break
+        i, j = faces[f, (corner + 1) % 3], faces[f, (corner + 2) % 3]
+        g = adjacent[f, corner]
+        silhouette = g < 0
+        if not silhouette:
+            entered = 0
+            while faces[g, entered] == i or faces[g, entered] == j:
+                entered += 1
+                if entered == 3:
+                    return 2.0, np.int64(-1), np.int64(-1)
+            here = _side(screen, i + offset, j + offset, faces[f, corner] + offset)
+            there = _side(screen, i + offset, j + offset, faces[g, entered] + offset)
+            silhouette = not (here > 0 and there < 0) and not (here < 0 and there > 0)
+        if silhouette:
+            # Across an edge, area changes along u or along v, and must not be counted twice: steep
+            # edges belong to pixels side by side, flat ones to pixels one above the other.
+            _, along = _edge(screen, i + offset, j + offset, u, v, du, dv)
+            _, aside = _edge(screen, i + offset, j + offset, u, v, dv, du)
+            if abs(along) < abs(aside) or (abs(along) == abs(aside) and dv != 0):
+                return 2.0, np.int64(-1), np.int64(-1)
+            return max(best, 0.0), np.int64(i + offset), np.int64(j + offset)
+        f = g
+    return 2.0, np.int64(-1), np.int64(-1)
+
+
+@njit(nogil=True, cache=True)
+def _joined(faces, f, g):
+    """Do two faces share a vertex?"""
+    for i in range(3):
+        for j in range(3):
+            if faces[f, i] == faces[g, j]:
+                return True
+    return False
+
+
+@njit(nogil=True, cache=True)
+def find(
+    team, screen, faces, adjacent, vertex_start, face, depth,
+    counter, spans, pair_pixels, pair_rows, pair_weight, pair_code,
+):  # fmt: skip
+    """List the pairs of pixels to blend, per band of rows.
+
+    A pair says: pixel ``pixels[0]`` takes ``weight`` of what ``pixels[1]`` has more (both counted
+    from the start of the batch), because of the edge between vertex ``rows``. ``code`` has bit 0 set for pixels one above the other
+    (else side by side), bit 1 if the walk went left or up, bit 2 if the weight falls with t.
+    """
+    images, height, width = face.shape
+    bands = (height + ROWS - 1) // ROWS
+    local_pixels = np.empty((2 * ROWS * width, 2), np.int64)
+    local_rows = np.empty((2 * ROWS * width, 2), np.int32)
+    local_weight = np.empty(2 * ROWS * width, np.float32)
+    local_code = np.empty(2 * ROWS * width, np.int8)
+    unit = take(team, 0, images * bands)
+    while unit >= 0:
+        image, band = unit // bands, unit % bands
+        offset = vertex_start[image]
+        size = 0
+        for y in range(band * ROWS, min((band + 1) * ROWS, height)):
+            for x in range(width):
+                f = face[image, y, x]
+                for axis in range(2):
+                    x1, y1 = (x + 1, y) if axis == 0 else (x, y + 1)
+                    if x1 >= width or y1 >= height:
+                        continue
+                    g = face[image, y1, x1]
+                    if f == g or (f >= 0 and g >= 0 and _joined(faces, f, g)):
+                        continue
+                    forward = g < 0 or (f >= 0 and depth[image, y, x] <= depth[image, y1, x1])
+                    ux, uy = (x, y) if forward else (x1, y1)
+                    step = 1.0 if forward else -1.0
+                    du, dv = (step, 0.0) if axis == 0 else (0.0, step)
+                    t, i, j = _walk(
+                        screen, faces, adjacent, offset, f if forward else g,
+                        ux + 0.5, uy + 0.5, du, dv,
+                    )  # fmt: skip
+                    if t >= 1.0:
+                        continue
+                    here = (image * height + y) * width + x
+                    there = (image * height + y1) * width + x1
+                    near, far = (here, there) if forward else (there, here)
+                    # The surface of the near pixel ends at t; half way is the pixels' border.
+                    code = axis if forward else axis + 2
+                    if t < 0.5:
+                        local_pixels[size, 0], local_pixels[size, 1] = near, far
+                        local_weight[size] = 0.5 - t
+                        code += 4
+                    else:
+                        local_pixels[size, 0], local_pixels[size, 1] = far, near
+                        local_weight[size] = t - 0.5
+                    local_rows[size, 0], local_rows[size, 1] = i, j
+                    local_code[size] = code
+                    size += 1
+        start = reserve(counter, size)
+        spans[unit, 0] = start
+        spans[unit, 1] = start + size
+        if start + size <= pair_weight.shape[0]:
+            for i in range(size):
+                pair_pixels[start + i, 0] = local_pixels[i, 0]
+                pair_pixels[start + i, 1] = local_pixels[i, 1]
+                pair_rows[start + i, 0] = local_rows[i, 0]
+                pair_rows[start + i, 1] = local_rows[i, 1]
+                pair_weight[start + i] = local_weight[i]
+                pair_code[start + i] = local_code[i]
+        unit = finish_and_take(team, 0, images * bands)
+    wait(team, 0, images * bands)
+
+
+@njit(nogil=True, cache=True)
+def blend(team, images, spans, pair_pixels, pair_weight, color, out):
+    """``out`` is ``color`` with the pairs blended; both are pixels x channels."""
+    pixels, channels = color.shape
+    chunks = (pixels + 16383) // 16384
+    unit = take(team, 0, chunks)
+    while unit >= 0:
+        for i in range(unit * 16384, min((unit + 1) * 16384, pixels)):
+            for k in range(channels):
+                out[i, k] = color[i, k]
+        unit = finish_and_take(team, 0, chunks)
+    wait(team, 0, chunks)
+
+    bands = spans.shape[0] // images
+    unit = take(team, 1, images)
+    while unit >= 0:
+        for band in range(unit * bands, (unit + 1) * bands):
+            for i in range(spans[band, 0], spans[band, 1]):
+                to, source, weight = pair_pixels[i, 0], pair_pixels[i, 1], pair_weight[i]
+                for k in range(channels):
+                    out[to, k] += weight * (color[source, k] - color[to, k])
+        unit = finish_and_take(team, 1, images)
+    wait(team, 1, images)
+
+
+@njit(nogil=True, cache=True)
+def backward(
+    team, screen, images, groups, height, width, spans, pair_pixels, pair_rows, pair_weight,
+    pair_code, color, grad, grad_color, grad_screen, want_color, want_screen,
+):  # fmt: skip
+    """Gradients of the colours, and of the vertices of silhouette edges.
+
+    ``groups`` is the number of images when each has vertices of its own, else 1.
+    """
+    pixels, channels = color.shape
+    bands = spans.shape[0] // images
+    if want_color:
+        chunks = (pixels + 16383) // 16384
+        unit = take(team, 0, chunks)
+        while unit >= 0:
+            for i in range(unit * 16384, min((unit + 1) * 16384, pixels)):
+                for k in range(channels):
+                    grad_color[i, k] = grad[i, k]
+            unit = finish_and_take(team, 0, chunks)
+        wait(team, 0, chunks)
+        unit = take(team, 1, images)
+        while unit >= 0:
+            for band in range(unit * bands, (unit + 1) * bands):
+                for i in range(spans[band, 0], spans[band, 1]):
+                    to, source, weight = pair_pixels[i, 0], pair_pixels[i, 1], pair_weight[i]
+                    for k in range(channels):
+                        grad_color[source, k] += weight * grad[to, k]
+                        grad_color[to, k] -= weight * grad[to, k]
+            unit = finish_and_take(team, 1, images)
+        wait(team, 1, images)
+    if want_screen:
+        rows = screen.shape[0] // groups
+        bands = spans.shape[0] // groups
+        unit = take(team, 2, groups)
+        while unit >= 0:
+            grad_screen[unit * rows : (unit + 1) * rows] = 0
+            for band in range(unit * bands, (unit + 1) * bands):
+                for n in range(spans[band, 0], spans[band, 1]):
+                    to, source, code = pair_pixels[n, 0], pair_pixels[n, 1], pair_code[n]
+                    change = 0.0
+                    for k in range(channels):
+                        change += grad[to, k] * (color[source, k] - color[to, k])
+                    if change == 0:
+                        continue
+                    i, j = pair_rows[n, 0], pair_rows[n, 1]
+                    x0, y0, z0 = float(screen[i, 0]), float(screen[i, 1]), float(screen[i, 2])
+                    x1, y1, z1 = float(screen[j, 0]), float(screen[j, 1]), float(screen[j, 2])
+                    a, b = y0 * z1 - z0 * y1, z0 * x1 - x0 * z1
+                    c = x0 * y1 - y0 * x1
+                    # The edge crosses a row at u = -(b v + c) / a, a column at v = -(a u + c) / b;
+                    # d crossing / d(a, b, c) = -(u, v, 1) / a there (or / b).
+                    first = min(to, source)
+                    u, v = first % width + 0.5, (first // width) % height + 0.5
+                    if code & 1:
+                        across = b
+                        v = -(a * u + c) / b
+                    else:
+                        across = a
+                        u = -(b * v + c) / a
+                    toward = -1.0 if code & 2 else 1.0  # d t / d crossing
+                    falls = -1.0 if code & 4 else 1.0  # d weight / d t
+                    scale = -change * toward * falls / across
+                    ga, gb, gc = scale * u, scale * v, scale
+                    # of (a, b, c) = p_i x p_j: p_j x g for p_i, g x p_i for p_j
+                    grad_screen[i, 0] += y1 * gc - z1 * gb
+                    grad_screen[i, 1] += z1 * ga - x1 * gc
+                    grad_screen[i, 2] += x1 * gb - y1 * ga
+                    grad_screen[j, 0] += gb * z0 - gc * y0
+                    grad_screen[j, 1] += gc * x0 - ga * z0
+                    grad_screen[j, 2] += ga * y0 - gb * x0
+            unit = finish_and_take(team, 2, groups)
+        wait(team, 2, groups)

@@ -1,0 +1,74 @@
+"""Memory that is used again: arrays whose pages come back when the last reference goes.
+
+A fresh array of megabytes costs a page fault for every 4 KiB, several times what the kernels need to
+fill it. So memory from here returns to a list when its array, and every tensor made from it, is gone.
+"""
+
+import threading
+
+import numpy as np
+import torch
+
+_SMALL = 1 << 16  # bytes; the C library already reuses what is smaller
+_KEEP = 1 << 29  # bytes that may lie idle, in all
+
+
+class _Store:
+    def __init__(self) -> None:
+        self.free: dict[int, list[np.ndarray]] = {}
+        self.idle = 0
+        self.lock = threading.RLock()  # a collection may free a block while the lock is held
+
+    def get(self, size: int) -> np.ndarray:
+        with self.lock:
+            blocks = self.free.get(size)
+            if blocks:
+                self.idle -= size
+                return blocks.pop()
+        return np.empty(size, np.uint8)
+
+    def put(self, memory: np.ndarray) -> None:
+        with self.lock:
+            if self.idle + memory.size <= _KEEP:
+                self.idle += memory.size
+                self.free.setdefault(memory.size, []).append(memory)
+
+
+class _Block:
+    """Owns memory on loan from the store."""
+
+    __slots__ = ("__array_interface__", "memory", "store")
+
+    def __init__(self, store: _Store, size: int, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        self.store = store
+        self.memory = store.get(size)
+        self.__array_interface__ = {
+            "data": (self.memory.ctypes.data, False),
+            "shape": shape,
+            "typestr": dtype.str,
+            "version": 3,
+        }
+
+    def __del__(self) -> None:
+        self.store.put(self.memory)
+
+
+_store = _Store()
+
+
+def empty(shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    """An array with arbitrary content."""
+    kind = np.dtype(dtype)
+    count = kind.itemsize
+    for n in shape:
+        count *= n
+    if count < _SMALL:
+        return np.empty(shape, kind)
+    # Four sizes per octave, so that slightly different requests share memory.
+    step = 1 << max(count.bit_length() - 3, 12)
+    return np.asarray(_Block(_store, -(-count // step) * step, shape, kind))
+
+
+def tensor(shape: tuple[int, ...], dtype: type) -> torch.Tensor:
+    """A tensor with arbitrary content."""
+    return torch.from_numpy(empty(shape, dtype))

@@ -1,0 +1,174 @@
+"""``rasterize``: the nearest triangle of every pixel."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from . import arguments, buffers
+from .fragments import Fragments
+
+_NONE3 = np.zeros((0, 0, 0), np.float32)
+_NONE4 = np.zeros((0, 0, 0, 0), np.float32)
+
+
+def rasterize(
+    screen: Float[Tensor, "*batch v 3"],
+    faces: Int[Tensor, "f 3"],
+    height: int,
+    width: int,
+    *,
+    ranges: Int[Tensor, "b 2"] | None = None,
+    near: float = 1e-3,
+    cull_back: bool = False,
+    derivatives: bool = False,
+) -> Fragments:
+    """Find the triangle that each pixel centre sees first.
+
+    A pixel exactly on the edge of two triangles belongs to one of them (top-left rule), so meshes
+    have neither holes nor double hits. Of triangles at the same depth the one with the lower index
+    wins. Triangles that cross the near plane are clipped; degenerate ones, and those with a vertex
+    that is not finite, are not drawn.
+
+    Args:
+        screen: homogeneous pixels (u z, v z, z), float32. ``b v 3`` for a batch, ``v 3`` for one
+            image, or, with ``ranges``, ``v 3`` for the vertices of all images together.
+        faces: indices into the vertices (of each image, or of all together).
+        height, width: of the images, px.
+        ranges: for each image, its first face and its number of faces.
+        near: nothing nearer than this depth is drawn. In the unit of the vertices.
+        cull_back: draw only triangles that are counter-clockwise seen from the camera.
+        derivatives: also find ``bary_pixel``.
+
+    Returns:
+        Fragments with one image per item of the batch (``b h w``, or ``h w`` for one image). Face
+        indices count from the start of ``faces``.
+
+    Raises:
+        ValueError: shapes that do not belong together, an index without a vertex, a size below 1,
+            another type than float32, or a device without kernels.
+
+    Gradients:
+        Reach ``screen`` through ``bary``, ``depth`` and ``bary_pixel``. Which triangle is seen has no
+        gradient: silhouettes get theirs from ``antialias``.
+
+    Source:
+        Olano & Greer, Triangle scan conversion using 2D homogeneous coordinates (1997).
+    """
+    plan = arguments.read_screen(screen, faces, height, width, ranges)
+    if not near > 0:
+        raise ValueError(f"near is {near}; it must be above 0: give the nearest depth to draw.")
+    options = (float(near), bool(cull_back), bool(derivatives))
+    if torch.is_grad_enabled() and screen.requires_grad:
+        face, bary, depth, *slope = _Rasterize.apply(screen, plan, options)
+    else:
+        face, bary, depth, *slope = _forward(screen, plan, options)
+    return Fragments(face, bary, depth, slope[0] if derivatives else None)
+
+
+class _Rasterize(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, screen: Tensor, plan: arguments.Plan, options: tuple) -> tuple:
+        out = _forward(screen, plan, options)
+        ctx.plan = plan
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(out[0])
+        ctx.save_for_backward(screen, *out[:3])
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple:
+        screen, face, bary, depth = ctx.saved_tensors
+        _, grad_bary, grad_depth, *grad_slope = grads
+        slope = grad_slope[0] if grad_slope else None
+        if grad_bary is None and grad_depth is None and slope is None:
+            return None, None, None
+        return (
+            _backward(screen, ctx.plan, face, bary, depth, grad_bary, grad_depth, slope),
+            None,
+            None,
+        )
+
+
+def _forward(screen: Tensor, plan: arguments.Plan, options: tuple) -> tuple[Tensor, ...]:
+    from .rasterize_cpu import CHUNK, TILE, count, draw
+    from .threads import run
+
+    near, cull, derivatives = options
+    height, width = plan.height, plan.width
+    images = plan.images
+    rows = arguments.flat(screen, 3)
+    faces = plan.topology.faces
+    ranges = plan.ranges
+    chunk_start = np.zeros(images + 1, np.int64)
+    np.cumsum((ranges[:, 1] + (CHUNK - 1)) // CHUNK, out=chunk_start[1:])
+    chunks = int(chunk_start[-1])
+    tiles = -(-width // TILE) * -(-height // TILE)
+    kept_face = buffers.empty((chunks * CHUNK,), np.int32)
+    kept_box = buffers.empty((chunks * CHUNK, 4), np.int16)
+    kept = np.empty(chunks, np.int32)
+    counts = buffers.empty((chunks, tiles), np.int32)
+    starts = np.zeros(images * tiles + 1, np.int64)
+    totals = np.empty((images, tiles), np.int64)
+    positions = buffers.empty((len(rows), 2), np.float32)
+    run(
+        count, rows, faces, plan.vertex_start, ranges, chunk_start, near, cull, height, width,
+        positions, kept_face, kept_box, kept, counts, totals,
+    )  # fmt: skip
+    np.cumsum(totals.reshape(-1), out=starts[1:])
+    entries = buffers.empty((int(starts[-1]),), np.int64)
+    shape = (images, height, width)
+    face = buffers.empty(shape, np.int32)
+    bary = buffers.empty((*shape, 2), np.float32)
+    depth = buffers.empty(shape, np.float32)
+    slope = buffers.empty((*shape, 4), np.float32) if derivatives else _NONE4
+    run(
+        draw, rows, faces, plan.vertex_start, ranges, chunk_start, near, height, width,
+        kept_face, kept_box, kept, counts, starts, entries, derivatives, face, bary, depth, slope,
+    )  # fmt: skip
+    arrays = (face, bary, depth, slope) if derivatives else (face, bary, depth)
+    if plan.batched:
+        return tuple(torch.from_numpy(array) for array in arrays)
+    return tuple(torch.from_numpy(array[0]) for array in arrays)
+
+
+def _backward(
+    screen: Tensor,
+    plan: arguments.Plan,
+    face: Tensor,
+    bary: Tensor,
+    depth: Tensor,
+    grad_bary: Tensor | None,
+    grad_depth: Tensor | None,
+    grad_slope: Tensor | None,
+) -> Tensor:
+    from .rasterize_backward_cpu import backward
+
+    shape = (plan.images, plan.height, plan.width)
+    rows = arguments.flat(screen, 3)
+    gradient = buffers.empty(rows.shape, np.float32)
+    values = [
+        _NONE4 if grad_bary is None else arguments.grid(grad_bary, (*shape, 2)),
+        _NONE3 if grad_depth is None else arguments.grid(grad_depth, shape),
+        _NONE4 if grad_slope is None else arguments.grid(grad_slope, (*shape, 4)),
+    ]
+    has = [grad is not None for grad in (grad_bary, grad_depth, grad_slope)]
+    maps = (
+        arguments.grid(face, shape),
+        arguments.grid(bary, (*shape, 2)),
+        arguments.grid(depth, shape),
+    )
+    arguments.sum_records(
+        backward,
+        (rows, plan.topology.faces, plan.vertex_start, *maps, *values, *has),
+        shape,
+        plan.groups,
+        gradient,
+        0,
+        3,
+    )
+    return torch.from_numpy(gradient).view(screen.shape)
