@@ -1,0 +1,161 @@
+"""How an object looks at the pixels where it is seen."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+from invgraph import ggx, shading, transforms
+from invgraph import visibility as occlusion
+from invgraph.camera import Camera
+from invgraph.mesh import vertex_normals
+from invgraph.raster import Fragments, attribute_slopes, interpolate
+from invgraph.raster.texture import texture
+from invgraph.scene import Object
+
+Lights = tuple[tuple[shading.Surroundings, ...], tuple[shading.Lamp, ...]]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An object in front of a batch of cameras.
+
+    Attributes:
+        object: with one batch axis or none on each tensor that may have them.
+        vertices: world frame.
+        screen: homogeneous pixels.
+    """
+
+    object: Object
+    vertices: Float[Tensor, "#b v 3"]
+    screen: Float[Tensor, "b v 3"]
+
+    @staticmethod
+    def of(item: Object, camera: Camera) -> "Placed":
+        """Place an object in front of a camera with one batch axis."""
+        vertices = transforms.apply(item.world_from_object, item.mesh.vertices)
+        vertices = vertices if vertices.ndim == 3 else vertices[None]
+        return Placed(item, vertices, camera.homogeneous_pixels(vertices))
+
+    @property
+    def textured(self) -> bool:
+        """Whether any part of the material is a texture."""
+        material = self.object.material
+        return any(t.ndim == 3 for t in (material.albedo, material.roughness, material.metallic))
+
+    def look(
+        self, fragments: Fragments, lights: Lights, camera: Camera, wanted: frozenset[str]
+    ) -> dict[str, Tensor]:
+        """Colour, alpha, albedo and normal of packed pixels, ``b n c`` each.
+
+        Args:
+            fragments: of this object alone.
+            lights: prepared by :func:`shading.split`.
+            camera: with one batch axis.
+            wanted: names of outputs; others may be missing from the result.
+        """
+        colored = "color" in wanted
+        found: dict[str, Tensor] = {}
+        if "alpha" in wanted:
+            found["alpha"] = (fragments.face >= 0).flatten(1)[..., None].to(self.screen.dtype)
+        names = ("albedo", "roughness", "metallic") if colored else ("albedo",)
+        material = {}
+        if colored or "albedo" in wanted:
+            material = self._material(fragments, names)
+            found["albedo"] = material["albedo"].expand(fragments.face.shape[0], -1, -1)
+            found["albedo"] = found["albedo"].expand(-1, fragments.face[0].numel(), -1)
+        if colored or "normal" in wanted:
+            surface, normal = self._geometry(fragments, lights[0], camera)
+            found["normal"] = normal
+            if colored:
+                surface = shading.Surface(normal=normal, **surface, **material)
+                found["color"] = shading.shade(surface, *lights, camera.camera_from_world)
+        return found
+
+    def _material(self, fragments: Fragments, names: tuple[str, ...]) -> dict[str, Tensor]:
+        """The material's parameters at every pixel, or ``1 1 c`` where they are constant."""
+        mesh, found, textures = self.object.mesh, {}, {}
+        for name in names:
+            values = getattr(self.object.material, name)
+            if values.ndim == 1:
+                found[name] = values[None, None]
+            elif values.ndim == 2:
+                found[name] = interpolate(values[None], mesh.faces, fragments).flatten(1, 2)
+            else:
+                textures.setdefault(values.shape[:2], []).append(name)
+        if textures:
+            assert mesh.uv is not None
+            uv_faces = mesh.faces if mesh.uv_faces is None else mesh.uv_faces
+            uv = interpolate(mesh.uv[None], uv_faces, fragments)
+            uv_pixel = attribute_slopes(mesh.uv[None], uv_faces, fragments)
+        # Textures of equal size are read together.
+        for group in textures.values():
+            stacked = [getattr(self.object.material, name) for name in group]
+            sizes = [values.shape[-1] for values in stacked]
+            tex = stacked[0] if len(stacked) == 1 else torch.cat(stacked, -1)
+            read = texture(tex, uv, uv_pixel).flatten(1, 2)
+            found.update(zip(group, read.split(sizes, -1), strict=True))
+        return found
+
+    def _geometry(
+        self, fragments: Fragments, around: tuple[shading.Surroundings, ...], camera: Camera
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Position, view and occlusion as arguments of Surface, and the unit normal."""
+        mesh, pose = self.object.mesh, self.object.world_from_object
+        local = vertex_normals(mesh)
+        normals = transforms.rotate(pose, local)
+        normals = normals if normals.ndim == 3 else normals[None]
+        centre = camera.centre[:, None]
+        # Affine in the position, so interpolating it is exact.
+        views = centre - self.vertices
+        columns = [normals.expand_as(views), views]
+        if self.object.visibility is not None and around:
+            columns += self._occluded(local, normals, views, around)
+        blended = interpolate(torch.cat(columns, -1), mesh.faces, fragments).flatten(1, 2)
+        offset = blended[..., 3:6]
+        normal = functional.normalize(blended[..., :3], dim=-1)
+        facing = self._faces_camera().gather(1, fragments.face.flatten(1).clamp_min(0).long())
+        normal = torch.where(facing[..., None], normal, -normal)
+        surface = {"position": centre - offset, "view": functional.normalize(offset, dim=-1)}
+        if blended.shape[-1] > 6:
+            surface["irradiance"], surface["openness"] = blended[..., 6:9], blended[..., 9:]
+        return surface, normal
+
+    @torch.no_grad()
+    def _faces_camera(self) -> Bool[Tensor, "b f"]:
+        """Whether each face turns its outside to the camera."""
+        a, b, c = self.screen[:, self.object.mesh.faces.long()].unbind(-2)
+        return (a * torch.linalg.cross(b, c)).sum(-1) < 0
+
+    def _occluded(
+        self, local: Tensor, normals: Tensor, views: Tensor, around: tuple
+    ) -> list[Tensor]:
+        """Irradiance and openness of every vertex, ``b v 3`` and ``b v 1``."""
+        table, pose = self.object.visibility, self.object.world_from_object
+        assert table is not None
+        towards = occlusion.directions(table.shape[1]).to(views)
+        world = transforms.rotate(pose, towards)
+        world = world if world.ndim == 3 else world[None]
+        radiance = torch.stack(
+            torch.broadcast_tensors(*(light.radiance(world) for light in around))
+        ).sum(0)
+        batch, count = views.shape[:2]
+        if local.ndim == 2:
+            # One set of normals: all images' lights pass through the table together.
+            packed = radiance.permute(1, 0, 2).flatten(1)[None]
+            received = occlusion.occluded_irradiance(table, local[None], packed)
+            received = received.reshape(count, -1, 3).permute(1, 0, 2)
+        else:
+            received = occlusion.occluded_irradiance(
+                table, local, radiance.expand(len(local), -1, -1)
+            )
+        with torch.no_grad():
+            roughness = self.object.material.roughness.mean().expand(1, 1, 1)
+            view = functional.normalize(views, dim=-1)
+            axes = transforms.rotate(
+                transforms.invert(pose), ggx.lobe_axis(normals, view, roughness)
+            )
+            opened = occlusion.openness(table, axes)
+        return [received.expand(batch, count, 3), opened.expand(batch, count, 1)]
