@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 520, 280
-LEFT, RIGHT, TOP, BOTTOM = 58, 12, 14, 44
+LEFT, RIGHT, TOP, BOTTOM = 58, 12, 24, 44
 MAX_POINTS = 600
 
 
@@ -85,7 +85,7 @@ def line_chart(
         room = x_map(run[-1][0]) - start
         if stage and room > 6.5 * len(stage):
             parts.append(
-                f'<text class="stage-name" x="{start + 4:.1f}" y="{TOP + 9}">{escape(stage)}</text>'
+                f'<text class="stage-name" x="{start + 3:.1f}" y="{TOP - 7}">{escape(stage)}</text>'
             )
         thin = run[:: math.ceil(len(run) / MAX_POINTS)]
         smooth = _smooth([point[1] for point in thin])

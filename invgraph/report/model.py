@@ -91,9 +91,11 @@ def world_up(poses: list[Pose]) -> np.ndarray:
 
 def frustum(pose: Pose) -> np.ndarray:
     """World points: the camera's centre and its image's corners at unit depth, clockwise (5x3)."""
-    height, width = pose.size
-    x, y = width / 2 / pose.focal[0], height / 2 / pose.focal[1]
-    corners = np.array([[0, 0, 0], [-x, -y, 1], [x, -y, 1], [x, y, 1], [-x, y, 1]])
+    (fx, fy), (cx, cy), (height, width) = pose.focal, pose.principal, pose.size
+    left, right, top, bottom = -cx / fx, (width - cx) / fx, -cy / fy, (height - cy) / fy
+    corners = np.array(
+        [[0, 0, 0], [left, top, 1], [right, top, 1], [right, bottom, 1], [left, bottom, 1]]
+    )
     rotation, translation = pose.camera_from_world[:3, :3], pose.camera_from_world[:3, 3]
     return (corners - translation) @ rotation
 

@@ -25,12 +25,13 @@ class View:
 
 @dataclass(frozen=True)
 class Pose:
-    """Where one photo was taken from; ``focal`` in pixels, ``size`` is (height, width)."""
+    """Where one photo was taken from; lengths in pixels, ``size`` is (height, width)."""
 
     name: str
     split: str
     camera_from_world: np.ndarray
     focal: tuple[float, float]
+    principal: tuple[float, float]
     size: tuple[int, int]
 
     @property
@@ -81,8 +82,12 @@ def read_run(path: Path) -> RunFolder:
             "pass the folder that `invgraph fit` wrote."
         )
     views = _views(metrics, pictures)
-    poses = [pose for entry in _entries(cameras, "frames") if (pose := _pose(entry)) is not None]
-    return RunFolder(path, metrics, log, views, poses, previews, light_ball, glb, missing)
+    return RunFolder(path, metrics, log, views, _poses(cameras), previews, light_ball, glb, missing)
+
+
+def read_poses(run: Path) -> list[Pose]:
+    """The cameras of a run; none when ``cameras.json`` is absent or damaged."""
+    return _poses(_read_json(run, "cameras.json", "", []))
 
 
 def finite(value: Any) -> float | None:
@@ -177,6 +182,10 @@ def _views(metrics: dict[str, Any], pictures: dict[str, dict[str, Path]]) -> lis
     return views + [View(stem, "test", {}, roles) for stem, roles in left.items()]
 
 
+def _poses(cameras: dict[str, Any]) -> list[Pose]:
+    return [pose for entry in _entries(cameras, "frames") if (pose := _pose(entry)) is not None]
+
+
 def _same_photo(stem: str, name: str) -> bool:
     """Whether a file stem such as ``0003_left_eye`` was made from the photo ``left eye.png``."""
     safe = re.sub(r"[^A-Za-z0-9]+", "_", Path(name).stem).strip("_")[:40]
@@ -187,9 +196,11 @@ def _pose(entry: dict[str, Any]) -> Pose | None:
     try:
         matrix = np.array(entry["camera_from_world"], dtype=np.float64)
         fx, fy = (float(value) for value in entry["focal"])
+        cx, cy = (float(value) for value in entry["principal"])
         size = (int(entry["height"]), int(entry["width"]))
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
     good = matrix.shape == (4, 4) and bool(np.isfinite(matrix).all()) and min(fx, fy, *size) > 0
+    good = good and all(map(math.isfinite, (fx, fy, cx, cy)))
     name, split = str(entry.get("name", "")), str(entry.get("split", ""))
-    return Pose(name, split, matrix, (fx, fy), size) if good else None
+    return Pose(name, split, matrix, (fx, fy), (cx, cy), size) if good else None
