@@ -67,11 +67,12 @@ class Placed:
             found["albedo"] = material["albedo"].expand(fragments.face.shape[0], -1, -1)
             found["albedo"] = found["albedo"].expand(-1, fragments.face[0].numel(), -1)
         if colored or "normal" in wanted:
-            surface, normal = self._geometry(fragments, lights[0], camera)
-            found["normal"] = normal
+            geometry, facing = self._geometry(fragments, lights[0], camera)
             if colored:
-                surface = shading.Surface(normal=normal, **surface, **material)
+                surface = shading.Surface(geometry, facing, **material)
                 found["color"] = shading.shade(surface, *lights, camera.camera_from_world)
+            if "normal" in wanted:
+                found["normal"] = shading.unit_normal(geometry, facing)
         return found
 
     def _material(self, fragments: Fragments, names: tuple[str, ...]) -> dict[str, Tensor]:
@@ -101,27 +102,20 @@ class Placed:
 
     def _geometry(
         self, fragments: Fragments, around: tuple[shading.Surroundings, ...], camera: Camera
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """Position, view and occlusion as arguments of Surface, and the unit normal."""
+    ) -> tuple[Tensor, Tensor]:
+        """Geometry and facing as in :class:`shading.Surface`."""
         mesh, pose = self.object.mesh, self.object.world_from_object
         local = vertex_normals(mesh)
         normals = transforms.rotate(pose, local)
         normals = normals if normals.ndim == 3 else normals[None]
-        centre = camera.centre[:, None]
-        # Affine in the position, so interpolating it is exact.
-        views = centre - self.vertices
+        # The offset to the eye is affine in the position, so interpolating it is exact.
+        views = camera.centre[:, None] - self.vertices
         columns = [normals.expand_as(views), views]
         if self.object.visibility is not None and around:
             columns += self._occluded(local, normals, views, around)
-        blended = interpolate(torch.cat(columns, -1), mesh.faces, fragments).flatten(1, 2)
-        offset = blended[..., 3:6]
-        normal = functional.normalize(blended[..., :3], dim=-1)
-        facing = self._faces_camera().gather(1, fragments.face.flatten(1).clamp_min(0).long())
-        normal = torch.where(facing[..., None], normal, -normal)
-        surface = {"position": centre - offset, "view": functional.normalize(offset, dim=-1)}
-        if blended.shape[-1] > 6:
-            surface["irradiance"], surface["openness"] = blended[..., 6:9], blended[..., 9:]
-        return surface, normal
+        geometry = interpolate(torch.cat(columns, -1), mesh.faces, fragments).flatten(1, 2)
+        face = fragments.face.flatten(1)
+        return geometry, self._faces_camera().gather(1, face.clamp_min(0).long())
 
     @torch.no_grad()
     def _faces_camera(self) -> Bool[Tensor, "b f"]:

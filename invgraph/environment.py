@@ -65,7 +65,7 @@ def look_up(
 
 def _look_up_levels(levels: Tensor, directions: Tensor, level: Tensor) -> Tensor:
     """Trilinear samples of equal-sized panoramas ``l h w c``; clamps the level, wraps around."""
-    count, height, width, channels = levels.shape
+    count, _, width, channels = levels.shape
     wrapped = torch.cat((levels[:, :, -1:], levels, levels[:, :, :1]), 2)
     uv = panorama_uv(directions)
     # From fractions of the unpadded panorama to grid_sample's [-1, 1] over the padded one.

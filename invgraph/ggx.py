@@ -8,7 +8,7 @@ from torch import Tensor
 
 # Normal reflectance of a dielectric with refractive index 1.5, as in glTF.
 DIELECTRIC_F0 = 0.04
-# Below this perceptual roughness a highlight of a point-like light is narrower than float32 can hold.
+# Below this perceptual roughness a lamp's highlight is narrower than float32 can hold.
 MIN_ROUGHNESS = 0.04
 
 
@@ -113,13 +113,13 @@ def lobe_attenuation(roughness: Float[Tensor, "*batch 1"]) -> Float[Tensor, "*ba
     r = roughness
     r2 = r * r
     columns = [torch.ones_like(r)]
-    for c2, c3, c4, c5, c6 in _LOBE_POLYNOMIALS:
+    for c2, c3, c4, c5, c6 in LOBE_POLYNOMIALS:
         columns.append(1 + r2 * (c2 + r * (c3 + r * (c4 + r * (c5 + r * c6)))))
     return torch.cat(columns, -1)
 
 
 # Coefficients of roughness^2 to roughness^6 for orders 1 to 4.
-_LOBE_POLYNOMIALS = (
+LOBE_POLYNOMIALS = (
     (0.2607, -4.0699, 7.0403, -4.6832, 1.1187),
     (0.7324, -11.9922, 23.1967, -17.4577, 4.7709),
     (1.2474, -22.5469, 48.7414, -40.6129, 12.1724),

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
@@ -20,25 +20,29 @@ class Surface:
     """What is at each of n points to be shaded, world frame.
 
     Attributes:
-        position: points.
-        normal: unit vectors, on the side of the eye.
-        view: unit vectors to the eye.
+        geometry: the normal (any length) and the offset from the point to the eye; where occlusion
+            is known, also the irradiance that arrives from the surroundings and the fraction of
+            the mirrored surroundings that is open.
+        facing: whether the normal is on the side of the eye; where it is not, the surface is seen
+            from its back and its normal is turned.
         albedo: linear base colour.
         roughness: perceptual; one value or one per point.
         metallic: one value or one per point.
-        irradiance: what arrives from the surroundings where occlusion is known; replaces what
-            ``normal`` alone would gather.
-        openness: fraction of the mirrored surroundings that is not occluded.
     """
 
-    position: Float[Tensor, "b n 3"]
-    normal: Float[Tensor, "b n 3"]
-    view: Float[Tensor, "b n 3"]
+    geometry: Float[Tensor, "b n 6"] | Float[Tensor, "b n 10"]
+    facing: Bool[Tensor, "b n"]
     albedo: Float[Tensor, "#b #n 3"]
     roughness: Float[Tensor, "#b #n 1"]
     metallic: Float[Tensor, "#b #n 1"]
-    irradiance: Float[Tensor, "b n 3"] | None = None
-    openness: Float[Tensor, "b n 1"] | None = None
+
+
+def unit_normal(
+    geometry: Float[Tensor, "b n g"], facing: Bool[Tensor, "b n"]
+) -> Float[Tensor, "b n 3"]:
+    """The unit normal on the side of the eye; arguments as in :class:`Surface`."""
+    normal = functional.normalize(geometry[..., :3], dim=-1)
+    return torch.where(facing[..., None], normal, -normal)
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ class Surroundings:
     def radiance(
         self, directions: Float[Tensor, "#b d 3"], roughness: float
     ) -> Float[Tensor, "#b d 3"]:
-        """Radiance from world directions, smoothed like by a lobe of this roughness if a panorama."""
+        """Radiance from world directions, a panorama smoothed as by a lobe of this roughness."""
         if self.panorama is None:
             return harmonics.evaluate(self.coefficients, directions)
         return self.reflected(directions, directions.new_full((1, 1, 1), roughness))
@@ -127,38 +131,56 @@ def shade(
         surface: what is shaded.
         around: light from everywhere.
         lamps: light from one place each; their tensors have one batch axis or none.
-        camera_from_world: for lamps that move with the camera.
+        camera_from_world: of the eye; lamps may move with it.
 
     Gradients:
-        Reach every tensor. Lamps cast no shadows; ``surface.openness`` and ``surface.irradiance``
-        carry occlusion of the surroundings.
+        Reach every tensor. Lamps cast no shadows; occlusion of the surroundings is in
+        ``surface.geometry``.
     """
-    normal, view, roughness = surface.normal, surface.view, surface.roughness
+    geometry, roughness = surface.geometry, surface.roughness
+    if not lamps and around and _is_simple(surface, around):
+        from invgraph import harmonic_shading
+
+        material = (surface.albedo, roughness, surface.metallic)
+        coefficients = _sum_coefficients([light.coefficients for light in around])
+        return harmonic_shading.shade(geometry, surface.facing, material, coefficients)
+    normal = unit_normal(geometry, surface.facing)
+    view = functional.normalize(geometry[..., 3:6], dim=-1)
     nv = (normal * view).sum(-1, keepdim=True).clamp(1e-4, 1)
     scale, bias = ggx.environment_reflectance(nv, roughness)
     f0 = ggx.base_reflectance(surface.albedo, surface.metallic)
     mirrored = f0 * scale + bias
-    received = surface.irradiance
-    specular = None
+    received = specular = torch.zeros_like(normal)
     if around:
         axis = ggx.lobe_axis(normal, view, roughness)
-        gathered = sum(light.reflected(axis, roughness) for light in around)
-        if surface.openness is not None:
-            gathered = gathered * surface.openness
-        specular = gathered * mirrored
-        if received is None:
+        specular = sum(light.reflected(axis, roughness) for light in around) * mirrored
+        if geometry.shape[-1] == 6:
             received = sum(light.irradiance(normal) for light in around)
+        else:
+            received = geometry[..., 6:9]
+            specular = specular * geometry[..., 9:]
+    eye = transforms.invert(camera_from_world)[:, None, :3, 3]
     for lamp in lamps:
-        direction, irradiance = _arriving(lamp, surface.position, camera_from_world)
+        direction, irradiance = _arriving(lamp, eye - geometry[..., 3:6], camera_from_world)
         cosine = (normal * direction).sum(-1, keepdim=True).clamp_min(0)
-        lit = irradiance * cosine
-        shine = irradiance * ggx.specular(normal, view, direction, roughness, f0)
-        received = lit if received is None else received + lit
-        specular = shine if specular is None else specular + shine
-    if received is None or specular is None:
-        return torch.zeros_like(normal)
+        received = received + irradiance * cosine
+        specular = specular + irradiance * ggx.specular(normal, view, direction, roughness, f0)
     diffuse = surface.albedo * (1 - surface.metallic) * (1 - mirrored) * (1 / math.pi)
     return diffuse * received + specular
+
+
+def _is_simple(surface: Surface, around: tuple[Surroundings, ...]) -> bool:
+    """Whether one compiled pass over the pixels can do all of the shading."""
+    tensors = (surface.geometry, surface.albedo, surface.roughness, surface.metallic)
+    return all(light.panorama is None for light in around) and all(
+        tensor.dtype == torch.float32 and tensor.device.type == "cpu" for tensor in tensors
+    )
+
+
+def _sum_coefficients(several: list[Tensor]) -> Tensor:
+    count = max(coefficients.shape[-2] for coefficients in several)
+    padded = [functional.pad(c, (0, 0, 0, count - c.shape[-2])) for c in several]
+    return padded[0] if len(padded) == 1 else sum(padded[1:], padded[0])
 
 
 def _arriving(lamp: Lamp, position: Tensor, camera_from_world: Tensor) -> tuple[Tensor, Tensor]:
