@@ -49,7 +49,8 @@ def orbit(scene: Scene, views: int, size: int, poses: list[Pose]) -> list[Camera
         raise ValueError("the scene has no vertices to look at; give --cameras.")
     cloud = torch.cat(points).double()
     low, high = cloud.amin(0), cloud.amax(0)
-    centre, radius = (low + high) / 2, max(float((high - low).norm()) / 2, 1e-6)
+    centre = (low + high) / 2
+    radius = max(float((cloud - centre).norm(dim=-1).max()), 1e-6)
     up = torch.from_numpy(world_up(poses))
     start = torch.from_numpy(poses[0].centre) - centre if poses else torch.tensor([0.0, 0.0, 1.0])
     east = start.double() - up * (start.double() @ up)

@@ -9,6 +9,7 @@ import torch
 import trimesh
 from PIL import Image
 
+from invgraph.fit.folder import file_stem
 from invgraph.mesh import Mesh
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
 from invgraph.scene_files import save_scene
@@ -69,7 +70,6 @@ def write_run(
     renders.mkdir(parents=True)
     y, x = np.mgrid[0:size, 0:size] / size
     for index, name in enumerate(names):
-        stem = "".join(c if c.isalnum() else "_" for c in name)[:40]
         photo = np.stack([x, y, np.full_like(x, index / len(names))], -1)
         disc = ((x - 0.5) ** 2 + (y - 0.5) ** 2 < 0.16)[..., None]
         for role, image in (
@@ -78,7 +78,7 @@ def write_run(
             ("difference", np.abs(photo - np.round(photo * 8) / 8) * disc * 8),
         ):
             pixels = Image.fromarray((image * 255).astype(np.uint8))
-            pixels.save(renders / f"{index:04d}_{stem}_{role}.png")
+            pixels.save(renders / f"{file_stem(8 * index, name)}_{role}.png")
     ball = np.clip(1 - 2 * ((x - 0.4) ** 2 + (y - 0.35) ** 2), 0, 1)
     for file in ("light_ball.png", "preview_0.png", "preview_100.png", "preview_200.png"):
         Image.fromarray((ball * 255).astype(np.uint8)).save(renders / file)

@@ -7,6 +7,7 @@ from html import escape
 
 WIDTH, HEIGHT = 520, 280
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 24, 44
+Number = int | float
 MAX_POINTS = 600
 
 
@@ -24,7 +25,7 @@ class Axis:
 
 
 def line_chart(
-    x: Sequence[float], y: Sequence[float], stages: Sequence[str], x_axis: Axis, y_axis: Axis
+    x: Sequence[Number], y: Sequence[Number], stages: Sequence[str], x_axis: Axis, y_axis: Axis
 ) -> str:
     """Draw y over x with ticks; the curve breaks where ``stages`` changes, and each stage is named.
 
@@ -35,11 +36,7 @@ def line_chart(
     Returns:
         An ``<svg>`` element, or an empty string when fewer than two points can be drawn.
     """
-    points = [
-        point
-        for point in zip(x, y, stages, strict=True)
-        if point[1] > 0 or not y_axis.log
-    ]  # fmt: skip
+    points = [p for p in zip(x, y, stages, strict=True) if p[1] > 0 or not y_axis.log]
     if len(points) < 2:
         return ""
     x_low, x_high = points[0][0], max(point[0] for point in points)
@@ -74,10 +71,9 @@ def line_chart(
         f'<text class="label" transform="translate(13 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)" '
         f'text-anchor="middle">{escape(y_axis.text)}</text>'
     )
-    room = WIDTH
     for stage, run in _runs(points):
         start = x_map(run[0][0])
-        if run is not points and start > LEFT + 1:
+        if start > LEFT + 1:
             parts.append(
                 f'<line class="stage" x1="{start:.1f}" x2="{start:.1f}" y1="{TOP}" '
                 f'y2="{HEIGHT - BOTTOM}"/>'
@@ -98,10 +94,10 @@ def line_chart(
     return "".join([*parts, "</svg>"])
 
 
-def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
+def nice_ticks(low: Number, high: Number, count: int = 5) -> list[float]:
     """About ``count`` round values that lie within [low, high]; at least one."""
     if high <= low:
-        return [low]
+        return [float(low)]
     raw = (high - low) / count
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= raw * 0.999)
@@ -109,7 +105,7 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [round(index * step, 12) for index in range(first, last + 1)]
 
 
-def _log_ticks(low: float, high: float) -> list[float]:
+def _log_ticks(low: Number, high: Number) -> list[float]:
     digits = (1,) if high / low > 1e3 else (1, 2, 5)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     every = max(1, len(powers) // 6)
@@ -118,7 +114,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
     return ticks if len(ticks) > 1 else nice_ticks(low, high)
 
 
-def _scale(low: float, high: float, start: float, end: float, log: bool):
+def _scale(low: Number, high: Number, start: Number, end: Number, log: bool):
     """A function from value to pixel, and the tick values."""
     if log:
         low, high = (low, high) if high > low * 1.01 else (low / 1.1, high * 1.1)
@@ -136,7 +132,7 @@ def _scale(low: float, high: float, start: float, end: float, log: bool):
     )
 
 
-def _runs(points: list[tuple[float, float, str]]):
+def _runs(points: list[tuple[Number, Number, str]]):
     """Consecutive points of one stage, as (stage, points)."""
     start = 0
     for end in range(1, len(points) + 1):
@@ -145,7 +141,7 @@ def _runs(points: list[tuple[float, float, str]]):
             start = end
 
 
-def _smooth(values: list[float], window: int = 25) -> list[float]:
+def _smooth(values: list[Number], window: int = 25) -> list[float]:
     """Centred running mean that shrinks at both ends, so that the ends stay where they are."""
     total = [0.0]
     for value in values:

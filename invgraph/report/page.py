@@ -49,7 +49,7 @@ def write_report(run: Path) -> Path:
         _comparison(folder, scripts),
         _viewer(folder, scripts, missing),
         _curves(folder),
-        _light_and_cameras(folder),
+        _light_and_cameras(folder, missing),
         _previews(folder),
         _details(folder),
     ]
@@ -244,7 +244,7 @@ Dashed lines separate the stages.</p>
 <div class="pair">{"".join(charts)}</div></section>"""
 
 
-def _light_and_cameras(folder: RunFolder) -> str:
+def _light_and_cameras(folder: RunFolder, missing: list[str]) -> str:
     boxes = []
     if folder.light_ball is not None:
         [ball] = data_uris([folder.light_ball], SMALL_BUDGET)
@@ -253,6 +253,8 @@ def _light_and_cameras(folder: RunFolder) -> str:
                 '<div><h2>The light</h2><p class="hint">As it falls on a ball.</p>'
                 f'<img class="ball" alt="A ball under the recovered light" src="{ball}"></div>'
             )
+        else:
+            missing.append("renders/light_ball.png (the light): the file is damaged")
     drawing = camera_map(folder.poses)
     if drawing:
         boxes.append(

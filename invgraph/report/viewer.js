@@ -198,14 +198,18 @@
       gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, gl.createBuffer());
       gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, index, gl.STATIC_DRAW);
       const pbr = (gltf.materials?.[primitive.material] || {}).pbrMetallicRoughness || {};
-      parts.push({ vao, count: index.length, factor: (pbr.baseColorFactor || [1, 1, 1]).slice(0, 3), map: texture(pbr.baseColorTexture?.index) });
+      parts.push({ vao, position, count: index.length, factor: (pbr.baseColorFactor || [1, 1, 1]).slice(0, 3), map: texture(pbr.baseColorTexture?.index) });
     }
   }
   const identity = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1];
   const roots = gltf.scenes ? gltf.scenes[gltf.scene || 0].nodes : gltf.nodes.map((_, i) => i);
   for (const node of roots) visit(node, identity);
   if (!parts.length) return;
-  const centre = low.map((value, k) => (value + high[k]) / 2), radius = length(add(high, low, -1)) / 2 || 1;
+  const centre = low.map((value, k) => (value + high[k]) / 2);
+  let radius = 0;  // of the smallest sphere around the box's centre that holds the mesh
+  for (const { position } of parts) for (let i = 0; i < position.length; i += 3)
+    radius = Math.max(radius, Math.hypot(position[i] - centre[0], position[i + 1] - centre[1], position[i + 2] - centre[2]));
+  radius = radius || 1;
 
   const frusta = { train: [], test: [] };
   let reach = 0;

@@ -23,7 +23,7 @@ def describe(key: str) -> tuple[str, str]:
     return KNOWN.get(key, words[:1].upper() + words[1:]), unit
 
 
-def number(value: float, unit: str = "") -> str:
+def number(value: int | float, unit: str = "") -> str:
     """``value`` with the digits that its unit deserves; counts stay whole."""
     if unit in DECIMALS:
         return f"{value:.{DECIMALS[unit]}f}"
@@ -32,7 +32,7 @@ def number(value: float, unit: str = "") -> str:
     return f"{value:.4f}" if 1e-3 <= abs(value) < 10 else f"{value:.4g}"
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: int | float) -> str:
     """``75`` as ``1 min 15 s``."""
     whole = round(seconds)
     if whole < 60:
