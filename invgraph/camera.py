@@ -16,6 +16,7 @@ from invgraph.tree import map_tensors
 _MIN_SLOPE = 0.05
 _MAX_RADIUS = 10.0
 _NEWTON_STEPS = 20
+_PIECE = 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +141,7 @@ class Camera:
         points = transforms.apply(self.camera_from_world, points_world)
         xy, z = points[..., :2], points[..., 2:]
         if self.distortion is not None:
-            xy = _distort(xy, z, self.distortion)
+            xy = _distort(xy, z, self.distortion, _trusted_radius(self.distortion))
         pixels = xy * self.focal[..., None, :] + z * self.principal[..., None, :]
         return torch.cat((pixels, z), -1)
 
@@ -164,7 +165,7 @@ class Camera:
         return homogeneous[..., :2] / divisor[..., None], depth
 
     def unproject_pixels(
-        self, pixels: Float[Tensor, "*points n 2"], depth: Float[Tensor, "*points n"]
+        self, pixels: Float[Tensor, "*#points n 2"], depth: Float[Tensor, "*#points n"]
     ) -> Float[Tensor, "*batch n 3"]:
         """World points that appear at given pixels, at given depths.
 
@@ -269,28 +270,31 @@ def _trusted_radius(distortion: Tensor) -> Tensor:
     return largest.clamp_min(_MAX_RADIUS**-2).rsqrt().to(distortion.dtype)
 
 
-def _distort(xy: Tensor, z: Tensor, distortion: Tensor) -> Tensor:
+def _distort(xy: Tensor, z: Tensor, distortion: Tensor, limit: Tensor) -> Tensor:
     """Camera-frame x, y moved so that x/z, y/z are distorted; finite for every z.
 
     Source:
         Brown, Decentering distortion of lenses (1966), in OpenCV's parameters.
     """
-    k1, k2, p1, p2, k3 = distortion[..., None, :, None].unbind(-2)
-    limit = _trusted_radius(distortion)[..., None, None]
-    length2 = (xy * xy).sum(-1, keepdim=True)
-    length = torch.where(length2 > 0, length2, torch.ones_like(length2)).sqrt()
+    k1, k2, p1, p2, k3 = distortion[..., None, :].unbind(-1)
+    limit = limit[..., None]
+    x, y, z = xy[..., 0].contiguous(), xy[..., 1].contiguous(), z[..., 0]
+    length2 = x * x + y * y
     inside = (z > 0) & (length2 < (limit * z) ** 2)
-    # Image-plane coordinates, pulled back to the limit where they are beyond it.
-    plane = xy * torch.where(
-        inside, 1 / torch.where(inside, z, torch.ones_like(z)), (limit / length).expand_as(length2)
-    )
-    x, y = plane[..., :1], plane[..., 1:]
-    r2 = (plane * plane).sum(-1, keepdim=True)
+    # Image-plane coordinates q, pulled back to the limit where they are beyond it.
+    shrink = limit * torch.where(inside | (length2 == 0), 1.0, length2).rsqrt()
+    scale = torch.where(inside, 1 / torch.where(inside, z, 1.0), shrink)
+    qx, qy = x * scale, y * scale
+    r2 = qx * qx + qy * qy
     radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
-    tangential = torch.cat(
-        (2 * p1 * x * y + p2 * (r2 + 2 * x * x), p1 * (r2 + 2 * y * y) + 2 * p2 * x * y), -1
+    cross = 2 * qx * qy
+    return torch.stack(
+        (
+            x * radial + z * (p1 * cross + p2 * (r2 + 2 * qx * qx)),
+            y * radial + z * (p1 * (r2 + 2 * qy * qy) + p2 * cross),
+        ),
+        -1,
     )
-    return xy * radial + z * tangential
 
 
 def _undistort(distorted: Tensor, distortion: Tensor) -> Tensor:
@@ -299,30 +303,60 @@ def _undistort(distorted: Tensor, distortion: Tensor) -> Tensor:
     The iteration runs without gradients; one more step with the Jacobian held fixed carries the
     exact first derivatives (implicit function theorem).
     """
+    limit = _trusted_radius(distortion)
+    # Rounding errors grow by the inverse of the smallest slope.
+    tolerance = 5 / _MIN_SLOPE * torch.finfo(distorted.dtype).eps
     one = torch.ones_like(distorted[..., :1])
-
-    def step(xy: Tensor, target: Tensor, parameters: Tensor) -> Tensor:
-        with torch.enable_grad():
-            at = xy.detach().requires_grad_()
-            image = _distort(at, one, parameters.detach())
-            rows = [
-                torch.autograd.grad(image[..., i].sum(), at, retain_graph=True)[0] for i in (0, 1)
-            ]
-        (a, b), (c, d) = rows[0].unbind(-1), rows[1].unbind(-1)
-        determinant = a * d - b * c
-        determinant = torch.where(determinant.abs() < 1e-6, 1e-6, determinant)
-        error = _distort(xy.detach(), one, parameters) - target
-        ex, ey = error.unbind(-1)
-        return (
-            xy.detach()
-            - torch.stack((d * ex - b * ey, a * ey - c * ex), -1) / determinant[..., None]
-        )
-
+    solved = []
     with torch.no_grad():
-        xy = distorted.detach()
-        tolerance = 10 * torch.finfo(xy.dtype).eps
-        for _ in range(_NEWTON_STEPS):
-            last, xy = xy, step(xy, distorted, distortion)
-            if bool(((xy - last).abs() <= tolerance * (1 + xy.abs())).all()):
-                break
-    return step(xy, distorted, distortion)
+        # Pieces that stay in the cache: several times faster than whole images.
+        for target in distorted.split(_PIECE, -2):
+            xy, z = target, one[..., : target.shape[-2], :]
+            for _ in range(_NEWTON_STEPS):
+                error = _distort(xy, z, distortion, limit) - target
+                change = _solve(_jacobian(xy, distortion, limit), error)
+                xy = xy - change
+                if bool((change.abs() <= tolerance * (1 + xy.abs())).all()):
+                    break
+            solved.append(xy)
+        xy = torch.cat(solved, -2)
+        if not (distorted.requires_grad or distortion.requires_grad):
+            return xy
+        jacobian = _jacobian(xy, distortion, limit)
+    return xy - _solve(jacobian, _distort(xy, one, distortion, limit) - distorted)
+
+
+def _jacobian(
+    xy: Tensor, distortion: Tensor, limit: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Derivatives of :func:`_distort` at z = 1, row by row."""
+    k1, k2, p1, p2, k3 = distortion[..., None, :].unbind(-1)
+    limit = limit[..., None]
+    x, y = (part.contiguous() for part in xy.unbind(-1))
+    length2 = x * x + y * y
+    inside = length2 < limit**2
+    scale = torch.where(inside, 1.0, limit * length2.clamp_min(1e-30).rsqrt())
+    qx, qy = x * scale, y * scale
+    r2 = torch.where(inside, length2, limit**2)
+    radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+    slope2 = torch.where(inside, 2 * (k1 + r2 * (2 * k2 + r2 * 3 * k3)), 0.0)
+    # Tangential part: its Jacobian times that of the pull-back to the limit, which is
+    # scale (I - q q^T / |q|^2) beyond it.
+    a, b, d = 2 * p1 * qy + 6 * p2 * qx, 2 * p1 * qx + 2 * p2 * qy, 6 * p1 * qy + 2 * p2 * qx
+    inverse = torch.where(inside, 0.0, scale / r2.clamp_min(1e-30))
+    xx, xyq, yy = scale - inverse * qx * qx, -inverse * qx * qy, scale - inverse * qy * qy
+    cross = slope2 * x * y
+    return (
+        radial + slope2 * x * x + a * xx + b * xyq,
+        cross + a * xyq + b * yy,
+        cross + b * xx + d * xyq,
+        radial + slope2 * y * y + b * xyq + d * yy,
+    )
+
+
+def _solve(jacobian: tuple[Tensor, Tensor, Tensor, Tensor], error: Tensor) -> Tensor:
+    """The step that undoes ``error``; bounded where the Jacobian nearly loses rank."""
+    a, b, c, d = jacobian
+    determinant = (a * d - b * c).clamp_min(1e-6)
+    ex, ey = error.unbind(-1)
+    return torch.stack((d * ex - b * ey, a * ey - c * ex), -1) / determinant[..., None]

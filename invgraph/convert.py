@@ -12,7 +12,7 @@ from invgraph import transforms
 from invgraph.camera import Camera
 
 
-def _flip(like: Tensor, *signs: float) -> Tensor:
+def _flip(like: Tensor, *signs: int) -> Tensor:
     return torch.diag(like.new_tensor(signs))
 
 
