@@ -1,0 +1,151 @@
+"""The way down: which scale, which triangles and how many steps, coarse to fine."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invgraph import losses
+from invgraph.data import Frame
+from invgraph.fit.model import Look, Model
+from invgraph.fit.photos import Photos
+from invgraph.fit.remesh import remesh, unwrap
+from invgraph.mesh import Mesh
+from invgraph.raster import interpolate, rasterize
+from invgraph.render import render
+
+REFRESH = 100  # steps between looks at what shadows what
+HOLD = 0.4  # share of a stage at full step size, before the decay to a tenth
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One level of the descent.
+
+    Attributes:
+        name: what the log calls it.
+        window: longest side of the photos' windows, px.
+        edge: length of triangle edges relative to the object's diagonal.
+        stride: vertex step relative to ``edge``.
+        steps: at most.
+        share: of the time budget, at most.
+        textured: the look is a texture from here on.
+    """
+
+    name: str
+    window: int
+    edge: float
+    stride: float
+    steps: int
+    share: float
+    textured: bool = False
+
+
+STAGES = (
+    Stage("coarse", 128, 1 / 50, 0.2, 200, 0.06),
+    Stage("middle", 256, 1 / 100, 0.2, 300, 0.14),
+    Stage("fine", 480, 1 / 180, 0.2, 400, 0.35),
+    Stage("texture", 4096, 1 / 180, 0.05, 600, 0.45, textured=True),
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """One step, for the log."""
+
+    step: int
+    loss: float
+    psnr_db: float
+
+
+def descend(
+    model: Model,
+    photos: Photos,
+    believed: Tensor,
+    stage: Stage,
+    views: int,
+    generator: torch.Generator,
+    progress: Callable[[int], float],
+    report: Callable[[Report], None],
+    first: int = 0,
+) -> None:
+    """Move a model until its renders match the photos.
+
+    Args:
+        believed: per photo, 1 where its mask is trusted, else 0.
+        views: photos per step.
+        progress: maps a step to how far the stage is, 0 to 1; 1 or more ends it.
+        report: hears of every step.
+        first: step to start from.
+    """
+    order: list[int] = []
+    for step in range(first, stage.steps):
+        done = progress(step)
+        if done >= 1:
+            break
+        if step % REFRESH == 0 and step > first:
+            model.refresh()
+        if len(order) < views:
+            order += torch.randperm(len(photos), generator=generator).tolist()
+        chosen, order = order[:views], order[views:]
+        batch = photos.batch(chosen)
+        seen = render(model.scene(), batch.camera, outputs=("color", "alpha"))
+        assert seen.color is not None and seen.alpha is not None
+        inside = (batch.mask > 0.99).float()
+        color = losses.photometric(seen.color, batch.color, inside)
+        trust = batch.known * believed[chosen][:, None, None]
+        outline = losses.silhouette(seen.alpha, batch.mask, trust)
+        loss = color + outline
+        model.step(loss, 0.1 ** max(0.0, (done - HOLD) / (1 - HOLD)))
+        report(Report(step, float(loss.detach()), _psnr(seen.color.detach(), batch.color, inside)))
+
+
+def _psnr(color: Tensor, photo: Tensor, inside: Tensor) -> float:
+    from invgraph.color import srgb_from_linear
+
+    error = (srgb_from_linear(color.clamp(0, 1)) - photo).square().mean(-1)
+    mean = float((error * inside).sum() / inside.sum().clamp_min(1))
+    return -10 * math.log10(max(mean, 1e-10))
+
+
+def diagonal(mesh: Mesh) -> float:
+    """Length of the bounding box's diagonal, world units."""
+    vertices = mesh.vertices
+    return float((vertices.amax(0) - vertices.amin(0)).norm())
+
+
+def photos_for(frames: Sequence[Frame], stage: Stage, mesh: Mesh) -> Photos:
+    """The photos at the scale at which the object's windows are about as large as the stage asks."""
+    sizes = []
+    for frame in frames:
+        pixels, _ = frame.camera.project(mesh.vertices)
+        sizes.append(float((pixels.amax(0) - pixels.amin(0)).max()))
+    return Photos(frames, min(1.0, stage.window / max(sizes)))
+
+
+def retriangulate(mesh: Mesh, look: Look, edge: float) -> tuple[Mesh, Look]:
+    """New triangles; every new vertex takes the colour of the nearest old one."""
+    from scipy.spatial import KDTree
+
+    fresh = remesh(mesh, edge)
+    _, nearest = KDTree(mesh.vertices.numpy()).query(fresh.vertices.numpy())
+    return fresh, replace(look, albedo=look.albedo[torch.from_numpy(nearest)])
+
+
+def paint(mesh: Mesh, look: Look, size: int) -> tuple[Mesh, Look]:
+    """Give a mesh a texture atlas, painted with the colours of its vertices."""
+    from scipy.ndimage import distance_transform_edt
+
+    mesh, (height, width) = unwrap(mesh, size)
+    assert mesh.uv is not None and mesh.uv_faces is not None
+    corners = torch.cat([mesh.uv * torch.tensor([width, height]), torch.ones(len(mesh.uv), 1)], -1)
+    fragments = rasterize(corners[None], mesh.uv_faces, height, width)
+    painted = interpolate(look.albedo[None], mesh.faces, fragments)[0]
+    nearest = distance_transform_edt(
+        (fragments.face[0] < 0).numpy(), return_distances=False, return_indices=True
+    )
+    rows, columns = torch.from_numpy(np.asarray(nearest)).long()
+    return mesh, replace(look, albedo=painted[rows, columns])
