@@ -1,5 +1,6 @@
 """Texture sampling: bilinear, and trilinear between mip levels."""
 
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -8,10 +9,14 @@ from jaxtyping import Float32
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from . import buffers
+from .arguments import check
+
 Wrap = Literal["repeat", "clamp", "mirror"]
 _WRAPS = ("repeat", "clamp", "mirror")
 _SMALL = 1 << 14  # below so many values one thread is faster than several
-_BANDS = 64  # bands of texture rows that a gradient is shared out in, at least, where rows suffice
+_BANDS = 64  # bands of texture rows that a gradient is shared out in, where rows suffice
+_BAND_SHIFT = 4  # but bands of at most 2 ** 4 rows, which stay in the cache
 
 
 def texture(
@@ -38,10 +43,10 @@ def texture(
         ValueError: unknown ``wrap``, an empty texture, batches or devices that differ.
 
     Gradients:
-        Reach ``tex``, ``uv`` and ``uv_pixel``. A bilinear read is piecewise: its slope towards ``uv``
-        is that between the four texels around it and jumps at texel centres; it is zero outside the
-        border of a clamped texture and where ``uv`` is not finite. No gradient reaches ``uv_pixel``
-        where a pixel is smaller than a texel.
+        Reach ``tex``, ``uv`` and ``uv_pixel``. A bilinear read is piecewise: its slope towards
+        ``uv`` is that between the four texels around it and jumps at texel centres; it is zero
+        outside the border of a clamped texture and where ``uv`` is not finite. No gradient reaches
+        ``uv_pixel`` where a pixel is smaller than a texel.
 
     Source:
         Williams, Pyramidal Parametrics, SIGGRAPH 1983; the level is chosen by the longer of the two
@@ -58,6 +63,10 @@ def texture(
 
 
 def _check(textures: Tensor, uv: Tensor, uv_pixel: Tensor | None, wrap: str) -> None:
+    check("tex", textures)
+    check("uv", uv)
+    if uv_pixel is not None:
+        check("uv_pixel", uv_pixel)
     if wrap not in _WRAPS:
         raise ValueError(f"wrap is {wrap!r}; choose one of {', '.join(_WRAPS)}.")
     count, height, width, channels = textures.shape
@@ -73,30 +82,25 @@ def _check(textures: Tensor, uv: Tensor, uv_pixel: Tensor | None, wrap: str) -> 
         )
     if uv_pixel is not None and uv_pixel.shape[:3] != uv.shape[:3]:
         raise ValueError(
-            f"uv_pixel is {tuple(uv_pixel.shape)} but uv is {tuple(uv.shape)}; compute both from the "
-            "same fragments."
+            f"uv_pixel is {tuple(uv_pixel.shape)} but uv is {tuple(uv.shape)}; "
+            "compute both from the same fragments."
         )
-    for name, other in (("uv", uv), ("uv_pixel", uv_pixel)):
-        if other is not None and other.device != textures.device:
-            raise ValueError(
-                f"tex is on {textures.device} but {name} is on {other.device}; move one of them."
-            )
-    if textures.device.type != "cpu":
+    if count * height * width * channels >= 2**30:
         raise ValueError(
-            f"texture has no kernels for {textures.device.type} yet; move its arguments to the CPU."
+            f"tex holds {tuple(textures.shape)} values, expected fewer than 2**30; split it."
         )
 
 
 class _Texture(torch.autograd.Function):
     @staticmethod
     def forward(ctx, textures, uv, uv_pixel, wrap, per_image, mips):
-        from invgraph.raster import texture_cpu as kernels
-        from invgraph.raster.threads import run
+        from . import texture_cpu as kernels
+        from .threads import run
 
         count, height, width, channels = textures.shape
         levels = _level_table(height, width, mips)
         texels = _pyramid(_array(textures).reshape(count, -1), channels, levels)
-        out = np.empty((uv.shape[0], channels), np.float32)
+        out = buffers.empty((uv.shape[0], channels), np.float32)
         ctx.reads = (_array(uv), _array(uv_pixel), levels, wrap, per_image)
         if out.size:
             run(
@@ -114,8 +118,8 @@ class _Texture(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        from invgraph.raster import texture_cpu as kernels
-        from invgraph.raster.threads import run
+        from . import texture_cpu as kernels
+        from .threads import run
 
         textures, uv, uv_pixel = ctx.saved_tensors  # also refuses inputs changed in place meanwhile
         channels = textures.shape[3]
@@ -123,8 +127,8 @@ class _Texture(torch.autograd.Function):
         threads = _useful_threads(grad.size)
         grad_textures = grad_uv = grad_uv_pixel = None
         if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
-            grad_uv = np.empty(uv.shape, np.float32)
-            grad_uv_pixel = np.empty(uv_pixel.shape, np.float32)
+            grad_uv = buffers.empty(tuple(uv.shape), np.float32)
+            grad_uv_pixel = buffers.empty(tuple(uv_pixel.shape), np.float32)
             if grad.size:
                 targets = (grad, grad_uv, grad_uv_pixel)
                 run(
@@ -133,7 +137,8 @@ class _Texture(torch.autograd.Function):
             grad_uv = torch.from_numpy(grad_uv)
             grad_uv_pixel = torch.from_numpy(grad_uv_pixel)
         if ctx.needs_input_grad[0]:
-            grad_texels = np.zeros(ctx.texels.shape, np.float32)
+            grad_texels = buffers.empty(ctx.texels.shape, np.float32)
+            grad_texels[:] = 0
             if grad.size:
                 _backward_texels(grad, grad_texels, channels, ctx.reads, threads)
             grad_textures = torch.from_numpy(_fold_pyramid(grad_texels, channels, ctx.reads[2]))
@@ -144,28 +149,28 @@ class _Texture(torch.autograd.Function):
 def _backward_texels(
     grad: np.ndarray, grad_texels: np.ndarray, channels: int, reads: tuple, threads: int | None
 ) -> None:
-    from invgraph.raster import texture_cpu as kernels
-    from invgraph.raster.threads import run
+    from . import texture_cpu as kernels
+    from .threads import run
 
-    uv, _, levels, _, per_image = reads
+    uv, uv_pixel, levels, _, per_image = reads
+    per_pixel = 2 if len(uv_pixel) else 1
     rows = int(levels[:, 1].sum())
     total = grad_texels.shape[0] * rows
-    rows_per_band = int(np.clip(total // _BANDS, 1, 16))
+    band_shift = min(max(total // _BANDS, 1).bit_length() - 1, _BAND_SHIFT)
     chunks = -(-per_image // kernels.CHUNK) * (uv.shape[0] // per_image)
-    bands = -(-total // rows_per_band)
-    room = uv.shape[0] * 2 * min(len(levels), 2)
-    index = np.int32 if room < 2**31 else np.int64
-    scratch = (np.zeros((chunks, bands), np.int64), np.zeros(bands + 1, np.int64))
-    entries = np.empty(room, index)
+    bands = ((total - 1) >> band_shift) + 1
+    room = uv.shape[0] * per_pixel * 2
     run(
         kernels.backward_texels,
         channels,
         *reads,
         grad,
         rows,
-        rows_per_band,
-        *scratch,
-        entries,
+        band_shift,
+        buffers.empty((uv.shape[0], per_pixel, 2), np.int32),
+        np.zeros((chunks, bands), np.int64),
+        np.empty(bands + 1, np.int64),
+        buffers.empty((room,), np.int32 if room < 2**31 else np.int64),
         grad_texels,
         threads=threads,
     )
@@ -180,7 +185,7 @@ def _useful_threads(values: int) -> int | None:
 
 
 def _level_table(height: int, width: int, mips: bool) -> np.ndarray:
-    """(first texel, height, width, first row) of every level, finest first; sizes halve, rounded down."""
+    """(first texel, height, width, first row) of every level; sizes halve, rounded down."""
     table = [(0, height, width, 0)]
     while mips and (height, width) != (1, 1):
         first, _, _, row = table[-1]
@@ -208,7 +213,7 @@ def _halving(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _doubling(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The transpose of ``_halving``: for each of ``size`` texels, where it went and with which weight."""
+    """The transpose of ``_halving``: for each of ``size`` texels, where it went, how weighted."""
     places, weights = _halving(size)
     back = [[] for _ in range(size)]
     for i in range(places.shape[0]):
@@ -226,8 +231,8 @@ def _level(texels: np.ndarray, channels: int, level: np.ndarray) -> np.ndarray:
 
 
 def _resample(source, target, width, channels, y, x, add):
-    from invgraph.raster import texture_cpu as kernels
-    from invgraph.raster.threads import run
+    from . import texture_cpu as kernels
+    from .threads import run
 
     threads = _useful_threads(target.size)
     run(kernels.resample, source, target, width, channels, *y, *x, add, threads=threads)
@@ -238,9 +243,9 @@ def _pyramid(texels: np.ndarray, channels: int, levels: np.ndarray) -> np.ndarra
     if len(levels) == 1:
         return texels
     total = int((levels[:, 1] * levels[:, 2]).sum())
-    out = np.empty((texels.shape[0], total * channels), np.float32)
+    out = buffers.empty((texels.shape[0], total * channels), np.float32)
     out[:, : texels.shape[1]] = texels
-    for fine, coarse in zip(levels[:-1], levels[1:], strict=True):
+    for fine, coarse in pairwise(levels):
         source, target = _level(out, channels, fine), _level(out, channels, coarse)
         y, x = _halving(int(fine[1])), _halving(int(fine[2]))
         _resample(source, target, int(fine[2]), channels, y, x, False)
@@ -248,7 +253,7 @@ def _pyramid(texels: np.ndarray, channels: int, levels: np.ndarray) -> np.ndarra
 
 
 def _fold_pyramid(grad_texels: np.ndarray, channels: int, levels: np.ndarray) -> np.ndarray:
-    """Hand the gradients of the coarser levels down to the finest; the transpose of ``_pyramid``."""
+    """Hand the gradients of coarser levels down to the finest: the transpose of ``_pyramid``."""
     for fine, coarse in zip(levels[-2::-1], levels[:0:-1], strict=True):
         source, target = _level(grad_texels, channels, coarse), _level(grad_texels, channels, fine)
         y, x = _doubling(int(fine[1])), _doubling(int(fine[2]))

@@ -1,12 +1,12 @@
 """CPU kernels of texture sampling: bilinear or trilinear reads, and their gradients.
 
-A unit of work is a run of pixels or a band of texture rows. Each texel belongs to one band, which adds
-its pixels' gradients in the order of the pixels, so any number of threads gives the same bits. Pixels
-go through in blocks of ``LANES``, whose address arithmetic vectorises.
+A unit of work is a run of pixels or a band of texture rows. Each texel belongs to one band, which
+adds its pixels' gradients in the order of the pixels, so any number of threads gives the same bits.
+Pixels go through in blocks of ``LANES``, whose address arithmetic vectorises.
 
 Pixels are numbered over the whole batch; each ``per_image`` of them have their own texture, or all
-share the only one. A mip pyramid is one run of texels, finest level first: ``levels[l]`` holds (first
-texel, height, width, first row), where rows, too, are counted over all levels.
+share the only one. A mip pyramid is one run of texels, finest level first: ``levels[l]`` holds
+(first texel, height, width, first row), where rows, too, are counted over all levels.
 """
 
 import numba
@@ -14,12 +14,13 @@ import numpy as np
 
 from invgraph.raster.threads import finish, finish_and_take, take, wait
 
-LANES = 64
+LANES = 256
 CHUNK = 8192  # pixels per unit of work
 REPEAT, CLAMP, MIRROR = 0, 1, 2
 
 _FASTMATH = {"contract", "nsz", "arcp"}
 _jit = numba.njit(nogil=True, cache=True, fastmath=_FASTMATH)
+_inner = numba.njit(nogil=True, cache=True, fastmath=_FASTMATH, no_cpython_wrapper=True)
 _inline = numba.njit(inline="always", fastmath=_FASTMATH)
 
 _ZERO = np.float32(0.0)
@@ -29,10 +30,12 @@ _TWO = np.float32(2.0)
 _LOG2_E = np.float32(1.4426950408889634)
 _TINY = np.float32(1e-30)
 
-# Rows of the scratch of a block; the reads of a pixel (finer level, coarser level) follow each other.
+# Rows of the scratch of a block; the reads of a pixel (finer level, coarser level) follow each
+# other.
 _X0, _X1, _Y0, _Y1, _LEVEL, _INTS = 0, 1, 2, 3, 4, 5
+_FIRST, _STRIDE = 10, 11
 _FX, _FY, _SLOPE_U, _SLOPE_V, _FLOATS = 0, 1, 2, 3, 4
-_BLEND, _SQUARED, _U, _V, _WIDTH, _HEIGHT, _STEPS = 8, 9, 10, 11, 12, 13, 14
+_BLEND, _SQUARED, _U, _V, _SIZE, _STEPS = 8, 9, 10, 11, 12, 13
 
 
 @_inline
@@ -40,55 +43,59 @@ def _scratch():
     """Scratch of a block: pixels, ints, floats, and per read four corners with their weights."""
     return (
         np.empty(LANES, np.int64),
-        np.zeros((2 * _INTS, LANES), np.int32),
+        np.zeros((2 * _INTS + 2, LANES), np.int32),
         np.empty((_STEPS + 4, LANES), np.float32),
-        np.empty((8, LANES), np.int64),
+        np.empty((8, LANES), np.int32),
         np.empty((8, LANES), np.float32),
     )
 
 
-@_jit
+@_inner
 def _axis(coordinate, size, wrap, low, high, weight, slope):
     """Along one axis: the two texels around each coordinate, the weight of the second, its slope.
 
     A coordinate that is not finite gets a NaN weight, but valid addresses.
     """
-    for i in range(LANES):
-        s = coordinate[i]
-        n = size[i]
-        sign = _ONE
-        if wrap == REPEAT:
-            s = s - np.floor(s)
-        elif wrap == CLAMP:
+    if wrap == REPEAT:
+        for i in range(LANES):
+            weight[i] = coordinate[i] - np.floor(coordinate[i])
+            slope[i] = size[i]
+    elif wrap == CLAMP:
+        for i in range(LANES):
+            s = coordinate[i]
             s = _ZERO if s < _ZERO else s
             s = _ONE if s > _ONE else s
-        else:
+            weight[i] = s + (coordinate[i] - coordinate[i])  # NaN if infinite
+            slope[i] = size[i]
+    else:
+        for i in range(LANES):
+            s = coordinate[i]
             s = s - _TWO * np.floor(s * _HALF)
-            sign = -_ONE if s > _ONE else _ONE
-            s = _TWO - s if s > _ONE else s
-        x = s * n - _HALF
+            slope[i] = -size[i] if s > _ONE else size[i]
+            weight[i] = _TWO - s if s > _ONE else s
+    around = wrap == REPEAT
+    for i in range(LANES):
+        n = size[i]
+        x = weight[i] * n - _HALF
         first = np.floor(x)
         second = first + _ONE
         weight[i] = x - first
-        slope[i] = sign * n
-        if wrap == REPEAT:
-            first = first + n if first < _ZERO else first
-            second = second - n if second >= n else second
-        else:
-            second = second if second < n else n - _ONE
-        first = first if first > _ZERO else _ZERO
-        second = second if second > _ZERO else _ZERO
-        low[i] = np.int32(first)
-        high[i] = np.int32(second)
+        before = first + n if around else _ZERO
+        after = second - n if around else n - _ONE
+        first = before if first < _ZERO else first
+        second = after if second >= n else second
+        # A comparison with NaN fails, which leads here to texel 0.
+        low[i] = np.int32(first if first > _ZERO else _ZERO)
+        high[i] = np.int32(second if second > _ZERO else _ZERO)
 
 
-@_jit
+@_inner
 def _choose_levels(steps, levels, squared, bits, low, high, blend):
     """The two mip levels of each pixel and the weight of the coarser one.
 
     The level is log2 of the longer of a pixel's two steps (to the right, down) in finest texels.
-    ``squared`` returns that length squared; ``bits`` views ``blend`` as integers, through which log2
-    takes exponent and mantissa apart.
+    ``squared`` returns that length squared; ``bits`` views ``blend`` as integers, through which
+    log2 takes exponent and mantissa apart.
     """
     height = np.float32(levels[0, 1])
     width = np.float32(levels[0, 2])
@@ -110,7 +117,7 @@ def _choose_levels(steps, levels, squared, bits, low, high, blend):
         bits[i] = (bits[i] & 0x7FFFFF) | 0x3F800000
     for i in range(LANES):
         mantissa = blend[i]
-        # log2(m) = 2 atanh((m - 1) / (m + 1)) / ln 2; the rest of the series is below 2e-6 on [1, 2)
+        # log2(m) = 2 atanh((m - 1) / (m + 1)) / ln 2; the rest of the series is < 2e-6 on [1, 2)
         t = (mantissa - _ONE) / (mantissa + _ONE)
         t2 = t * t
         series = np.float32(1 / 9) * t2 + np.float32(1 / 7)
@@ -126,21 +133,27 @@ def _choose_levels(steps, levels, squared, bits, low, high, blend):
         blend[i] = level - np.float32(whole)
 
 
-@_jit
+@_inner
 def _corners(ints, floats, r, reads, levels, channels, corners, weights):
     """Where the four texels of read ``r`` begin, and their weights in the pixel."""
+    n = np.int32(channels)
+    x0, x1, y0, y1 = ints[_INTS * r], ints[_INTS * r + 1], ints[_INTS * r + 2], ints[_INTS * r + 3]
+    first, stride = ints[_FIRST], ints[_STRIDE]
+    if reads == 1:
+        first[:] = 0
+        stride[:] = np.int32(levels[0, 2])
+    else:
+        for i in range(LANES):
+            level = np.uint32(ints[_INTS * r + _LEVEL, i])
+            first[i] = np.int32(levels[level, 0])
+            stride[i] = np.int32(levels[level, 2])
     for i in range(LANES):
-        level = ints[_INTS * r + _LEVEL, i]
-        first = levels[level, 0]
-        stride = levels[level, 2]
-        x0 = np.int64(ints[_INTS * r + _X0, i])
-        x1 = np.int64(ints[_INTS * r + _X1, i])
-        row0 = first + np.int64(ints[_INTS * r + _Y0, i]) * stride
-        row1 = first + np.int64(ints[_INTS * r + _Y1, i]) * stride
-        corners[0, i] = (row0 + x0) * channels
-        corners[1, i] = (row0 + x1) * channels
-        corners[2, i] = (row1 + x0) * channels
-        corners[3, i] = (row1 + x1) * channels
+        row0 = np.int32(first[i] + np.int32(y0[i] * stride[i]))
+        row1 = np.int32(first[i] + np.int32(y1[i] * stride[i]))
+        corners[0, i] = np.int32(np.int32(row0 + x0[i]) * n)
+        corners[1, i] = np.int32(np.int32(row0 + x1[i]) * n)
+        corners[2, i] = np.int32(np.int32(row1 + x0[i]) * n)
+        corners[3, i] = np.int32(np.int32(row1 + x1[i]) * n)
     for i in range(LANES):
         fx = floats[_FLOATS * r + _FX, i]
         fy = floats[_FLOATS * r + _FY, i]
@@ -153,38 +166,48 @@ def _corners(ints, floats, r, reads, levels, channels, corners, weights):
         weights[0, i] = share - fx * share - weights[2, i]
 
 
-@_jit
-def _locate(scratch, uv, uv_pixel, levels, channels, wrap):
-    """Fill the scratch of a block of pixels: where they read, and with which weights.
+@_inner
+def _choose(scratch, uv, uv_pixel, levels):
+    """Load a block of pixels and choose their mip levels.
 
     Returns how many reads each pixel makes: one, or two where mip levels are blended.
     """
-    pixels, ints, floats, corners, weights = scratch
-    u, v, width, height = floats[_U], floats[_V], floats[_WIDTH], floats[_HEIGHT]
+    pixels, ints, floats, _, _ = scratch
+    u, v = floats[_U], floats[_V]
     for i in range(LANES):
         p = np.uint64(pixels[i])
         u[i] = uv[p, 0]
         v[i] = uv[p, 1]
-    reads = 1
-    if uv_pixel.shape[0] > 0:
-        reads = 2
-        steps = floats[_STEPS : _STEPS + 4]
-        for i in range(LANES):
-            p = np.uint64(pixels[i])
-            for k in range(4):
-                steps[k, i] = uv_pixel[p, k]
-        bits = floats[_BLEND].view(np.int32)
-        finer, coarser = ints[_LEVEL], ints[_INTS + _LEVEL]
-        _choose_levels(steps, levels, floats[_SQUARED], bits, finer, coarser, floats[_BLEND])
+    if uv_pixel.shape[0] == 0:
+        return 1
+    steps = floats[_STEPS : _STEPS + 4]
+    for i in range(LANES):
+        p = np.uint64(pixels[i])
+        for k in range(4):
+            steps[k, i] = uv_pixel[p, k]
+    bits = floats[_BLEND].view(np.int32)
+    finer, coarser = ints[_LEVEL], ints[_INTS + _LEVEL]
+    _choose_levels(steps, levels, floats[_SQUARED], bits, finer, coarser, floats[_BLEND])
+    return 2
+
+
+@_inner
+def _locate(scratch, reads, levels, channels, wrap, rows_only):
+    """Find the texels (only the rows, if that will do) and the weights of a block's reads."""
+    _, ints, floats, corners, weights = scratch
+    size = floats[_SIZE]
     for r in range(reads):
         ir, fr = ints[_INTS * r :], floats[_FLOATS * r :]
-        for i in range(LANES):
-            width[i] = np.float32(levels[ir[_LEVEL, i], 2])
-            height[i] = np.float32(levels[ir[_LEVEL, i], 1])
-        _axis(u, width, wrap, ir[_X0], ir[_X1], fr[_FX], fr[_SLOPE_U])
-        _axis(v, height, wrap, ir[_Y0], ir[_Y1], fr[_FY], fr[_SLOPE_V])
-        _corners(ints, floats, r, reads, levels, channels, corners[4 * r :], weights[4 * r :])
-    return reads
+        for axis in range(1 if rows_only else 0, 2):
+            if reads == 1:
+                size[:] = np.float32(levels[0, 2 - axis])
+            else:
+                for i in range(LANES):
+                    size[i] = np.float32(levels[np.uint32(ir[_LEVEL, i]), 2 - axis])
+            low, high = ir[_X0 + 2 * axis], ir[_X1 + 2 * axis]
+            _axis(floats[_U + axis], size, wrap, low, high, fr[_FX + axis], fr[_SLOPE_U + axis])
+        if not rows_only:
+            _corners(ints, floats, r, reads, levels, channels, corners[4 * r :], weights[4 * r :])
 
 
 @_inline
@@ -198,10 +221,10 @@ def _consecutive(pixels, start, count):
 def _four(corners, r, i):
     """The corners of a read, unsigned so that no index is checked for its sign."""
     return (
-        np.uint64(corners[4 * r, i]),
-        np.uint64(corners[4 * r + 1, i]),
-        np.uint64(corners[4 * r + 2, i]),
-        np.uint64(corners[4 * r + 3, i]),
+        np.uint64(np.uint32(corners[4 * r, i])),
+        np.uint64(np.uint32(corners[4 * r + 1, i])),
+        np.uint64(np.uint32(corners[4 * r + 2, i])),
+        np.uint64(np.uint32(corners[4 * r + 3, i])),
     )
 
 
@@ -210,7 +233,7 @@ def _finite(floats, i):
     return floats[_FX, i] == floats[_FX, i] and floats[_FY, i] == floats[_FY, i]
 
 
-@_jit
+@_inner
 def _sample(start, stop, texels, channels, uv, uv_pixel, levels, wrap, out):
     scratch = _scratch()
     pixels, _, floats, corners, weights = scratch
@@ -218,7 +241,8 @@ def _sample(start, stop, texels, channels, uv, uv_pixel, levels, wrap, out):
     for p in range(start, stop, LANES):
         count = min(LANES, stop - p)
         _consecutive(pixels, p, count)
-        reads = _locate(scratch, uv, uv_pixel, levels, channels, wrap)
+        reads = _choose(scratch, uv, uv_pixel, levels)
+        _locate(scratch, reads, levels, channels, wrap, False)
         for i in range(np.uint64(count)):
             o = np.uint64(p) + i
             a, b, c, d = _four(corners, 0, i)
@@ -246,7 +270,7 @@ def _sample(start, stop, texels, channels, uv, uv_pixel, levels, wrap, out):
                     )
 
 
-@_jit
+@_inner
 def _gradient_steps(o, i, gain, levels, floats, grad_uv_pixel):
     """Chain the gradient of the level, log2 of the longer step; none where that is held at 0."""
     height = np.float32(levels[0, 1])
@@ -263,7 +287,7 @@ def _gradient_steps(o, i, gain, levels, floats, grad_uv_pixel):
     grad_uv_pixel[o, 3] = to_down * floats[_STEPS + 3, i] * height * height
 
 
-@_jit
+@_inner
 def _gradient_uv(
     start, stop, texels, channels, uv, uv_pixel, levels, wrap, grad, grad_uv, grad_uv_pixel
 ):
@@ -273,7 +297,8 @@ def _gradient_uv(
     for p in range(start, stop, LANES):
         count = min(LANES, stop - p)
         _consecutive(pixels, p, count)
-        reads = _locate(scratch, uv, uv_pixel, levels, channels, wrap)
+        reads = _choose(scratch, uv, uv_pixel, levels)
+        _locate(scratch, reads, levels, channels, wrap, False)
         for i in range(np.uint64(count)):
             o = np.uint64(p) + i
             du = _ZERO
@@ -309,44 +334,61 @@ def _gradient_uv(
                 _gradient_steps(o, i, gain, levels, floats, grad_uv_pixel)
 
 
-@_jit
-def _bin_pixels(
-    start, stop, uv, uv_pixel, levels, wrap, grad, first_row, rows_per_band, fill, entries
-):
-    """Count (``entries`` empty) or list the reads of a run of pixels by the texture rows they touch.
+@_inner
+def _find_bands(start, stop, uv, uv_pixel, levels, wrap, grad, first_row, band_shift, bands, fill):
+    """Note which bands of texture rows the reads of a run of pixels touch, and count per band.
 
-    ``fill[band]`` is the count, or the next free place in ``entries``. An entry is 2 pixel + read; a
-    read whose two rows lie in different bands is listed in both. Pixels without gradient and those
-    whose coordinates are not finite are left out.
+    ``bands`` (pixels, reads, 2) names the bands of both rows of a read; -1 stands for none: where a
+    read has no weight, a pixel no gradient or coordinates that are not finite, or for the second of
+    two rows in the same band.
     """
     scratch = _scratch()
     pixels, ints, floats, _, _ = scratch
+    live = np.empty(LANES, np.bool_)
+    nc = np.uint64(grad.shape[1])
+    shift = np.int32(band_shift)
     for p in range(start, stop, LANES):
         count = min(LANES, stop - p)
         _consecutive(pixels, p, count)
-        reads = _locate(scratch, uv, uv_pixel, levels, 1, wrap)
-        for i in range(count):
-            live = False
-            for k in range(grad.shape[1]):
-                live = live or grad[p + i, k] != _ZERO
-            if not live or not _finite(floats, i):
-                continue
-            for r in range(reads):
-                if r == 1 and floats[_BLEND, i] == _ZERO:
-                    continue
-                row = first_row + levels[ints[_INTS * r + _LEVEL, i], 3]
-                band0 = (row + ints[_INTS * r + _Y0, i]) // rows_per_band
-                band1 = (row + ints[_INTS * r + _Y1, i]) // rows_per_band
-                if entries.shape[0] > 0:
-                    entries[fill[band0]] = 2 * (p + i) + r
-                fill[band0] += 1
-                if band1 != band0:
-                    if entries.shape[0] > 0:
-                        entries[fill[band1]] = 2 * (p + i) + r
-                    fill[band1] += 1
+        reads = _choose(scratch, uv, uv_pixel, levels)
+        _locate(scratch, reads, levels, 1, wrap, True)
+        for i in range(np.uint64(count)):
+            magnitude = _ZERO
+            for k in range(nc):
+                magnitude += abs(grad[np.uint64(p) + i, k])
+            nothing = floats[_U, i] - floats[_U, i] + floats[_V, i] - floats[_V, i]
+            live[i] = magnitude != _ZERO and nothing == _ZERO
+        for r in range(reads):
+            for i in range(np.uint64(count)):
+                first = -1
+                second = -1
+                if live[i] and (r == 0 or floats[_BLEND, i] != _ZERO):
+                    row = first_row + levels[np.uint32(ints[_INTS * r + _LEVEL, i]), 3]
+                    first = (row + ints[_INTS * r + _Y0, i]) >> shift
+                    second = (row + ints[_INTS * r + _Y1, i]) >> shift
+                    fill[np.uint32(first)] += 1
+                    if first == second:
+                        second = -1
+                    else:
+                        fill[np.uint32(second)] += 1
+                bands[np.uint64(p) + i, np.uint64(r), 0] = first
+                bands[np.uint64(p) + i, np.uint64(r), 1] = second
 
 
-@_jit
+@_inner
+def _list_reads(start, stop, bands, fill, entries):
+    """List a run of pixels by bands. An entry is 2 pixel + read; ``fill`` the next free places."""
+    for p in range(np.uint64(start), np.uint64(stop)):
+        for r in range(np.uint64(bands.shape[1])):
+            for row in range(np.uint64(2)):
+                band = bands[p, r, row]
+                if band >= 0:
+                    at = fill[np.uint32(band)]
+                    fill[np.uint32(band)] = at + 1
+                    entries[np.uint64(at)] = np.uint64(2) * p + r
+
+
+@_inner
 def _gradient_texels(
     entries,
     channels,
@@ -369,7 +411,8 @@ def _gradient_texels(
         count = min(LANES, entries.shape[0] - e)
         for i in range(LANES):
             pixels[i] = entries[e + min(i, count - 1)] >> 1
-        _locate(scratch, uv, uv_pixel, levels, channels, wrap)
+        reads = _choose(scratch, uv, uv_pixel, levels)
+        _locate(scratch, reads, levels, channels, wrap, False)
         for i in range(count):
             r = np.int64(entries[e + i] & 1)
             o = np.uint64(pixels[i])
@@ -442,7 +485,8 @@ def backward_texels(
     per_image,
     grad,
     rows,
-    rows_per_band,
+    band_shift,
+    touched,
     fill,
     begin,
     entries,
@@ -450,45 +494,39 @@ def backward_texels(
 ):
     """Gradient towards the texels: list the pixels of every band of rows, then add band by band.
 
-    ``fill`` (units of pixels, bands) is zeroed scratch, ``begin`` has one place more than there are
-    bands, ``entries`` two per read. ``rows`` counts the rows of one texture over all levels.
+    Scratch: ``touched`` (pixels, reads, 2), ``fill`` (units of pixels, bands) filled with zeros,
+    ``begin`` (bands + 1), ``entries`` (pixels * reads * 2). ``rows`` counts the rows of one texture
+    over all levels; a band has 2 ** ``band_shift``.
     """
     chunks = (per_image + CHUNK - 1) // CHUNK
     units, bands = fill.shape
-    for phase in (0, 2):
-        listed = entries if phase == 2 else entries[:0]
-        unit = take(team, phase, units)
-        while unit >= 0:
-            image, start, stop = _run_of(unit, chunks, per_image)
-            first_row = image * rows if grad_texels.shape[0] > 1 else 0
-            places = fill[unit]
-            _bin_pixels(
-                start,
-                stop,
-                uv,
-                uv_pixel,
-                levels,
-                wrap,
-                grad,
-                first_row,
-                rows_per_band,
-                places,
-                listed,
-            )
-            unit = finish_and_take(team, phase, units)
-        wait(team, phase, units)
-        if phase == 0:
-            if take(team, 1, 1) >= 0:
-                total = 0
-                for band in range(bands):
-                    begin[band] = total
-                    for i in range(units):
-                        count = fill[i, band]
-                        fill[i, band] = total
-                        total += count
-                begin[bands] = total
-                finish(team, 1)
-            wait(team, 1, 1)
+    unit = take(team, 0, units)
+    while unit >= 0:
+        image, start, stop = _run_of(unit, chunks, per_image)
+        first_row = image * rows if grad_texels.shape[0] > 1 else 0
+        places = fill[unit]
+        _find_bands(
+            start, stop, uv, uv_pixel, levels, wrap, grad, first_row, band_shift, touched, places
+        )
+        unit = finish_and_take(team, 0, units)
+    wait(team, 0, units)
+    if take(team, 1, 1) >= 0:
+        total = 0
+        for band in range(bands):
+            begin[band] = total
+            for i in range(units):
+                count = fill[i, band]
+                fill[i, band] = total
+                total += count
+        begin[bands] = total
+        finish(team, 1)
+    wait(team, 1, 1)
+    unit = take(team, 2, units)
+    while unit >= 0:
+        _, start, stop = _run_of(unit, chunks, per_image)
+        _list_reads(start, stop, touched, fill[unit], entries)
+        unit = finish_and_take(team, 2, units)
+    wait(team, 2, units)
     band = take(team, 3, bands)
     while band >= 0:
         _gradient_texels(
@@ -501,8 +539,8 @@ def backward_texels(
             per_image,
             grad,
             rows,
-            band * rows_per_band,
-            (band + 1) * rows_per_band,
+            band << band_shift,
+            (band + 1) << band_shift,
             grad_texels,
         )
         band = finish_and_take(team, 3, bands)
