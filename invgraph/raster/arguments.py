@@ -110,6 +110,11 @@ def flat(tensor: Tensor, channels: int) -> np.ndarray:
     return tensor.detach().contiguous().numpy().reshape(-1, channels)
 
 
+def line(tensor: Tensor) -> np.ndarray:
+    """All numbers one after the other."""
+    return tensor.detach().contiguous().numpy().reshape(-1)
+
+
 def grid(tensor: Tensor, shape: tuple[int, ...]) -> np.ndarray:
     """A map with exactly these axes."""
     return tensor.detach().contiguous().numpy().reshape(shape)

@@ -127,9 +127,9 @@ def _forward(attributes: Tensor, bary: Tensor, face: Tensor, known: Topology) ->
     shape = _shape(face)
     start, _ = _starts(attributes, shape[0])
     out = buffers.empty((*shape, channels), np.float32)
-    rows = arguments.flat(attributes, channels)
-    maps = arguments.grid(face, shape), arguments.grid(bary, (*shape, 2))
-    run(forward, rows, known.faces, start, *maps, out)
+    rows = arguments.line(attributes)
+    maps = arguments.line(face), arguments.line(bary)
+    run(forward, rows, known.faces, start, shape, channels, *maps, out.reshape(-1))
     return torch.from_numpy(out).view(*face.shape, channels)
 
 
@@ -141,16 +141,17 @@ def _backward(
     channels = attributes.shape[-1]
     shape = _shape(face)
     start, groups = _starts(attributes, shape[0])
-    rows = arguments.flat(attributes, channels)
-    maps = arguments.grid(face, shape), arguments.grid(bary, (*shape, 2))
-    grid = arguments.grid(grad, (*shape, channels))
+    rows = arguments.line(attributes)
+    maps = arguments.line(face), arguments.line(bary)
+    grads = arguments.line(grad)
     grad_bary = buffers.empty((*shape, 2), np.float32)
-    gradient = buffers.empty(rows.shape, np.float32)
+    gradient = buffers.empty((attributes.numel() // max(channels, 1), channels), np.float32)
+    weights = grad_bary.reshape(-1)
     for channel in range(0, channels, CHANNELS):
         some = min(CHANNELS, channels - channel)
         arguments.sum_records(
             backward,
-            (rows, known.faces, start, *maps, grid, channel, some, grad_bary),
+            (rows, known.faces, start, shape, channels, *maps, grads, channel, some, weights),
             shape,
             groups,
             gradient,

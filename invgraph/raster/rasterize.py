@@ -95,7 +95,7 @@ class _Rasterize(torch.autograd.Function):
 
 
 def _forward(screen: Tensor, plan: arguments.Plan, options: tuple) -> tuple[Tensor, ...]:
-    from .rasterize_cpu import CHUNK, TILE, count, draw
+    from .rasterize_cpu import CHUNK, HIGH, WIDE, count, draw
     from .threads import run
 
     near, cull, derivatives = options
@@ -107,7 +107,7 @@ def _forward(screen: Tensor, plan: arguments.Plan, options: tuple) -> tuple[Tens
     chunk_start = np.zeros(images + 1, np.int64)
     np.cumsum((ranges[:, 1] + (CHUNK - 1)) // CHUNK, out=chunk_start[1:])
     chunks = int(chunk_start[-1])
-    tiles = -(-width // TILE) * -(-height // TILE)
+    tiles = -(-width // WIDE) * -(-height // HIGH)
     kept_face = buffers.empty((chunks * CHUNK,), np.int32)
     kept_box = buffers.empty((chunks * CHUNK, 4), np.int16)
     kept = np.empty(chunks, np.int32)
@@ -128,7 +128,8 @@ def _forward(screen: Tensor, plan: arguments.Plan, options: tuple) -> tuple[Tens
     slope = buffers.empty((*shape, 4), np.float32) if derivatives else _NONE4
     run(
         draw, rows, faces, plan.vertex_start, ranges, chunk_start, near, height, width,
-        kept_face, kept_box, kept, counts, starts, entries, derivatives, face, bary, depth, slope,
+        kept_face, kept_box, kept, counts, starts, entries, derivatives,
+        face.reshape(-1), bary.reshape(-1), depth.reshape(-1), slope.reshape(-1),
     )  # fmt: skip
     arrays = (face, bary, depth, slope) if derivatives else (face, bary, depth)
     if plan.batched:

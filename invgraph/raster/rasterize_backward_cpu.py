@@ -32,6 +32,20 @@ def _inverse(screen, rows, slot, m):
 
 
 @njit(nogil=True, cache=True)
+def _add(sums, slot, k00, k01, k02, k10, k11, k12, k20, k21, k22):
+    """Add what a run of pixels summed in registers."""
+    sums[slot, 0] += k00
+    sums[slot, 1] += k01
+    sums[slot, 2] += k02
+    sums[slot, 3] += k10
+    sums[slot, 4] += k11
+    sums[slot, 5] += k12
+    sums[slot, 6] += k20
+    sums[slot, 7] += k21
+    sums[slot, 8] += k22
+
+
+@njit(nogil=True, cache=True)
 def backward(
     team, screen, faces, vertex_start, face, bary, depth, grad_bary, grad_depth, grad_slope,
     has_bary, has_depth, has_slope, counter, spans, record_rows, record_values,
@@ -52,12 +66,17 @@ def backward(
         offset = vertex_start[image]
         size, last, slot = 0, -1, 0
         places[:] = -1
+        k00, k01, k02, k10, k11, k12, k20, k21, k22 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
         for y in range(top, min(top + TILE, height)):
             for x in range(left, min(left + TILE, width)):
                 f = face[image, y, x]
                 if f < 0:
                     continue
                 if f != last:
+                    if last >= 0:
+                        _add(sums, slot, k00, k01, k02, k10, k11, k12, k20, k21, k22)
+                    k00, k01, k02, k10, k11, k12 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+                    k20, k21, k22 = 0.0, 0.0, 0.0
                     last = f
                     slot = slot_of(f, keys, places, size)
                     if slot == size:
@@ -89,15 +108,11 @@ def backward(
                         g1 -= z * s1 * total
                 common = g0 * w0 + g1 * w1 + gz * z
                 h0, h1, h2 = g0 - common, g1 - common, -common
-                sums[slot, 0] += h0 * w0
-                sums[slot, 1] += h0 * w1
-                sums[slot, 2] += h0 * w2
-                sums[slot, 3] += h1 * w0
-                sums[slot, 4] += h1 * w1
-                sums[slot, 5] += h1 * w2
-                sums[slot, 6] += h2 * w0
-                sums[slot, 7] += h2 * w1
-                sums[slot, 8] += h2 * w2
+                k00, k01, k02 = k00 + h0 * w0, k01 + h0 * w1, k02 + h0 * w2
+                k10, k11, k12 = k10 + h1 * w0, k11 + h1 * w1, k12 + h1 * w2
+                k20, k21, k22 = k20 + h2 * w0, k21 + h2 * w1, k22 + h2 * w2
+        if last >= 0:
+            _add(sums, slot, k00, k01, k02, k10, k11, k12, k20, k21, k22)
         for slot in range(size):
             _inverse(screen, rows, slot, m)
             for i in range(3):

@@ -16,10 +16,11 @@ pixels). A pixel on the edge goes to the side that the top-left rule names.
 import numpy as np
 from numba import njit
 
+from .lanes import LANES, as_float_bits, draw_lanes, resolve_lanes
 from .threads import finish_and_take, take, wait
 
-TILE = 32  # pixels, both ways
-LANES = 16  # pixels of a row that are computed together
+WIDE, HIGH = 64, 16  # of a tile, px: long rows, because that is how images lie in memory
+PIXELS = WIDE * HIGH  # of a plane of a tile: 1 / depth, c_0, c_1, the bits of the face
 SMALL = 3  # boxes up to so many pixels wide are cheaper one pixel at a time
 CHUNK = 2048  # faces that are binned together
 _MARGIN = 1 / 256  # px; screen positions err by less, and the edges decide exactly
@@ -87,8 +88,8 @@ def count(
     """
     images = ranges.shape[0]
     chunks = chunk_start[images]
-    tiles_x = (width + TILE - 1) // TILE
-    tiles = tiles_x * ((height + TILE - 1) // TILE)
+    tiles_x = (width + WIDE - 1) // WIDE
+    tiles = tiles_x * ((height + HIGH - 1) // HIGH)
     blocks = (screen.shape[0] + 8191) // 8192
 
     unit = take(team, 0, blocks)
@@ -134,8 +135,8 @@ def count(
             kept_box[place, 2] = x1
             kept_box[place, 3] = y1
             place += 1
-            for ty in range(y0 // TILE, y1 // TILE + 1):
-                for tx in range(x0 // TILE, x1 // TILE + 1):
+            for ty in range(y0 // HIGH, y1 // HIGH + 1):
+                for tx in range(x0 // WIDE, x1 // WIDE + 1):
                     counts[unit, ty * tiles_x + tx] += 1
         kept[unit] = place - unit * CHUNK
         unit = finish_and_take(team, 1, chunks)
@@ -162,7 +163,7 @@ def _first(a, b):
 @njit(nogil=True, cache=True)
 def _draw(
     screen, i0, i1, i2, face, near, left, top, x0, y0, x1, y1,
-    tile_face, tile_inverse, tile_c0, tile_c1,
+    tile,
 ):  # fmt: skip
     """Draw pixels x0..x1, y0..y1 (inclusive, within the tile at left, top) of one triangle."""
     px0, py0, pz0 = float(screen[i0, 0]), float(screen[i0, 1]), float(screen[i0, 2])
@@ -197,55 +198,44 @@ def _draw(
     least0 = np.float32(0) if _first(a0, b0) else tiny
     least1 = np.float32(0) if _first(a1, b1) else tiny
     least2 = np.float32(0) if _first(a2, b2) else tiny
-    sa0, sa1, sa2 = np.float32(a0), np.float32(a1), np.float32(a2)
+    steps = (np.float32(a0), np.float32(a1), np.float32(a2))
+    least = (least0, least1, least2)
     limit = np.float32(1.0 / near)
     face32 = np.int32(face)
-    small = x1 - x0 < SMALL
+    if x1 - x0 >= SMALL:
+        for y in range(y0, y1 + 1):
+            v = top + y + 0.5
+            r0, r1, r2 = b0 * v + c0, b1 * v + c1, b2 * v + c2
+            for block in range(x0 // LANES, x1 // LANES + 1):
+                u = left + block * LANES + 0.5
+                edges = (np.float32(a0 * u + r0), np.float32(a1 * u + r1), np.float32(a2 * u + r2))
+                start = y * WIDE + block * LANES
+                draw_lanes(tile, PIXELS, start, face32, edges, steps, least, scale32, limit)
+        return
     for y in range(y0, y1 + 1):
         v = top + y + 0.5
-        for block in range(x0 // LANES, x1 // LANES + 1):
-            u = left + block * LANES + 0.5
-            e0 = np.float32(a0 * u + (b0 * v + c0))
-            e1 = np.float32(a1 * u + (b1 * v + c1))
-            e2 = np.float32(a2 * u + (b2 * v + c2))
-            start = y * TILE + block * LANES
-            if small:
-                low, high = max(x0 - block * LANES, 0), min(x1 - block * LANES, LANES - 1)
-                for lane in range(low, high + 1):
-                    step = np.float32(lane)
-                    w0, w1, w2 = e0 + sa0 * step, e1 + sa1 * step, e2 + sa2 * step
-                    if w0 >= least0 and w1 >= least1 and w2 >= least2:
-                        # float64 from here: a triangle far smaller than a pixel has edge values
-                        # much smaller than the rounding of the block's
-                        uu = u + lane
-                        d0 = (a0 * uu + (b0 * v + c0)) * inverse_det
-                        d1 = (a1 * uu + (b1 * v + c1)) * inverse_det
-                        d2 = (a2 * uu + (b2 * v + c2)) * inverse_det
-                        d0, d1, d2 = max(d0, 0.0), max(d1, 0.0), max(d2, 0.0)
-                        inverse = np.float32(d0 + d1 + d2)
-                        i = start + lane
-                        if inverse > tile_inverse[i] and inverse <= limit:
-                            tile_inverse[i] = inverse
-                            tile_face[i] = face32
-                            tile_c0[i] = d0
-                            tile_c1[i] = d1
-            else:
-                row_inverse = tile_inverse[start : start + LANES]
-                row_face = tile_face[start : start + LANES]
-                row_c0 = tile_c0[start : start + LANES]
-                row_c1 = tile_c1[start : start + LANES]
-                for lane in range(LANES):
-                    step = np.float32(lane)
-                    w0, w1, w2 = e0 + sa0 * step, e1 + sa1 * step, e2 + sa2 * step
-                    inverse = (w0 + w1 + w2) * scale32
-                    seen = (
-                        (w0 >= least0) & (w1 >= least1) & (w2 >= least2)
-                        & (inverse > row_inverse[lane]) & (inverse <= limit)
-                    )  # fmt: skip
-                    row_inverse[lane] = inverse if seen else row_inverse[lane]
-                    row_face[lane] = face32 if seen else row_face[lane]
-                    row_c0[lane] = w0 * scale32 if seen else row_c0[lane]
-                    row_c1[lane] = w1 * scale32 if seen else row_c1[lane]
+        r0, r1, r2 = b0 * v + c0, b1 * v + c1, b2 * v + c2
+        for x in range(x0, x1 + 1):
+            lane = x % LANES
+            u = left + (x - lane) + 0.5
+            step = np.float32(lane)
+            w0 = np.float32(a0 * u + r0) + steps[0] * step
+            w1 = np.float32(a1 * u + r1) + steps[1] * step
+            w2 = np.float32(a2 * u + r2) + steps[2] * step
+            if w0 >= least0 and w1 >= least1 and w2 >= least2:
+                # float64 from here: in a triangle far smaller than a pixel the values of the edges
+                # are not much larger than the rounding of those at the block's start.
+                u = left + x + 0.5
+                d0 = max((a0 * u + r0) * inverse_det, 0.0)
+                d1 = max((a1 * u + r1) * inverse_det, 0.0)
+                d2 = max((a2 * u + r2) * inverse_det, 0.0)
+                inverse = np.float32(d0 + d1 + d2)
+                i = y * WIDE + x
+                if inverse > tile[i] and inverse <= limit:
+                    tile[i] = inverse
+                    tile[PIXELS + i] = d0
+                    tile[2 * PIXELS + i] = d1
+                    tile[3 * PIXELS + i] = as_float_bits(face32)
 
 
 @njit(nogil=True, cache=True)
@@ -277,8 +267,8 @@ def draw(
     """
     images = ranges.shape[0]
     chunks = chunk_start[images]
-    tiles_x = (width + TILE - 1) // TILE
-    tiles = tiles_x * ((height + TILE - 1) // TILE)
+    tiles_x = (width + WIDE - 1) // WIDE
+    tiles = tiles_x * ((height + HIGH - 1) // HIGH)
 
     unit = take(team, 0, chunks)
     while unit >= 0:
@@ -286,8 +276,8 @@ def draw(
         while chunk_start[image + 1] <= unit:
             image += 1
         for place in range(unit * CHUNK, unit * CHUNK + kept[unit]):
-            for ty in range(kept_box[place, 1] // TILE, kept_box[place, 3] // TILE + 1):
-                for tx in range(kept_box[place, 0] // TILE, kept_box[place, 2] // TILE + 1):
+            for ty in range(kept_box[place, 1] // HIGH, kept_box[place, 3] // HIGH + 1):
+                for tx in range(kept_box[place, 0] // WIDE, kept_box[place, 2] // WIDE + 1):
                     tile = ty * tiles_x + tx
                     entry = counts[unit, tile]
                     counts[unit, tile] = entry + 1
@@ -295,21 +285,27 @@ def draw(
         unit = finish_and_take(team, 0, chunks)
     wait(team, 0, chunks)
 
-    tile_face = np.empty(TILE * TILE, np.int32)
-    tile_inverse = np.empty(TILE * TILE, np.float32)
-    tile_c0 = np.empty(TILE * TILE, np.float32)
-    tile_c1 = np.empty(TILE * TILE, np.float32)
+    canvas = np.empty(4 * PIXELS, np.float32)
+    canvas_face = canvas[3 * PIXELS :].view(np.int32)
     planes = np.empty(6, np.float64)
     unit = take(team, 1, images * tiles)
     while unit >= 0:
         image, tile = unit // tiles, unit % tiles
-        left, top = (tile % tiles_x) * TILE, (tile // tiles_x) * TILE
-        wide, high = min(TILE, width - left), min(TILE, height - top)
+        left, top = (tile % tiles_x) * WIDE, (tile // tiles_x) * HIGH
+        wide, high = min(WIDE, width - left), min(HIGH, height - top)
         offset = vertex_start[image]
-        tile_face[:] = -1
-        tile_inverse[:] = 0
-        tile_c0[:] = 0
-        tile_c1[:] = 0
+        if starts[unit] == starts[unit + 1]:
+            for y in range(top, top + high):
+                pixel = (image * height + y) * width + left
+                out_face[pixel : pixel + wide] = -1
+                out_depth[pixel : pixel + wide] = 0
+                out_bary[2 * pixel : 2 * (pixel + wide)] = 0
+                if derivatives:
+                    out_slope[4 * pixel : 4 * (pixel + wide)] = 0
+            unit = finish_and_take(team, 1, images * tiles)
+            continue
+        canvas[:PIXELS] = 0
+        canvas_face[:] = -1
         for entry in range(starts[unit], starts[unit + 1]):
             place = entries[entry]
             f = kept_face[place]
@@ -318,28 +314,29 @@ def draw(
                 left, top,
                 max(kept_box[place, 0] - left, 0), max(kept_box[place, 1] - top, 0),
                 min(kept_box[place, 2] - left, wide - 1), min(kept_box[place, 3] - top, high - 1),
-                tile_face, tile_inverse, tile_c0, tile_c1,
+                canvas,
             )  # fmt: skip
         for y in range(high):
-            row_face = out_face[image, top + y, left : left + wide]
-            row_depth = out_depth[image, top + y, left : left + wide]
-            row_bary = out_bary[image, top + y, left : left + wide]
-            from_face = tile_face[y * TILE : y * TILE + wide]
-            from_inverse = tile_inverse[y * TILE : y * TILE + wide]
-            from_c0 = tile_c0[y * TILE : y * TILE + wide]
-            from_c1 = tile_c1[y * TILE : y * TILE + wide]
-            for x in range(wide):
-                row_face[x] = from_face[x]
-                inverse = from_inverse[x]
+            pixel = (image * height + top + y) * width + left
+            start = y * WIDE
+            whole = wide // LANES * LANES
+            for x in range(0, whole, LANES):
+                resolve_lanes(
+                    canvas, PIXELS, start + x, out_face, out_depth, out_bary, pixel + x
+                )  # fmt: skip
+            for x in range(whole, wide):
+                inverse = canvas[start + x]
                 z = np.float32(1) / inverse if inverse > 0 else np.float32(0)
-                row_depth[x] = z
-                row_bary[x, 0] = from_c0[x] * z
-                row_bary[x, 1] = from_c1[x] * z
+                out_face[pixel + x] = canvas_face[start + x]
+                out_depth[pixel + x] = z
+                w0, w1 = canvas[PIXELS + start + x], canvas[2 * PIXELS + start + x]
+                out_bary[2 * (pixel + x)] = w0 * z if inverse > 0 else np.float32(0)
+                out_bary[2 * (pixel + x) + 1] = w1 * z if inverse > 0 else np.float32(0)
             if derivatives:
                 last = -1
                 for x in range(wide):
-                    f = from_face[x]
-                    slope = out_slope[image, top + y, left + x]
+                    f = canvas_face[start + x]
+                    slope = out_slope[4 * (pixel + x) : 4 * (pixel + x) + 4]
                     if f < 0:
                         slope[:] = 0
                         continue
@@ -349,7 +346,8 @@ def draw(
                             faces[f, 2] + offset, planes,
                         )  # fmt: skip
                         last = f
-                    z, w0, w1 = row_depth[x], row_bary[x, 0], row_bary[x, 1]
+                    z = out_depth[pixel + x]
+                    w0, w1 = out_bary[2 * (pixel + x)], out_bary[2 * (pixel + x) + 1]
                     slope[0] = z * (planes[0] - w0 * planes[4])
                     slope[1] = z * (planes[1] - w0 * planes[5])
                     slope[2] = z * (planes[2] - w1 * planes[4])

@@ -1,0 +1,205 @@
+"""A few operations on short vectors, written so that the compiler has no choice but to use them.
+
+LLVM's loop vectoriser guards such loops with tests for overlapping memory and with a scalar copy;
+for eight or four numbers the guards cost more than the work. Any CPU will do: what its registers
+cannot hold, LLVM splits.
+"""
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+LANES = 8  # pixels of a row that are drawn together
+_F32, _I32 = ir.FloatType(), ir.IntType(32)
+
+
+def _place(context, builder, array_type, array, index):
+    data = cgutils.create_struct_proxy(array_type)(context, builder, value=array).data
+    return builder.gep(data, [index])
+
+
+def _load(builder, pointer, kind):
+    return builder.load(builder.bitcast(pointer, kind.as_pointer()), align=4)
+
+
+def _store(builder, value, pointer):
+    builder.store(value, builder.bitcast(pointer, value.type.as_pointer()), align=4)
+
+
+def _splat(builder, scalar, count):
+    one = builder.insert_element(
+        ir.Constant(ir.VectorType(scalar.type, count), ir.Undefined), scalar, ir.Constant(_I32, 0)
+    )
+    order = ir.Constant(ir.VectorType(_I32, count), [0] * count)
+    return builder.shuffle_vector(one, one, order)
+
+
+@intrinsic
+def draw_lanes(typingctx, tile, plane, start, face, edges, steps, least, scale, limit):
+    """Z-test and write ``LANES`` pixels of a triangle.
+
+    ``tile`` holds planes of ``plane`` float32: 1 / depth, c_0, c_1, and the bits of the face.
+    ``edges`` are the three edge values at the first pixel, ``steps`` their change per pixel,
+    ``least`` what they must reach; 1 / depth is their sum times ``scale``, at most ``limit``.
+    """
+
+    def codegen(context, builder, signature, args):
+        tile, plane, start, face, edges, steps, least, scale, limit = args
+        kind = ir.VectorType(_F32, LANES)
+        lane = ir.Constant(kind, [float(i) for i in range(LANES)])
+        values, inside = [], None
+        for k in range(3):
+            step = _splat(builder, builder.extract_value(steps, k), LANES)
+            edge = _splat(builder, builder.extract_value(edges, k), LANES)
+            value = builder.fadd(edge, builder.fmul(step, lane))
+            bound = _splat(builder, builder.extract_value(least, k), LANES)
+            test = builder.fcmp_ordered(">=", value, bound)
+            inside = test if inside is None else builder.and_(inside, test)
+            values.append(value)
+        factor = _splat(builder, scale, LANES)
+        total = builder.fadd(builder.fadd(values[0], values[1]), values[2])
+        inverse = builder.fmul(total, factor)
+        places = [
+            _place(
+                context,
+                builder,
+                signature.args[0],
+                tile,
+                builder.add(start, builder.mul(plane, ir.Constant(plane.type, k))),
+            )
+            for k in range(4)
+        ]
+        before = _load(builder, places[0], kind)
+        seen = builder.and_(inside, builder.fcmp_ordered(">", inverse, before))
+        seen = builder.and_(seen, builder.fcmp_ordered("<=", inverse, _splat(builder, limit, LANES)))
+        any_seen = builder.icmp_unsigned(
+            "!=", builder.bitcast(seen, ir.IntType(LANES)), ir.Constant(ir.IntType(LANES), 0)
+        )
+        with builder.if_then(any_seen):
+            faces = _splat(builder, builder.bitcast(face, _F32), LANES)
+            new = [
+                inverse,
+                builder.fmul(values[0], factor),
+                builder.fmul(values[1], factor),
+                faces,
+            ]
+            for value, place in zip(new, places, strict=True):
+                old = _load(builder, place, kind)
+                _store(builder, builder.select(seen, value, old), place)
+        return context.get_dummy_value()
+
+    three = types.UniTuple(types.float32, 3)
+    signature = types.void(
+        tile, types.int64, types.int64, types.int32, three, three, three, types.float32, types.float32
+    )
+    return signature, codegen
+
+
+@intrinsic
+def as_float_bits(typingctx, value):
+    """The float32 with the bits of an int32."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], _F32)
+
+    return types.float32(types.int32), codegen
+
+
+@intrinsic
+def mix4(typingctx, out, place, values, i0, i1, i2, w0, w1, w2):
+    """``out[place:place+4]`` = w0 values[i0:i0+4] + w1 values[i1:i1+4] + w2 values[i2:i2+4]."""
+
+    def codegen(context, builder, signature, args):
+        out, place, values, *rest = args
+        kind = ir.VectorType(_F32, 4)
+        total = None
+        for index, weight in zip(rest[:3], rest[3:], strict=True):
+            corner = _load(
+                builder, _place(context, builder, signature.args[2], values, index), kind
+            )
+            term = builder.fmul(corner, _splat(builder, weight, 4))
+            total = term if total is None else builder.fadd(total, term)
+        _store(builder, total, _place(context, builder, signature.args[0], out, place))
+        return context.get_dummy_value()
+
+    index, weight = types.int64, types.float32
+    signature = types.void(out, index, values, index, index, index, weight, weight, weight)
+    return signature, codegen
+
+
+@intrinsic
+def add4(typingctx, out, place, values, index, weight):
+    """``out[place:place+4]`` += weight values[index:index+4]."""
+
+    def codegen(context, builder, signature, args):
+        out, place, values, index, weight = args
+        kind = ir.VectorType(_F32, 4)
+        pointer = _place(context, builder, signature.args[0], out, place)
+        value = _load(builder, _place(context, builder, signature.args[2], values, index), kind)
+        term = builder.fmul(value, _splat(builder, weight, 4))
+        _store(builder, builder.fadd(_load(builder, pointer, kind), term), pointer)
+        return context.get_dummy_value()
+
+    signature = types.void(out, types.int64, values, types.int64, types.float32)
+    return signature, codegen
+
+
+@intrinsic
+def difference4(typingctx, values, i, others, a, b):
+    """The scalar product of values[i:i+4] and others[a:a+4] - others[b:b+4]."""
+
+    def codegen(context, builder, signature, args):
+        values, i, others, a, b = args
+        kind = ir.VectorType(_F32, 4)
+        first = _load(builder, _place(context, builder, signature.args[0], values, i), kind)
+        left, right = (
+            _load(builder, _place(context, builder, signature.args[2], others, index), kind)
+            for index in (a, b)
+        )
+        product = builder.fmul(first, builder.fsub(left, right))
+        low = builder.shuffle_vector(product, product, ir.Constant(ir.VectorType(_I32, 2), [0, 1]))
+        high = builder.shuffle_vector(product, product, ir.Constant(ir.VectorType(_I32, 2), [2, 3]))
+        pair = builder.fadd(low, high)
+        return builder.fadd(
+            builder.extract_element(pair, ir.Constant(_I32, 0)),
+            builder.extract_element(pair, ir.Constant(_I32, 1)),
+        )
+
+    index = types.int64
+    return types.float32(values, index, others, index, index), codegen
+
+
+@intrinsic
+def resolve_lanes(typingctx, tile, plane, start, face, depth, bary, pixel):
+    """Write ``LANES`` pixels of a tile to the images: face, depth and both weights, in pixel order."""
+
+    def codegen(context, builder, signature, args):
+        tile, plane, start, face, depth, bary, pixel = args
+        kind = ir.VectorType(_F32, LANES)
+
+        def read(k, kind):
+            index = builder.add(start, builder.mul(plane, ir.Constant(plane.type, k)))
+            return _load(builder, _place(context, builder, signature.args[0], tile, index), kind)
+
+        inverse = read(0, kind)
+        zero = ir.Constant(kind, [0.0] * LANES)
+        one = ir.Constant(kind, [1.0] * LANES)
+        some = builder.fcmp_ordered(">", inverse, zero)
+        z = builder.fdiv(one, builder.select(some, inverse, one))
+        z = builder.select(some, z, zero)
+        order = [k // 2 + (k % 2) * LANES for k in range(2 * LANES)]
+        both = builder.shuffle_vector(
+            builder.select(some, builder.fmul(read(1, kind), z), zero),
+            builder.select(some, builder.fmul(read(2, kind), z), zero),
+            ir.Constant(ir.VectorType(_I32, 2 * LANES), order),
+        )
+        faces = read(3, ir.VectorType(_I32, LANES))
+        twice = builder.add(pixel, pixel)
+        _store(builder, faces, _place(context, builder, signature.args[3], face, pixel))
+        _store(builder, z, _place(context, builder, signature.args[4], depth, pixel))
+        _store(builder, both, _place(context, builder, signature.args[5], bary, twice))
+        return context.get_dummy_value()
+
+    index = types.int64
+    return types.void(tile, index, index, face, depth, bary, index), codegen
