@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from invgraph.camera import Camera
 from invgraph.mesh import Mesh
+
+# Bound here and not on first use: importing the module of the same name would take its place.
+from invgraph.render import Render, render
 from invgraph.scene import (
     DirectionalLight,
     EnvironmentMap,
@@ -34,10 +37,12 @@ __all__ = [
     "Mesh",
     "Object",
     "PointLight",
+    "Render",
     "Scene",
     "SphericalHarmonicLight",
     "load_scene",
     "read_capture",
+    "render",
     "save_scene",
 ]
 

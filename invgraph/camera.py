@@ -1,7 +1,7 @@
 """Where an image was taken from, with what lens."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -105,6 +105,9 @@ class Camera:
         if not self.batch_shape:
             raise TypeError("this camera has no batch axis, hence no length.")
         return self.batch_shape[0]
+
+    def __iter__(self) -> Iterator["Camera"]:
+        return (self[index] for index in range(len(self)))
 
     def crop(self, top: int, left: int, height: int, width: int) -> "Camera":
         """The camera of a window of the image, which may reach over its borders."""
