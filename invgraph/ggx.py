@@ -55,7 +55,9 @@ def specular(
     vh = (view * half).sum(-1, keepdim=True).clamp(0, 1)
     lit = (nl > 0) & (nv > 0)
     # sin^2 from the cross product: 1 - nh^2 would cancel exactly where smooth surfaces shine.
-    sine2 = torch.linalg.cross(normal, half).square().sum(-1, keepdim=True)
+    sine2 = (
+        torch.linalg.cross(*torch.broadcast_tensors(normal, half)).square().sum(-1, keepdim=True)
+    )
     distribution = a2 / (math.pi * (a2 * nh * nh + sine2) ** 2)
     nl, nv = nl.clamp_min(1e-6), nv.clamp_min(1e-6)
     masking_l = 2 / (nl + (a2 + (1 - a2) * nl * nl).sqrt())

@@ -1,8 +1,8 @@
 """Shading under spherical harmonics in one pass over the pixels: the compiled kernels.
 
-The formulas are those of :func:`invgraph.shading.shade`; one pass in place of about a hundred tensor
-operations saves writing and reading that many temporary images. Sixteen pixels are worked on
-together: every quantity is a row of one small table, so that the loops over a row vectorise.
+The formulas are those of :func:`invgraph.shading.shade`; one pass in place of about a hundred
+tensor operations saves writing and reading that many temporary images. Sixteen pixels are worked
+on together: every quantity is a row of one small table, so that the loops over a row vectorise.
 """
 
 import numpy as np
@@ -189,7 +189,7 @@ def _store(table, row, target, image, start, count):
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
 def _directions(table, lobe, with_slope):
-    """From normal, view and roughness to unit vectors, reflectance and the lobe's axis and shape."""
+    """Unit vectors, reflectance, and the axis and shape of the lobe."""
     for i in range(LANES):
         nx, ny, nz = table[NORMAL, i], table[NORMAL + 1, i], table[NORMAL + 2, i]
         vx, vy, vz = table[VIEW, i], table[VIEW + 1, i], table[VIEW + 2, i]
