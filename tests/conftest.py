@@ -3,31 +3,33 @@
 Nothing here imports invgraph at module level: the shape checks come on after this file is read.
 """
 
-import ast
+import inspect
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numba
 import pytest
 from hypothesis import settings
-from jaxtyping import _import_hook
 
 settings.register_profile(
     "invgraph", derandomize=True, max_examples=25, deadline=None, database=None
 )
 settings.load_profile("invgraph")
 
-_marked_unchecked = _import_hook._is_no_type_check
+_njit = numba.njit
 
 
-def _unchecked(decorator: ast.AST) -> bool:
-    """Leave kernels as they are: Numba must compile the function itself, not one that checks it."""
-    name = decorator.func if isinstance(decorator, ast.Call) else decorator
-    kernel = isinstance(name, ast.Name) and name.id in ("njit", "intrinsic")
-    return kernel or _marked_unchecked(decorator)
+def _unwrapped_njit(*args: Any, **options: Any) -> Any:
+    """Numba must compile the kernel itself, not the function that checks the kernel's shapes."""
+    if args and callable(args[0]):
+        return _njit(inspect.unwrap(args[0]), *args[1:], **options)
+    decorate = _njit(*args, **options)
+    return lambda function: decorate(inspect.unwrap(function))
 
 
-_import_hook._is_no_type_check = _unchecked
+numba.njit = _unwrapped_njit
 
 ROOT = Path(__file__).resolve().parent.parent
 
