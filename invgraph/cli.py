@@ -63,10 +63,10 @@ def fit(
         seed: of the random choices; the same seed gives the same run.
         resume: go on with the run in the run folder.
     """
+    seconds = parse_budget(budget)
     from invgraph.fit import FitSettings
     from invgraph.fit import fit as run_fit
 
-    seconds = parse_budget(budget)
     folder = out if out is not None else Path("runs") / capture.resolve().name
     try:
         run_fit(capture, folder, FitSettings(budget_s=seconds, seed=seed), resume=resume)
@@ -183,3 +183,7 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__
+
+
+if __name__ == "__main__":
+    sys.exit(main())
