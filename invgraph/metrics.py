@@ -1,6 +1,7 @@
 """How far an estimate is from a reference, by published protocols.
 
 Image metrics take display values: sRGB, rounded to 8 bits, in [0, 1], as ``display`` makes them.
+Two inputs must agree in size; their axes have different names below so that our own message says so.
 """
 
 import math
@@ -24,7 +25,7 @@ def display(linear: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return (srgb_from_linear(linear.detach()).clamp(0, 1) * 255).round() / 255
 
 
-def psnr(image: Float[Tensor, "h w c"], reference: Float[Tensor, "h w c"]) -> float:
+def psnr(image: Float[Tensor, "h w c"], reference: Float[Tensor, "rh rw rc"]) -> float:
     """Peak signal-to-noise ratio over the whole image, dB; infinite for equal images.
 
     Args:
@@ -42,7 +43,9 @@ def psnr(image: Float[Tensor, "h w c"], reference: Float[Tensor, "h w c"]) -> fl
 
 
 def psnr_mask(
-    image: Float[Tensor, "h w c"], reference: Float[Tensor, "h w c"], mask: Float[Tensor, "h w"]
+    image: Float[Tensor, "h w c"],
+    reference: Float[Tensor, "rh rw rc"],
+    mask: Float[Tensor, "mh mw"],
 ) -> float:
     """Peak signal-to-noise ratio over the pixels of a mask, dB.
 
@@ -64,8 +67,8 @@ def psnr_mask(
 
 def ssim(
     image: Float[Tensor, "h w c"],
-    reference: Float[Tensor, "h w c"],
-    mask: Float[Tensor, "h w"] | None = None,
+    reference: Float[Tensor, "rh rw rc"],
+    mask: Float[Tensor, "mh mw"] | None = None,
 ) -> float:
     """Structural similarity, its map averaged over all pixels or those of a mask.
 
@@ -96,7 +99,7 @@ def ssim(
     return similarity.mean().item()
 
 
-def mask_iou(mask: Float[Tensor, "h w"], reference: Float[Tensor, "h w"]) -> float:
+def mask_iou(mask: Float[Tensor, "h w"], reference: Float[Tensor, "rh rw"]) -> float:
     """Intersection over union of two masks cut at 0.5; 1 if both are empty.
 
     Raises:
@@ -155,8 +158,8 @@ def angular_error_deg(
 
 def albedo_rmse(
     albedo: Float[Tensor, "h w 3"],
-    reference: Float[Tensor, "h w 3"],
-    mask: Float[Tensor, "h w"],
+    reference: Float[Tensor, "rh rw 3"],
+    mask: Float[Tensor, "mh mw"],
 ) -> float:
     """Root mean square error of linear albedo after the best scale of each colour channel.
 
@@ -184,7 +187,7 @@ def _decibel(mean_square: float) -> float:
     return math.inf if mean_square == 0 else -10 * math.log10(mean_square)
 
 
-def _inside(mask: Tensor, image: Tensor) -> Bool[Tensor, "h w"]:
+def _inside(mask: Tensor, image: Tensor) -> Bool[Tensor, "mh mw"]:
     if mask.shape != image.shape[:2]:
         raise ValueError(
             f"mask is {tuple(mask.shape)} (h, w) but the image is {tuple(image.shape[:2])}; "
