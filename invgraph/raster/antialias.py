@@ -107,7 +107,7 @@ def _forward(
 
     shape = (plan.images, plan.height, plan.width)
     rows = arguments.flat(screen, 3)
-    maps = arguments.grid(face, shape), arguments.grid(depth, shape)
+    maps = arguments.line(face), arguments.line(depth)
     spans = np.zeros((plan.images * -(-plan.height // ROWS), 2), np.int64)
     capacity = plan.images * (plan.height * plan.width // 16) + 1024
     known = plan.topology
@@ -118,15 +118,15 @@ def _forward(
         weight = buffers.empty((capacity,), np.float32)
         code = buffers.empty((capacity,), np.int8)
         run(
-            find, rows, known.faces, known.adjacent, plan.vertex_start, *maps,
+            find, rows, known.faces, known.adjacent, plan.vertex_start, shape, *maps,
             counter, spans, pixels, edge, weight, code,
         )  # fmt: skip
         if counter[0] <= capacity:
             break
         capacity = int(counter[0])
-    values = arguments.flat(color, color.shape[-1])
+    values = arguments.line(color)
     out = buffers.empty(values.shape, np.float32)
-    run(blend, plan.images, spans, pixels, weight, values, out)
+    run(blend, plan.images, spans, pixels, weight, color.shape[-1], values, out)
     return torch.from_numpy(out).view(color.shape), _Pairs(spans, pixels, edge, weight, code)
 
 
@@ -143,14 +143,14 @@ def _backward(
     from .threads import run
 
     rows = arguments.flat(screen, 3)
-    values = arguments.flat(color, color.shape[-1])
+    values = arguments.line(color)
     none = np.empty((0, 3), np.float32)
-    grad_color = buffers.empty(values.shape, np.float32) if want_color else none
+    grad_color = buffers.empty(values.shape, np.float32) if want_color else values[:0]
     grad_screen = buffers.empty(rows.shape, np.float32) if want_screen else none
     run(
         backward, rows, plan.images, plan.groups, plan.height, plan.width,
         pairs.spans, pairs.pixels, pairs.rows, pairs.weight, pairs.code,
-        values, arguments.flat(grad, color.shape[-1]),
+        color.shape[-1], values, arguments.line(grad),
         grad_color, grad_screen, want_color, want_screen,
     )  # fmt: skip
     return (

@@ -14,9 +14,11 @@ hardly ever silhouettes.
 import numpy as np
 from numba import njit
 
+from .lanes import changes16, lowest_bit
 from .threads import finish_and_take, reserve, take, wait
 
 ROWS = 16  # rows of an image that are searched together
+BLOCK = 1 << 16  # numbers that are copied together
 _STEPS = 10_000  # a walk of so many triangles within one pixel goes round in circles
 
 
@@ -60,8 +62,8 @@ def neighbours(faces, vertices, heads, after, out):
 @njit(nogil=True, cache=True)
 def _edge(screen, i, j, u, v, du, dv):
     """Value of the plane through edge i, j at a pixel, and its change towards the other pixel."""
-    x0, y0, z0 = float(screen[i, 0]), float(screen[i, 1]), float(screen[i, 2])
-    x1, y1, z1 = float(screen[j, 0]), float(screen[j, 1]), float(screen[j, 2])
+    x0, y0, z0 = np.float64(screen[i, 0]), np.float64(screen[i, 1]), np.float64(screen[i, 2])
+    x1, y1, z1 = np.float64(screen[j, 0]), np.float64(screen[j, 1]), np.float64(screen[j, 2])
     a, b, c = y0 * z1 - z0 * y1, z0 * x1 - x0 * z1, x0 * y1 - y0 * x1
     return a * u + (b * v + c), a * du + b * dv
 
@@ -69,10 +71,11 @@ def _edge(screen, i, j, u, v, du, dv):
 @njit(nogil=True, cache=True)
 def _side(screen, i, j, k):
     """On which side of edge i, j does vertex k lie?"""
-    x0, y0, z0 = float(screen[i, 0]), float(screen[i, 1]), float(screen[i, 2])
-    x1, y1, z1 = float(screen[j, 0]), float(screen[j, 1]), float(screen[j, 2])
+    x0, y0, z0 = np.float64(screen[i, 0]), np.float64(screen[i, 1]), np.float64(screen[i, 2])
+    x1, y1, z1 = np.float64(screen[j, 0]), np.float64(screen[j, 1]), np.float64(screen[j, 2])
     a, b, c = y0 * z1 - z0 * y1, z0 * x1 - x0 * z1, x0 * y1 - y0 * x1
-    return a * screen[k, 0] + b * screen[k, 1] + c * screen[k, 2]
+    x2, y2, z2 = np.float64(screen[k, 0]), np.float64(screen[k, 1]), np.float64(screen[k, 2])
+    return a * x2 + b * y2 + c * z2
 
 
 @njit(nogil=True, cache=True)
@@ -83,19 +86,19 @@ def _walk(screen, faces, adjacent, offset, f, u, v, du, dv):
     """
     entered = -1
     for _ in range(_STEPS):
+        i0, i1, i2 = faces[f, 0] + offset, faces[f, 1] + offset, faces[f, 2] + offset
+        facing = _side(screen, i0, i1, i2)
         best, corner = 2.0, -1
         for k in range(3):
             if k == entered:
                 continue
-            i, j = faces[f, (k + 1) % 3] + offset, faces[f, (k + 2) % 3] + offset
+            i = i1 if k == 0 else (i2 if k == 1 else i0)
+            j = i2 if k == 0 else (i0 if k == 1 else i1)
             value, change = _edge(screen, i, j, u, v, du, dv)
-            inside = _side(screen, i, j, faces[f, k] + offset)
-            if inside < 0:
+            if facing < 0:
                 value, change = -value, -change
-            if change < 0:
-                t = -value / change
-                if t < best:
-                    best, corner = t, k
+            if change < 0 and value < -change * best:
+                best, corner = -value / change, k
         if corner < 0 or best >= 1.0:
             break
         i, j = faces[f, (corner + 1) % 3], faces[f, (corner + 2) % 3]
@@ -107,113 +110,160 @@ def _walk(screen, faces, adjacent, offset, f, u, v, du, dv):
                 entered += 1
                 if entered == 3:
                     return 2.0, np.int64(-1), np.int64(-1)
-            here = _side(screen, i + offset, j + offset, faces[f, corner] + offset)
             there = _side(screen, i + offset, j + offset, faces[g, entered] + offset)
-            silhouette = not (here > 0 and there < 0) and not (here < 0 and there > 0)
+            silhouette = not (facing > 0 and there < 0) and not (facing < 0 and there > 0)
         if silhouette:
             # Across an edge, area changes along u or along v, and must not be counted twice: steep
             # edges belong to pixels side by side, flat ones to pixels one above the other.
             _, along = _edge(screen, i + offset, j + offset, u, v, du, dv)
             _, aside = _edge(screen, i + offset, j + offset, u, v, dv, du)
             if abs(along) < abs(aside) or (abs(along) == abs(aside) and dv != 0):
-                return 2.0, np.int64(-1), np.int64(-1)
+                break
             return max(best, 0.0), np.int64(i + offset), np.int64(j + offset)
         f = g
     return 2.0, np.int64(-1), np.int64(-1)
 
 
 @njit(nogil=True, cache=True)
-def _joined(faces, f, g):
-    """Do two faces share a vertex?"""
-    for i in range(3):
-        for j in range(3):
-            if faces[f, i] == faces[g, j]:
-                return True
-    return False
+def _continues(faces, depth, f, g, first, step, before, after):
+    """Is there surely no silhouette between pixels ``first`` and ``first + step``?
+
+    So it is where their faces have a vertex in common and the change of depth is like the changes
+    before and after, which are known if these flags are set.
+    """
+    a0, a1, a2 = faces[f, 0], faces[f, 1], faces[f, 2]
+    b0, b1, b2 = faces[g, 0], faces[g, 1], faces[g, 2]
+    joined = (
+        ((a0 == b0) | (a0 == b1) | (a0 == b2))
+        | ((a1 == b0) | (a1 == b1) | (a1 == b2))
+        | ((a2 == b0) | (a2 == b1) | (a2 == b2))
+    )
+    if not (joined and before and after):
+        return False
+    z0, z1, z2, z3 = depth[first - step], depth[first], depth[first + step], depth[first + 2 * step]
+    if z0 == 0 or z3 == 0:
+        return False
+    left, here, right = z1 - z0, z2 - z1, z3 - z2
+    slack = abs(left) + abs(right) + np.float32(1e-4) * z1
+    return here >= min(left, right) - slack and here <= max(left, right) + slack
+
+
+@njit(nogil=True, cache=True)
+def _pair(
+    screen, faces, adjacent, offset, face, depth, first, axis, x, y, width,
+    pixels, rows, weight, code, size,
+):  # fmt: skip
+    """Note what to blend between pixel ``first`` at x, y and the next along an axis, if anything."""
+    step = 1 if axis == 0 else width
+    second = first + step
+    f, g = face[first], face[second]
+    forward = g < 0 or (f >= 0 and depth[first] <= depth[second])
+    u, v = x + 0.5, y + 0.5
+    du, dv = (1.0, 0.0) if axis == 0 else (0.0, 1.0)
+    if not forward:
+        f, u, v, du, dv = g, u + du, v + dv, -du, -dv
+    t, i, j = _walk(screen, faces, adjacent, offset, f, u, v, du, dv)
+    if t >= 1.0:
+        return size
+    near, far = (first, second) if forward else (second, first)
+    # The surface of the near pixel ends at t; half way is the border of the pixels.
+    if t < 0.5:
+        pixels[size, 0], pixels[size, 1] = near, far
+        weight[size] = 0.5 - t
+    else:
+        pixels[size, 0], pixels[size, 1] = far, near
+        weight[size] = t - 0.5
+    rows[size, 0], rows[size, 1] = i, j
+    code[size] = axis + (0 if forward else 2) + (4 if t < 0.5 else 0)
+    return size + 1
 
 
 @njit(nogil=True, cache=True)
 def find(
-    team, screen, faces, adjacent, vertex_start, face, depth,
+    team, screen, faces, adjacent, vertex_start, shape, face, depth,
     counter, spans, pair_pixels, pair_rows, pair_weight, pair_code,
 ):  # fmt: skip
     """List the pairs of pixels to blend, per band of rows.
 
     A pair says: pixel ``pixels[0]`` takes ``weight`` of what ``pixels[1]`` has more (both counted
-    from the start of the batch), because of the edge between vertex ``rows``. ``code`` has bit 0 set for pixels one above the other
-    (else side by side), bit 1 if the walk went left or up, bit 2 if the weight falls with t.
+    from the start of the batch), because of the edge between vertex ``rows``. ``code`` has bit 0
+    set for pixels one above the other (else side by side), bit 1 if the walk went left or up, bit 2
+    if the weight falls with t.
     """
-    images, height, width = face.shape
+    images, height, width = shape
     bands = (height + ROWS - 1) // ROWS
-    local_pixels = np.empty((2 * ROWS * width, 2), np.int64)
-    local_rows = np.empty((2 * ROWS * width, 2), np.int32)
-    local_weight = np.empty(2 * ROWS * width, np.float32)
-    local_code = np.empty(2 * ROWS * width, np.int8)
+    pixels = np.empty((2 * ROWS * width, 2), np.int64)
+    rows = np.empty((2 * ROWS * width, 2), np.int32)
+    weight = np.empty(2 * ROWS * width, np.float32)
+    code = np.empty(2 * ROWS * width, np.int8)
     unit = take(team, 0, images * bands)
     while unit >= 0:
         image, band = unit // bands, unit % bands
         offset = vertex_start[image]
         size = 0
         for y in range(band * ROWS, min((band + 1) * ROWS, height)):
-            for x in range(width):
-                f = face[image, y, x]
+            start = (image * height + y) * width
+            below = width if y + 1 < height else 0
+            x = 0
+            while x < width:
+                count = min(16, width - x)
+                if x + 17 <= width:
+                    across = changes16(face, start + x, start + x + 1)
+                    down = changes16(face, start + x, start + x + below)
+                else:
+                    across, down = 0, 0
+                    for k in range(count):
+                        f = face[start + x + k]
+                        if x + k + 1 < width and f != face[start + x + k + 1]:
+                            across |= 1 << k
+                        if f != face[start + x + k + below]:
+                            down |= 1 << k
                 for axis in range(2):
-                    x1, y1 = (x + 1, y) if axis == 0 else (x, y + 1)
-                    if x1 >= width or y1 >= height:
-                        continue
-                    g = face[image, y1, x1]
-                    if f == g or (f >= 0 and g >= 0 and _joined(faces, f, g)):
-                        continue
-                    forward = g < 0 or (f >= 0 and depth[image, y, x] <= depth[image, y1, x1])
-                    ux, uy = (x, y) if forward else (x1, y1)
-                    step = 1.0 if forward else -1.0
-                    du, dv = (step, 0.0) if axis == 0 else (0.0, step)
-                    t, i, j = _walk(
-                        screen, faces, adjacent, offset, f if forward else g,
-                        ux + 0.5, uy + 0.5, du, dv,
-                    )  # fmt: skip
-                    if t >= 1.0:
-                        continue
-                    here = (image * height + y) * width + x
-                    there = (image * height + y1) * width + x1
-                    near, far = (here, there) if forward else (there, here)
-                    # The surface of the near pixel ends at t; half way is the pixels' border.
-                    code = axis if forward else axis + 2
-                    if t < 0.5:
-                        local_pixels[size, 0], local_pixels[size, 1] = near, far
-                        local_weight[size] = 0.5 - t
-                        code += 4
-                    else:
-                        local_pixels[size, 0], local_pixels[size, 1] = far, near
-                        local_weight[size] = t - 0.5
-                    local_rows[size, 0], local_rows[size, 1] = i, j
-                    local_code[size] = code
-                    size += 1
+                    bits = across if axis == 0 else down
+                    while bits != 0:
+                        k = lowest_bit(bits)
+                        bits &= bits - 1
+                        first = start + x + k
+                        step = 1 if axis == 0 else width
+                        f, g = face[first], face[first + step]
+                        if f >= 0 and g >= 0:
+                            before = (x + k if axis == 0 else y) > 0
+                            after = x + k + 2 < width if axis == 0 else y + 2 < height
+                            if _continues(faces, depth, f, g, first, step, before, after):
+                                continue
+                        size = _pair(
+                            screen, faces, adjacent, offset, face, depth, first, axis, x + k, y,
+                            width, pixels, rows, weight, code, size,
+                        )  # fmt: skip
+                x += count
         start = reserve(counter, size)
         spans[unit, 0] = start
         spans[unit, 1] = start + size
         if start + size <= pair_weight.shape[0]:
             for i in range(size):
-                pair_pixels[start + i, 0] = local_pixels[i, 0]
-                pair_pixels[start + i, 1] = local_pixels[i, 1]
-                pair_rows[start + i, 0] = local_rows[i, 0]
-                pair_rows[start + i, 1] = local_rows[i, 1]
-                pair_weight[start + i] = local_weight[i]
-                pair_code[start + i] = local_code[i]
+                pair_pixels[start + i, 0] = pixels[i, 0]
+                pair_pixels[start + i, 1] = pixels[i, 1]
+                pair_rows[start + i, 0] = rows[i, 0]
+                pair_rows[start + i, 1] = rows[i, 1]
+                pair_weight[start + i] = weight[i]
+                pair_code[start + i] = code[i]
         unit = finish_and_take(team, 0, images * bands)
     wait(team, 0, images * bands)
 
 
 @njit(nogil=True, cache=True)
-def blend(team, images, spans, pair_pixels, pair_weight, color, out):
-    """``out`` is ``color`` with the pairs blended; both are pixels x channels."""
-    pixels, channels = color.shape
-    chunks = (pixels + 16383) // 16384
+def _copy(source, out, start, stop):
+    for i in range(start, stop):
+        out[i] = source[i]
+
+
+@njit(nogil=True, cache=True)
+def blend(team, images, spans, pair_pixels, pair_weight, channels, color, out):
+    """``out`` is ``color`` with the pairs blended; both are flat."""
+    chunks = (color.size + BLOCK - 1) // BLOCK
     unit = take(team, 0, chunks)
     while unit >= 0:
-        for i in range(unit * 16384, min((unit + 1) * 16384, pixels)):
-            for k in range(channels):
-                out[i, k] = color[i, k]
+        _copy(color, out, unit * BLOCK, min((unit + 1) * BLOCK, color.size))
         unit = finish_and_take(team, 0, chunks)
     wait(team, 0, chunks)
 
@@ -223,8 +273,9 @@ def blend(team, images, spans, pair_pixels, pair_weight, color, out):
         for band in range(unit * bands, (unit + 1) * bands):
             for i in range(spans[band, 0], spans[band, 1]):
                 to, source, weight = pair_pixels[i, 0], pair_pixels[i, 1], pair_weight[i]
+                to, source = to * channels, source * channels
                 for k in range(channels):
-                    out[to, k] += weight * (color[source, k] - color[to, k])
+                    out[to + k] += weight * (color[source + k] - color[to + k])
         unit = finish_and_take(team, 1, images)
     wait(team, 1, images)
 
@@ -232,21 +283,18 @@ def blend(team, images, spans, pair_pixels, pair_weight, color, out):
 @njit(nogil=True, cache=True)
 def backward(
     team, screen, images, groups, height, width, spans, pair_pixels, pair_rows, pair_weight,
-    pair_code, color, grad, grad_color, grad_screen, want_color, want_screen,
+    pair_code, channels, color, grad, grad_color, grad_screen, want_color, want_screen,
 ):  # fmt: skip
     """Gradients of the colours, and of the vertices of silhouette edges.
 
     ``groups`` is the number of images when each has vertices of its own, else 1.
     """
-    pixels, channels = color.shape
     bands = spans.shape[0] // images
     if want_color:
-        chunks = (pixels + 16383) // 16384
+        chunks = (grad.size + BLOCK - 1) // BLOCK
         unit = take(team, 0, chunks)
         while unit >= 0:
-            for i in range(unit * 16384, min((unit + 1) * 16384, pixels)):
-                for k in range(channels):
-                    grad_color[i, k] = grad[i, k]
+            _copy(grad, grad_color, unit * BLOCK, min((unit + 1) * BLOCK, grad.size))
             unit = finish_and_take(team, 0, chunks)
         wait(team, 0, chunks)
         unit = take(team, 1, images)
@@ -254,9 +302,10 @@ def backward(
             for band in range(unit * bands, (unit + 1) * bands):
                 for i in range(spans[band, 0], spans[band, 1]):
                     to, source, weight = pair_pixels[i, 0], pair_pixels[i, 1], pair_weight[i]
+                    to, source = to * channels, source * channels
                     for k in range(channels):
-                        grad_color[source, k] += weight * grad[to, k]
-                        grad_color[to, k] -= weight * grad[to, k]
+                        grad_color[source + k] += weight * grad[to + k]
+                        grad_color[to + k] -= weight * grad[to + k]
             unit = finish_and_take(team, 1, images)
         wait(team, 1, images)
     if want_screen:
@@ -270,12 +319,13 @@ def backward(
                     to, source, code = pair_pixels[n, 0], pair_pixels[n, 1], pair_code[n]
                     change = 0.0
                     for k in range(channels):
-                        change += grad[to, k] * (color[source, k] - color[to, k])
+                        here = to * channels + k
+                        change += grad[here] * (color[source * channels + k] - color[here])
                     if change == 0:
                         continue
                     i, j = pair_rows[n, 0], pair_rows[n, 1]
-                    x0, y0, z0 = float(screen[i, 0]), float(screen[i, 1]), float(screen[i, 2])
-                    x1, y1, z1 = float(screen[j, 0]), float(screen[j, 1]), float(screen[j, 2])
+                    x0, y0, z0 = np.float64(screen[i, 0]), np.float64(screen[i, 1]), np.float64(screen[i, 2])
+                    x1, y1, z1 = np.float64(screen[j, 0]), np.float64(screen[j, 1]), np.float64(screen[j, 2])
                     a, b = y0 * z1 - z0 * y1, z0 * x1 - x0 * z1
                     c = x0 * y1 - y0 * x1
                     # The edge crosses a row at u = -(b v + c) / a, a column at v = -(a u + c) / b;

@@ -23,24 +23,32 @@ def forward(team, attributes, faces, vertex_start, shape, channels, face, bary, 
         offset = vertex_start[image]
         first = (image * height + band * ROWS) * width
         last = (image * height + min((band + 1) * ROWS, height)) * width
-        for pixel in range(first, last):
+        pixel, known = first, -1
+        i0, i1, i2 = 0, 0, 0
+        while pixel < last:
             f = face[pixel]
-            place = pixel * channels
             if f < 0:
-                for k in range(channels):
-                    out[place + k] = 0
+                end = pixel + 1
+                while end < last and face[end] < 0:
+                    end += 1
+                out[pixel * channels : end * channels] = 0
+                pixel = end
                 continue
-            i0 = (faces[f, 0] + offset) * channels
-            i1 = (faces[f, 1] + offset) * channels
-            i2 = (faces[f, 2] + offset) * channels
+            if f != known:
+                known = f
+                i0 = (faces[f, 0] + offset) * channels
+                i1 = (faces[f, 1] + offset) * channels
+                i2 = (faces[f, 2] + offset) * channels
             w0, w1 = bary[2 * pixel], bary[2 * pixel + 1]
             w2 = np.float32(1) - w0 - w1
+            place = pixel * channels
             for k in range(0, fours, 4):
                 mix4(out, place + k, attributes, i0 + k, i1 + k, i2 + k, w0, w1, w2)
             for k in range(fours, channels):
                 out[place + k] = (
                     w0 * attributes[i0 + k] + w1 * attributes[i1 + k] + w2 * attributes[i2 + k]
                 )
+            pixel += 1
         unit = finish_and_take(team, 0, images * bands)
     wait(team, 0, images * bands)
 

@@ -203,3 +203,30 @@ def resolve_lanes(typingctx, tile, plane, start, face, depth, bary, pixel):
 
     index = types.int64
     return types.void(tile, index, index, face, depth, bary, index), codegen
+
+
+@intrinsic
+def changes16(typingctx, values, i, j):
+    """Bit k is set where ``values[i + k]`` differs from ``values[j + k]``, for k below 16."""
+
+    def codegen(context, builder, signature, args):
+        values, i, j = args
+        kind = ir.VectorType(_I32, 16)
+        left, right = (
+            _load(builder, _place(context, builder, signature.args[0], values, index), kind)
+            for index in (i, j)
+        )
+        bits = builder.bitcast(builder.icmp_signed("!=", left, right), ir.IntType(16))
+        return builder.zext(bits, ir.IntType(64))
+
+    return types.int64(values, types.int64, types.int64), codegen
+
+
+@intrinsic
+def lowest_bit(typingctx, bits):
+    """The position of the lowest bit that is set."""
+
+    def codegen(context, builder, signature, args):
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), codegen

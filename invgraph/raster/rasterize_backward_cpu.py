@@ -18,9 +18,9 @@ from .threads import finish_and_take, take, wait
 def _inverse(screen, rows, slot, m):
     """The rows of M^-1 of the triangle with these three vertex rows; zeros if it is degenerate."""
     i0, i1, i2 = rows[slot, 0], rows[slot, 1], rows[slot, 2]
-    x0, y0, z0 = float(screen[i0, 0]), float(screen[i0, 1]), float(screen[i0, 2])
-    x1, y1, z1 = float(screen[i1, 0]), float(screen[i1, 1]), float(screen[i1, 2])
-    x2, y2, z2 = float(screen[i2, 0]), float(screen[i2, 1]), float(screen[i2, 2])
+    x0, y0, z0 = np.float64(screen[i0, 0]), np.float64(screen[i0, 1]), np.float64(screen[i0, 2])
+    x1, y1, z1 = np.float64(screen[i1, 0]), np.float64(screen[i1, 1]), np.float64(screen[i1, 2])
+    x2, y2, z2 = np.float64(screen[i2, 0]), np.float64(screen[i2, 1]), np.float64(screen[i2, 2])
     a, b, c = y1 * z2 - z1 * y2, z1 * x2 - x1 * z2, x1 * y2 - y1 * x2
     det = x0 * a + y0 * b + z0 * c
     s = 1.0 / det if det != 0 else 0.0
@@ -86,18 +86,18 @@ def backward(
                         size += 1
                     if has_slope:
                         _inverse(screen, rows, slot, m)
-                w0, w1 = float(bary[image, y, x, 0]), float(bary[image, y, x, 1])
+                w0, w1 = np.float64(bary[image, y, x, 0]), np.float64(bary[image, y, x, 1])
                 w2 = 1.0 - w0 - w1
-                z = float(depth[image, y, x])
+                z = np.float64(depth[image, y, x])
                 g0, g1, gz = 0.0, 0.0, 0.0
                 if has_bary:
-                    g0, g1 = float(grad_bary[image, y, x, 0]), float(grad_bary[image, y, x, 1])
+                    g0, g1 = np.float64(grad_bary[image, y, x, 0]), np.float64(grad_bary[image, y, x, 1])
                 if has_depth:
-                    gz = float(grad_depth[image, y, x])
+                    gz = np.float64(grad_depth[image, y, x])
                 if has_slope:
                     for axis in range(2):
-                        s0 = float(grad_slope[image, y, x, axis])
-                        s1 = float(grad_slope[image, y, x, 2 + axis])
+                        s0 = np.float64(grad_slope[image, y, x, axis])
+                        s1 = np.float64(grad_slope[image, y, x, 2 + axis])
                         total = m[0, axis] + m[1, axis] + m[2, axis]
                         shared = z * (s0 * w0 + s1 * w1)
                         sums[slot, 9 + axis] += z * s0 - shared

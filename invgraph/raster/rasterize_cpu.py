@@ -51,7 +51,7 @@ def _clipped_box(screen, i0, i1, i2, near):
     for k in range(3):
         i = i0 if k == 0 else (i1 if k == 1 else i2)
         j = i1 if k == 0 else (i2 if k == 1 else i0)
-        x, y, z = float(screen[i, 0]), float(screen[i, 1]), float(screen[i, 2])
+        x, y, z = np.float64(screen[i, 0]), np.float64(screen[i, 1]), np.float64(screen[i, 2])
         dx, dy, dz = screen[j, 0] - x, screen[j, 1] - y, screen[j, 2] - z
         if z >= near:
             u, v = x / z, y / z
@@ -68,9 +68,9 @@ def _clipped_box(screen, i0, i1, i2, near):
 
 @njit(nogil=True, cache=True)
 def _determinant(screen, i0, i1, i2):
-    x0, y0, z0 = float(screen[i0, 0]), float(screen[i0, 1]), float(screen[i0, 2])
-    x1, y1, z1 = float(screen[i1, 0]), float(screen[i1, 1]), float(screen[i1, 2])
-    x2, y2, z2 = float(screen[i2, 0]), float(screen[i2, 1]), float(screen[i2, 2])
+    x0, y0, z0 = np.float64(screen[i0, 0]), np.float64(screen[i0, 1]), np.float64(screen[i0, 2])
+    x1, y1, z1 = np.float64(screen[i1, 0]), np.float64(screen[i1, 1]), np.float64(screen[i1, 2])
+    x2, y2, z2 = np.float64(screen[i2, 0]), np.float64(screen[i2, 1]), np.float64(screen[i2, 2])
     return x0 * (y1 * z2 - z1 * y2) + y0 * (z1 * x2 - x1 * z2) + z0 * (x1 * y2 - y1 * x2)
 
 
@@ -166,9 +166,9 @@ def _draw(
     tile,
 ):  # fmt: skip
     """Draw pixels x0..x1, y0..y1 (inclusive, within the tile at left, top) of one triangle."""
-    px0, py0, pz0 = float(screen[i0, 0]), float(screen[i0, 1]), float(screen[i0, 2])
-    px1, py1, pz1 = float(screen[i1, 0]), float(screen[i1, 1]), float(screen[i1, 2])
-    px2, py2, pz2 = float(screen[i2, 0]), float(screen[i2, 1]), float(screen[i2, 2])
+    px0, py0, pz0 = np.float64(screen[i0, 0]), np.float64(screen[i0, 1]), np.float64(screen[i0, 2])
+    px1, py1, pz1 = np.float64(screen[i1, 0]), np.float64(screen[i1, 1]), np.float64(screen[i1, 2])
+    px2, py2, pz2 = np.float64(screen[i2, 0]), np.float64(screen[i2, 1]), np.float64(screen[i2, 2])
     a0, b0, c0 = py1 * pz2 - pz1 * py2, pz1 * px2 - px1 * pz2, px1 * py2 - py1 * px2
     a1, b1, c1 = py2 * pz0 - pz2 * py0, pz2 * px0 - px2 * pz0, px2 * py0 - py2 * px0
     a2, b2, c2 = py0 * pz1 - pz0 * py1, pz0 * px1 - px0 * pz1, px0 * py1 - py0 * px1
@@ -241,9 +241,9 @@ def _draw(
 @njit(nogil=True, cache=True)
 def _slopes(screen, i0, i1, i2, planes):
     """Rows of the inverse of [p0 p1 p2]: how c_0, c_1 and their sum with c_2 change with u and v."""
-    px0, py0, pz0 = float(screen[i0, 0]), float(screen[i0, 1]), float(screen[i0, 2])
-    px1, py1, pz1 = float(screen[i1, 0]), float(screen[i1, 1]), float(screen[i1, 2])
-    px2, py2, pz2 = float(screen[i2, 0]), float(screen[i2, 1]), float(screen[i2, 2])
+    px0, py0, pz0 = np.float64(screen[i0, 0]), np.float64(screen[i0, 1]), np.float64(screen[i0, 2])
+    px1, py1, pz1 = np.float64(screen[i1, 0]), np.float64(screen[i1, 1]), np.float64(screen[i1, 2])
+    px2, py2, pz2 = np.float64(screen[i2, 0]), np.float64(screen[i2, 1]), np.float64(screen[i2, 2])
     a0, b0, c0 = py1 * pz2 - pz1 * py2, pz1 * px2 - px1 * pz2, px1 * py2 - py1 * px2
     a1, b1 = py2 * pz0 - pz2 * py0, pz2 * px0 - px2 * pz0
     a2, b2 = py0 * pz1 - pz0 * py1, pz0 * px1 - px0 * pz1
