@@ -100,7 +100,15 @@ def _cross_normals(mesh: Mesh) -> Tensor:
 
 def face_normals(mesh: Mesh) -> Float[Tensor, "*batch f 3"]:
     """Unit outward normal of every face; zero for a face without area."""
-    return torch.nn.functional.normalize(_cross_normals(mesh), dim=-1)
+    return _unit(_cross_normals(mesh))
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    """Vectors over their lengths; zero, with zero gradient, where there is no length."""
+    length2 = (vectors * vectors).sum(-1, keepdim=True)
+    # NaN counts as a length, so that it shows.
+    some = length2 != 0
+    return torch.where(some, vectors * torch.where(some, length2, 1.0).rsqrt(), 0.0)
 
 
 def face_areas(mesh: Mesh) -> Float[Tensor, "*batch f"]:
@@ -118,12 +126,19 @@ def vertex_normals(mesh: Mesh) -> Float[Tensor, "*batch v 3"]:
     """Unit outward normal of every vertex: the area-weighted mean of its faces' normals.
 
     A vertex of no face, or of faces that cancel, gets zero.
+
+    Gradients:
+        Reach ``mesh.vertices``; zero where the normal is. To first order only for float32 on the
+        CPU, where a compiled kernel does the sums.
     """
+    if mesh.vertices.device.type == "cpu" and mesh.vertices.dtype == torch.float32:
+        from invgraph.normals_cpu import vertex_normals_cpu
+
+        return vertex_normals_cpu(mesh.vertices, mesh.faces)
     cross = _cross_normals(mesh)
     corners = cross[..., None, :].expand(*cross.shape[:-1], 3, 3).flatten(-3, -2)
     index = mesh.faces.reshape(-1).long()
-    total = torch.zeros_like(mesh.vertices).index_add(-2, index, corners)
-    return torch.nn.functional.normalize(total, dim=-1, eps=1e-30)
+    return _unit(torch.zeros_like(mesh.vertices).index_add(-2, index, corners))
 
 
 def volume(mesh: Mesh) -> Float[Tensor, "*batch"]:
