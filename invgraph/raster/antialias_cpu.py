@@ -14,7 +14,7 @@ hardly ever silhouettes.
 import numpy as np
 from numba import njit
 
-from .lanes import changes16, lowest_bit
+from .lanes import bends16, changes16, lowest_bit
 from .threads import finish_and_take, reserve, take, wait
 
 ROWS = 16  # rows of an image that are searched together
@@ -125,27 +125,22 @@ def _walk(screen, faces, adjacent, offset, f, u, v, du, dv):
 
 
 @njit(nogil=True, cache=True)
-def _continues(faces, depth, f, g, first, step, before, after):
-    """Is there surely no silhouette between pixels ``first`` and ``first + step``?
-
-    So it is where their faces have a vertex in common and the change of depth is like the changes
-    before and after, which are known if these flags are set.
-    """
-    a0, a1, a2 = faces[f, 0], faces[f, 1], faces[f, 2]
-    b0, b1, b2 = faces[g, 0], faces[g, 1], faces[g, 2]
-    joined = (
+def _joined(a0, a1, a2, b0, b1, b2):
+    """Do two faces have a vertex in common?"""
+    return (
         ((a0 == b0) | (a0 == b1) | (a0 == b2))
         | ((a1 == b0) | (a1 == b1) | (a1 == b2))
         | ((a2 == b0) | (a2 == b1) | (a2 == b2))
     )
-    if not (joined and before and after):
-        return False
-    z0, z1, z2, z3 = depth[first - step], depth[first], depth[first + step], depth[first + 2 * step]
-    if z0 == 0 or z3 == 0:
-        return False
+
+
+@njit(nogil=True, cache=True)
+def _smooth(z0, z1, z2, z3):
+    """Does the depth change between the inner two of four pixels as it does on either side?"""
     left, here, right = z1 - z0, z2 - z1, z3 - z2
     slack = abs(left) + abs(right) + np.float32(1e-4) * z1
-    return here >= min(left, right) - slack and here <= max(left, right) + slack
+    like = (here >= min(left, right) - slack) & (here <= max(left, right) + slack)
+    return like & (z0 > 0) & (z3 > 0)
 
 
 @njit(nogil=True, cache=True)
@@ -210,6 +205,11 @@ def find(
                 if x + 17 <= width:
                     across = changes16(face, start + x, start + x + 1)
                     down = changes16(face, start + x, start + x + below)
+                    # No silhouette where depth runs straight on. Most pixels leave here.
+                    if across != 0 and x > 0 and x + 18 <= width:
+                        across &= bends16(depth, start + x, 1)
+                    if down != 0 and y > 0 and y + 2 < height:
+                        down &= bends16(depth, start + x, width)
                 else:
                     across, down = 0, 0
                     for k in range(count):
@@ -226,11 +226,25 @@ def find(
                         first = start + x + k
                         step = 1 if axis == 0 else width
                         f, g = face[first], face[first + step]
-                        if f >= 0 and g >= 0:
-                            before = (x + k if axis == 0 else y) > 0
-                            after = x + k + 2 < width if axis == 0 else y + 2 < height
-                            if _continues(faces, depth, f, g, first, step, before, after):
-                                continue
+                        place = x + k if axis == 0 else y
+                        inner = place > 0 and place + 2 < (width if axis == 0 else height)
+                        # Nor between neighbours on the mesh without a jump in depth.
+                        if (
+                            f >= 0
+                            and g >= 0
+                            and inner
+                            and _smooth(
+                                depth[first - step],
+                                depth[first],
+                                depth[first + step],
+                                depth[first + 2 * step],
+                            )
+                            and _joined(
+                                faces[f, 0], faces[f, 1], faces[f, 2],
+                                faces[g, 0], faces[g, 1], faces[g, 2],
+                            )
+                        ):  # fmt: skip
+                            continue
                         size = _pair(
                             screen, faces, adjacent, offset, face, depth, first, axis, x + k, y,
                             width, pixels, rows, weight, code, size,
@@ -324,8 +338,16 @@ def backward(
                     if change == 0:
                         continue
                     i, j = pair_rows[n, 0], pair_rows[n, 1]
-                    x0, y0, z0 = np.float64(screen[i, 0]), np.float64(screen[i, 1]), np.float64(screen[i, 2])
-                    x1, y1, z1 = np.float64(screen[j, 0]), np.float64(screen[j, 1]), np.float64(screen[j, 2])
+                    x0, y0, z0 = (
+                        np.float64(screen[i, 0]),
+                        np.float64(screen[i, 1]),
+                        np.float64(screen[i, 2]),
+                    )
+                    x1, y1, z1 = (
+                        np.float64(screen[j, 0]),
+                        np.float64(screen[j, 1]),
+                        np.float64(screen[j, 2]),
+                    )
                     a, b = y0 * z1 - z0 * y1, z0 * x1 - x0 * z1
                     c = x0 * y1 - y0 * x1
                     # The edge crosses a row at u = -(b v + c) / a, a column at v = -(a u + c) / b;

@@ -72,7 +72,9 @@ def draw_lanes(typingctx, tile, plane, start, face, edges, steps, least, scale, 
         ]
         before = _load(builder, places[0], kind)
         seen = builder.and_(inside, builder.fcmp_ordered(">", inverse, before))
-        seen = builder.and_(seen, builder.fcmp_ordered("<=", inverse, _splat(builder, limit, LANES)))
+        seen = builder.and_(
+            seen, builder.fcmp_ordered("<=", inverse, _splat(builder, limit, LANES))
+        )
         any_seen = builder.icmp_unsigned(
             "!=", builder.bitcast(seen, ir.IntType(LANES)), ir.Constant(ir.IntType(LANES), 0)
         )
@@ -91,7 +93,15 @@ def draw_lanes(typingctx, tile, plane, start, face, edges, steps, least, scale, 
 
     three = types.UniTuple(types.float32, 3)
     signature = types.void(
-        tile, types.int64, types.int64, types.int32, three, three, three, types.float32, types.float32
+        tile,
+        types.int64,
+        types.int64,
+        types.int32,
+        three,
+        three,
+        three,
+        types.float32,
+        types.float32,
     )
     return signature, codegen
 
@@ -230,3 +240,41 @@ def lowest_bit(typingctx, bits):
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
 
     return types.int64(types.int64), codegen
+
+
+@intrinsic
+def bends16(typingctx, depth, i, step):
+    """Bit k is clear where depth runs straight through pixels i+k-step, i+k, i+k+step, i+k+2*step.
+
+    Straight: all four hold something, and the change between the inner two is the mean of the
+    changes on either side, but for an eighth of their size.
+    """
+
+    def codegen(context, builder, signature, args):
+        depth, i, step = args
+        kind = ir.VectorType(_F32, 16)
+
+        def splat(value):
+            return ir.Constant(kind, [value] * 16)
+
+        def absolute(value):
+            positive = builder.fcmp_ordered(">=", value, splat(0.0))
+            return builder.select(positive, value, builder.fneg(value))
+
+        index = builder.sub(i, step)
+        z = []
+        for _ in range(4):
+            z.append(_load(builder, _place(context, builder, signature.args[0], depth, index), kind))
+            index = builder.add(index, step)
+        left, here, right = (builder.fsub(z[k + 1], z[k]) for k in range(3))
+        error = builder.fsub(builder.fadd(here, here), builder.fadd(left, right))
+        size = builder.fadd(absolute(left), absolute(right))
+        slack = builder.fmul(size, splat(0.25))
+        slack = builder.fadd(slack, builder.fmul(z[1], splat(2.0**-14)))
+        straight = builder.fcmp_ordered("<=", absolute(error), slack)
+        for value in z:
+            straight = builder.and_(straight, builder.fcmp_ordered(">", value, splat(0.0)))
+        bits = builder.bitcast(builder.not_(straight), ir.IntType(16))
+        return builder.zext(bits, ir.IntType(64))
+
+    return types.int64(depth, types.int64, types.int64), codegen
