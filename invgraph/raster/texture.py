@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -20,11 +20,11 @@ _BAND_SHIFT = 4  # but bands of at most 2 ** 4 rows, which stay in the cache
 
 
 def texture(
-    tex: Float32[Tensor, "th tw c"] | Float32[Tensor, "tb th tw c"],
-    uv: Float32[Tensor, "b h w 2"],
-    uv_pixel: Float32[Tensor, "b h w 4"] | None = None,
+    tex: Float[Tensor, "th tw c"] | Float[Tensor, "tb th tw c"],
+    uv: Float[Tensor, "*image h w 2"],
+    uv_pixel: Float[Tensor, "*image h w 4"] | None = None,
     wrap: Wrap = "repeat",
-) -> Float32[Tensor, "b h w c"]:
+) -> Float[Tensor, "*image h w c"]:
     """Read a texture at every pixel.
 
     Args:
@@ -54,12 +54,12 @@ def texture(
     """
     textures = tex if tex.ndim == 4 else tex[None]
     _check(textures, uv, uv_pixel, wrap)
-    batch, height, width, _ = uv.shape
+    height, width = uv.shape[-3:-1]
     pixels = uv.reshape(-1, 2)
     slopes = uv.new_empty((0, 4)) if uv_pixel is None else uv_pixel.reshape(-1, 4)
     mips = uv_pixel is not None
     out = _Texture.apply(textures, pixels, slopes, _WRAPS.index(wrap), height * width, mips)
-    return out.reshape(batch, height, width, textures.shape[-1])
+    return out.reshape(*uv.shape[:-1], textures.shape[-1])
 
 
 def _check(textures: Tensor, uv: Tensor, uv_pixel: Tensor | None, wrap: str) -> None:
@@ -75,12 +75,13 @@ def _check(textures: Tensor, uv: Tensor, uv_pixel: Tensor | None, wrap: str) -> 
             f"tex is {height}x{width} with {channels} channels (h x w); give it at least one texel "
             "and one channel."
         )
-    if count not in (1, uv.shape[0]):
+    images = uv.shape[0] if uv.ndim == 4 else 1
+    if uv.ndim not in (3, 4) or count not in (1, images):
         raise ValueError(
-            f"tex holds {count} textures but uv has {uv.shape[0]} images; give one texture, or one "
+            f"tex holds {count} textures but uv is {tuple(uv.shape)}; give one texture, or one "
             "per image."
         )
-    if uv_pixel is not None and uv_pixel.shape[:3] != uv.shape[:3]:
+    if uv_pixel is not None and uv_pixel.shape[:-1] != uv.shape[:-1]:
         raise ValueError(
             f"uv_pixel is {tuple(uv_pixel.shape)} but uv is {tuple(uv.shape)}; "
             "compute both from the same fragments."

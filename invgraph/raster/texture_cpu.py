@@ -19,8 +19,10 @@ CHUNK = 8192  # pixels per unit of work
 REPEAT, CLAMP, MIRROR = 0, 1, 2
 
 _FASTMATH = {"contract", "nsz", "arcp"}
-_jit = numba.njit(nogil=True, cache=True, fastmath=_FASTMATH)
-_inner = numba.njit(nogil=True, cache=True, fastmath=_FASTMATH, no_cpython_wrapper=True)
+_jit = numba.njit(nogil=True, cache=True, fastmath=_FASTMATH, error_model="numpy")
+_inner = numba.njit(
+    nogil=True, cache=True, fastmath=_FASTMATH, error_model="numpy", no_cpython_wrapper=True
+)
 _inline = numba.njit(inline="always", fastmath=_FASTMATH)
 
 _ZERO = np.float32(0.0)
