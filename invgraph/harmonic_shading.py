@@ -8,11 +8,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from invgraph import ggx, harmonics
+from invgraph import harmonics
 from invgraph.raster import buffers
 from invgraph.raster.threads import run
 
-_LOBE = np.array(ggx.LOBE_POLYNOMIALS, np.float32)
 _NONE = np.zeros((0, 0, 0), np.float32)
 
 
@@ -47,13 +46,13 @@ class _Shade(torch.autograd.Function):
         ctx.save_for_backward(*inputs)
         out = buffers.empty((*inputs[0].shape[:2], 3), np.float32)
         arrays = [tensor.numpy() for tensor in inputs]
-        run(forward, *arrays, _LOBE, harmonics.order_of(inputs[-1]), out)
+        run(forward, *arrays, harmonics.order_of(inputs[-1]), out)
         return torch.from_numpy(out)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        from invgraph.harmonic_shading_cpu import HARMONICS, UNIT, backward
+        from invgraph.harmonic_shading_cpu import COUNT, UNIT, backward
 
         inputs = ctx.saved_tensors
         arrays = [tensor.numpy() for tensor in inputs]
@@ -63,9 +62,9 @@ class _Shade(torch.autograd.Function):
             needed = index == 0 or ctx.needs_input_grad[index]
             shape = (batch, size, inputs[index].shape[-1])
             grads.append(buffers.empty(shape, np.float32) if needed else _NONE)
-        partial = np.empty((batch, -(-size // UNIT), 6 * HARMONICS), np.float32)
+        partial = np.empty((batch, -(-size // UNIT), 2, 3 * COUNT), np.float32)
         run(
-            backward, *arrays, _LOBE, harmonics.order_of(inputs[-1]), grad.contiguous().numpy(),
+            backward, *arrays, harmonics.order_of(inputs[-1]), grad.contiguous().numpy(),
             *grads, partial,
         )  # fmt: skip
         found: list[Tensor | None] = [torch.from_numpy(grads[0]), None]
@@ -74,8 +73,8 @@ class _Shade(torch.autograd.Function):
             found.append(
                 torch.from_numpy(array).sum_to_size(inputs[index].shape) if needed else None
             )
-        totals = torch.from_numpy(partial).sum(1).reshape(batch, 2, HARMONICS, 3)
+        totals = torch.from_numpy(partial).sum(1).reshape(batch, 2, COUNT, 3)
         count = inputs[-1].shape[-2]
-        for kind in (1, 0):
+        for kind in (1, 0):  # of the diffuse coefficients, then of the glossy ones
             found.append(totals[:, kind, :count].sum_to_size(inputs[-1].shape))
         return tuple(found)
