@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from . import arguments, buffers
+from .polygons import find
 
 
 def soft_silhouette(
@@ -65,35 +66,28 @@ class _SoftSilhouette(torch.autograd.Function):
     def forward(
         ctx: Any, screen: Tensor, plan: arguments.Plan, sigma: float, near: float
     ) -> Tensor:
-        from .soft_cpu import CHUNK, HIGH, REACH, WIDE, count, draw
+        from .soft_cpu import REACH, draw
         from .threads import run
 
-        rows = arguments.flat(screen, 3)
-        size = (plan.height, plan.width)
-        chunk_start = np.zeros(plan.images + 1, np.int64)
-        np.cumsum(-(-plan.ranges[:, 1] // CHUNK), out=chunk_start[1:])
-        chunks = int(chunk_start[-1])
-        tiles = -(-plan.width // WIDE) * -(-plan.height // HIGH)
-        points = buffers.empty((chunks * CHUNK, 4, 2), np.float32)
-        corners = buffers.empty((chunks * CHUNK,), np.int8)
-        boxes = buffers.empty((chunks * CHUNK, 4), np.int16)
-        slots = buffers.empty((chunks * CHUNK,), np.int64)
-        counts = buffers.empty((chunks, tiles), np.int64)
-        starts = np.zeros(plan.images * tiles + 1, np.int64)
         reach = REACH * sigma
-        mesh = (rows, plan.topology.faces, plan.vertex_start, plan.ranges, chunk_start)
-        found = (points, corners, boxes)
-        run(count, *mesh, near, reach, *size, *found, slots, counts, starts)
-        entries = buffers.empty((int(starts[-1]),), np.int64)
-        alpha = buffers.empty((plan.images, *size), np.float32)
+        found = find(screen, plan, near, reach)
+        shape = (plan.images, plan.height, plan.width)
+        alpha = buffers.empty(shape, np.float32)
         scale = np.float32(1 / sigma**2)
         run(
-            draw, plan.images, *size, chunk_start, scale, reach, *found, counts, starts,
-            entries, alpha,
-        )  # fmt: skip
+            draw,
+            *shape,
+            scale,
+            reach,
+            found.points,
+            found.corners,
+            found.starts,
+            found.entries,
+            alpha,
+        )
         out = torch.from_numpy(alpha if plan.batched else alpha[0])
         ctx.save_for_backward(screen, out)
-        ctx.arguments = (*mesh[1:], near, reach, scale, *size, *found, slots, starts, entries)
+        ctx.found, ctx.softness = found, (near, reach, scale)
         ctx.plan = plan
         return out
 
@@ -104,13 +98,16 @@ class _SoftSilhouette(torch.autograd.Function):
         from .threads import run
 
         screen, alpha = ctx.saved_tensors
-        plan, slots, entries = ctx.plan, ctx.arguments[-3], ctx.arguments[-1]
+        plan, found = ctx.plan, ctx.found
         rows = arguments.flat(screen, 3)
         shape = (plan.images, plan.height, plan.width)
         gradient = buffers.empty(rows.shape, np.float32)
         run(
-            backward, rows, *ctx.arguments, arguments.grid(alpha, shape),
-            arguments.grid(grad, shape), buffers.empty((len(entries), 8), np.float32),
-            buffers.empty((len(slots), 3, 3), np.float32), 2 * torch.get_num_threads(), gradient,
+            backward, rows, plan.topology.faces, plan.vertex_start, plan.ranges, found.chunk_start,
+            *ctx.softness, *shape[1:], found.points, found.corners, found.boxes, found.slots,
+            found.starts, found.entries, arguments.grid(alpha, shape), arguments.grid(grad, shape),
+            buffers.empty((len(found.entries), 8), np.float32),
+            buffers.empty((len(found.slots), 3, 3), np.float32),
+            2 * torch.get_num_threads(), gradient,
         )  # fmt: skip
         return torch.from_numpy(gradient).view(screen.shape), None, None, None
