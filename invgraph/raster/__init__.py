@@ -4,7 +4,7 @@
 
 | operation | from | to |
 |---|---|---|
-| ``rasterize`` | vertices on the screen, faces | ``Fragments``: triangle, weights, depth of each pixel |
+| ``rasterize`` | vertices on the screen, faces | ``Fragments``: what each pixel sees |
 | ``interpolate`` | values at vertices | values at pixels |
 | ``texture`` | an image, coordinates at pixels | values at pixels |
 | ``antialias`` | colours at pixels | colours blended across silhouettes |
@@ -16,5 +16,15 @@ from .antialias import antialias
 from .fragments import Fragments
 from .interpolate import attribute_slopes, interpolate
 from .rasterize import rasterize
+from .soft import soft_silhouette
+from .texture import texture
 
-__all__ = ["Fragments", "antialias", "attribute_slopes", "interpolate", "rasterize"]
+__all__ = [
+    "Fragments",
+    "antialias",
+    "attribute_slopes",
+    "interpolate",
+    "rasterize",
+    "soft_silhouette",
+    "texture",
+]

@@ -122,6 +122,15 @@ def backward(
                 else:
                     grad_bary[2 * pixel] += g0
                     grad_bary[2 * pixel + 1] += g1
-        publish(rows, sums.reshape(-1, 3 * channels), size, counter, spans, unit, record_rows, record_values)
+        publish(
+            rows,
+            sums.reshape(-1, 3 * channels),
+            size,
+            counter,
+            spans,
+            unit,
+            record_rows,
+            record_values,
+        )
         unit = finish_and_take(team, 0, images * tiles)
     wait(team, 0, images * tiles)

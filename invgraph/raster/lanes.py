@@ -36,27 +36,29 @@ def _splat(builder, scalar, count):
 
 
 @intrinsic
-def draw_lanes(typingctx, tile, plane, start, face, edges, steps, least, scale, limit):
-    """Z-test and write ``LANES`` pixels of a triangle.
+def draw_lanes(typingctx, tile, plane, start, face, edges, steps, doubt, scale, limit):
+    """Z-test and write ``LANES`` pixels of a triangle; gives the bits of those that it left open.
 
     ``tile`` holds planes of ``plane`` float32: 1 / depth, c_0, c_1, and the bits of the face.
-    ``edges`` are the three edge values at the first pixel, ``steps`` their change per pixel,
-    ``least`` what they must reach; 1 / depth is their sum times ``scale``, at most ``limit``.
+    ``edges`` are the three edge values at the first pixel, ``steps`` their change per pixel. Pixels
+    where the least is nearer to 0 than ``doubt`` are left open. 1 / depth is the sum times
+    ``scale``, and at most ``limit``.
     """
 
     def codegen(context, builder, signature, args):
-        tile, plane, start, face, edges, steps, least, scale, limit = args
+        tile, plane, start, face, edges, steps, doubt, scale, limit = args
         kind = ir.VectorType(_F32, LANES)
         lane = ir.Constant(kind, [float(i) for i in range(LANES)])
-        values, inside = [], None
+        values = []
         for k in range(3):
             step = _splat(builder, builder.extract_value(steps, k), LANES)
             edge = _splat(builder, builder.extract_value(edges, k), LANES)
-            value = builder.fadd(edge, builder.fmul(step, lane))
-            bound = _splat(builder, builder.extract_value(least, k), LANES)
-            test = builder.fcmp_ordered(">=", value, bound)
-            inside = test if inside is None else builder.and_(inside, test)
-            values.append(value)
+            values.append(builder.fadd(edge, builder.fmul(step, lane)))
+        least = values[0]
+        for value in values[1:]:
+            least = builder.select(builder.fcmp_ordered("<", value, least), value, least)
+        inside = builder.fcmp_ordered(">", least, _splat(builder, doubt, LANES))
+        outside = builder.fcmp_ordered("<", least, _splat(builder, builder.fneg(doubt), LANES))
         factor = _splat(builder, scale, LANES)
         total = builder.fadd(builder.fadd(values[0], values[1]), values[2])
         inverse = builder.fmul(total, factor)
@@ -75,9 +77,8 @@ def draw_lanes(typingctx, tile, plane, start, face, edges, steps, least, scale, 
         seen = builder.and_(
             seen, builder.fcmp_ordered("<=", inverse, _splat(builder, limit, LANES))
         )
-        any_seen = builder.icmp_unsigned(
-            "!=", builder.bitcast(seen, ir.IntType(LANES)), ir.Constant(ir.IntType(LANES), 0)
-        )
+        bits = ir.IntType(LANES)
+        any_seen = builder.icmp_unsigned("!=", builder.bitcast(seen, bits), ir.Constant(bits, 0))
         with builder.if_then(any_seen):
             faces = _splat(builder, builder.bitcast(face, _F32), LANES)
             new = [
@@ -89,19 +90,14 @@ def draw_lanes(typingctx, tile, plane, start, face, edges, steps, least, scale, 
             for value, place in zip(new, places, strict=True):
                 old = _load(builder, place, kind)
                 _store(builder, builder.select(seen, value, old), place)
-        return context.get_dummy_value()
+        known = builder.or_(inside, outside)
+        left_open = builder.bitcast(builder.not_(known), bits)
+        return builder.zext(left_open, ir.IntType(64))
 
     three = types.UniTuple(types.float32, 3)
-    signature = types.void(
-        tile,
-        types.int64,
-        types.int64,
-        types.int32,
-        three,
-        three,
-        three,
-        types.float32,
-        types.float32,
+    number = types.float32
+    signature = types.int64(
+        tile, types.int64, types.int64, types.int32, three, three, number, number, number
     )
     return signature, codegen
 
@@ -264,7 +260,9 @@ def bends16(typingctx, depth, i, step):
         index = builder.sub(i, step)
         z = []
         for _ in range(4):
-            z.append(_load(builder, _place(context, builder, signature.args[0], depth, index), kind))
+            z.append(
+                _load(builder, _place(context, builder, signature.args[0], depth, index), kind)
+            )
             index = builder.add(index, step)
         left, here, right = (builder.fsub(z[k + 1], z[k]) for k in range(3))
         error = builder.fsub(builder.fadd(here, here), builder.fadd(left, right))

@@ -8,21 +8,22 @@ clipped exactly, pixel by pixel (Olano & Greer, Triangle scan conversion using 2
 coordinates, 1997).
 
 Watertight: the products of two float32 are exact in float64, so the planes of an edge, seen from its
-two sides, are exact negatives of each other, and so is every rounding after that, because all paths
-evaluate an edge by the same operations from the same place (the start of a block of ``LANES``
-pixels). A pixel on the edge goes to the side that the top-left rule names.
+two sides, are exact negatives of each other, and so are their values at a pixel. Float32 decides
+only where its rounding cannot change the answer. A pixel on an edge goes to the side that the
+top-left rule names.
 """
 
 import numpy as np
 from numba import njit
 
-from .lanes import LANES, as_float_bits, draw_lanes, resolve_lanes
+from .lanes import LANES, as_float_bits, draw_lanes, lowest_bit, resolve_lanes
 from .threads import finish_and_take, take, wait
 
 WIDE, HIGH = 64, 16  # of a tile, px: long rows, because that is how images lie in memory
 PIXELS = WIDE * HIGH  # of a plane of a tile: 1 / depth, c_0, c_1, the bits of the face
 SMALL = 3  # boxes up to so many pixels wide are cheaper one pixel at a time
 CHUNK = 2048  # faces that are binned together
+_DOUBT = 2.0**-17  # px; in float32, LANES pixels from where they are exact, edges err by less
 _MARGIN = 1 / 256  # px; screen positions err by less, and the edges decide exactly
 _FAR = 1e9  # px; positions beyond mean the same
 _BAD, _BEHIND = np.float32(np.nan), np.float32(np.inf)
@@ -155,7 +156,7 @@ def count(
 
 
 @njit(nogil=True, cache=True)
-def _first(a, b):
+def _owns(a, b):
     """Does a pixel exactly on the edge with this plane belong to the triangle (top-left rule)?"""
     return a > 0 or (a == 0 and b > 0)
 
@@ -192,49 +193,44 @@ def _draw(
     scale32 = np.float32(inverse_det)
     if not np.isfinite(scale32):
         return
-    # An edge takes pixels with value >= its least: 0 if the rule gives it its own pixels, else any
-    # positive number (not a denormal one: torch may have told the CPU to flush those).
-    tiny = np.float32(1.2e-38)
-    least0 = np.float32(0) if _first(a0, b0) else tiny
-    least1 = np.float32(0) if _first(a1, b1) else tiny
-    least2 = np.float32(0) if _first(a2, b2) else tiny
-    steps = (np.float32(a0), np.float32(a1), np.float32(a2))
-    least = (least0, least1, least2)
     limit = np.float32(1.0 / near)
     face32 = np.int32(face)
-    if x1 - x0 >= SMALL:
-        for y in range(y0, y1 + 1):
-            v = top + y + 0.5
-            r0, r1, r2 = b0 * v + c0, b1 * v + c1, b2 * v + c2
-            for block in range(x0 // LANES, x1 // LANES + 1):
-                u = left + block * LANES + 0.5
-                edges = (np.float32(a0 * u + r0), np.float32(a1 * u + r1), np.float32(a2 * u + r2))
-                start = y * WIDE + block * LANES
-                draw_lanes(tile, PIXELS, start, face32, edges, steps, least, scale32, limit)
-        return
+    small = x1 - x0 < SMALL
+    steps = (np.float32(a0), np.float32(a1), np.float32(a2))
+    doubt = np.float32(_DOUBT * max(max(abs(a0), abs(a1)), abs(a2)))
     for y in range(y0, y1 + 1):
         v = top + y + 0.5
         r0, r1, r2 = b0 * v + c0, b1 * v + c1, b2 * v + c2
-        for x in range(x0, x1 + 1):
-            lane = x % LANES
-            u = left + (x - lane) + 0.5
-            step = np.float32(lane)
-            w0 = np.float32(a0 * u + r0) + steps[0] * step
-            w1 = np.float32(a1 * u + r1) + steps[1] * step
-            w2 = np.float32(a2 * u + r2) + steps[2] * step
-            if w0 >= least0 and w1 >= least1 and w2 >= least2:
-                # float64 from here: in a triangle far smaller than a pixel the values of the edges
-                # are not much larger than the rounding of those at the block's start.
+        for block in range(x0 // LANES, x1 // LANES + 1):
+            low = block * LANES
+            if small:
+                first, last = max(x0, low), min(x1, low + LANES - 1)
+                bits = ((1 << (last - first + 1)) - 1) << (first - low)
+            else:
+                u = left + low + 0.5
+                edges = (np.float32(a0 * u + r0), np.float32(a1 * u + r1), np.float32(a2 * u + r2))
+                start = y * WIDE + low
+                bits = draw_lanes(tile, PIXELS, start, face32, edges, steps, doubt, scale32, limit)
+            while bits != 0:
+                x = low + lowest_bit(bits)
+                bits &= bits - 1
                 u = left + x + 0.5
-                d0 = max((a0 * u + r0) * inverse_det, 0.0)
-                d1 = max((a1 * u + r1) * inverse_det, 0.0)
-                d2 = max((a2 * u + r2) * inverse_det, 0.0)
-                inverse = np.float32(d0 + d1 + d2)
+                e0, e1, e2 = a0 * u + r0, a1 * u + r1, a2 * u + r2
+                if e0 < 0 or e1 < 0 or e2 < 0:
+                    continue
+                if e0 == 0 or e1 == 0 or e2 == 0:
+                    if (
+                        (e0 == 0 and not _owns(a0, b0))
+                        or (e1 == 0 and not _owns(a1, b1))
+                        or (e2 == 0 and not _owns(a2, b2))
+                    ):
+                        continue
+                inverse = np.float32((e0 + e1 + e2) * inverse_det)
                 i = y * WIDE + x
                 if inverse > tile[i] and inverse <= limit:
                     tile[i] = inverse
-                    tile[PIXELS + i] = d0
-                    tile[2 * PIXELS + i] = d1
+                    tile[PIXELS + i] = e0 * inverse_det
+                    tile[2 * PIXELS + i] = e1 * inverse_det
                     tile[3 * PIXELS + i] = as_float_bits(face32)
 
 
