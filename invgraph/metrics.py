@@ -1,7 +1,7 @@
 """How far an estimate is from a reference, by published protocols.
 
 Image metrics take display values: sRGB, rounded to 8 bits, in [0, 1], as ``display`` makes them.
-Two inputs must agree in size; their axes have different names below so that our own message says so.
+Two inputs must agree in size; their axes have different names here so that our message says so.
 """
 
 import math

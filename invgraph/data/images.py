@@ -42,7 +42,7 @@ def image_size(path: Path) -> tuple[int, int]:
     """Height and width of an upright image in pixels, read from its header alone."""
     with _opened(path) as image:
         width, height = image.size
-        turned = image.getexif().get(_EXIF_ORIENTATION) in _QUARTER_TURNS
+        turned = _orientation(image) in _QUARTER_TURNS
     return (width, height) if turned else (height, width)
 
 
@@ -163,15 +163,21 @@ def _opened(path: Path):
         raise ValueError(_unreadable(path, error)) from error
 
 
+def _orientation(image) -> int:
+    # For a PNG without EXIF in front of its pixels, getexif would decode them to look behind.
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1
+    return image.getexif().get(_EXIF_ORIENTATION, 1)
+
+
 def _decode(path: Path) -> np.ndarray:
     """Upright pixels, h w c with c in 1 (grey), 2 (grey, alpha), 3, 4; uint8 or uint16."""
     from PIL import ImageOps
 
     with _opened(path) as image:
         try:
-            orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+            orientation = _orientation(image)
             if image.format == "PNG" and _png_is_deep_color(path):
-                image.verify()
                 return _turned(_decode_deep_png(path, image.mode), orientation)
             if image.mode in ("I", "F", "I;16", "I;16B", "I;16L"):
                 image = image.convert("I") if image.mode != "F" else image
@@ -203,7 +209,10 @@ def _decode_deep_png(path: Path, mode: str) -> np.ndarray:
     kind = {"RGB": "rgb", "RGBA": "rgba"}.get(mode)
     if kind is None:
         raise ValueError("16-bit grey with alpha is not supported, save it as 16-bit RGBA")
-    return np.asarray(io.read_image_png_u16(str(path), kind))
+    try:
+        return np.asarray(io.read_image_png_u16(str(path), kind))
+    except Exception as error:  # kornia_rs raises nothing more precise
+        raise ValueError(str(error)) from error
 
 
 def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:

@@ -49,7 +49,7 @@ def read_transforms_json(path: Path) -> Capture:
         name=folder.resolve().name,
         frames=tuple(frames),
         test=split,
-        truth=Truth(truth) if truth.is_dir() else None,
+        truth=Truth(truth) if (truth / "object.glb").is_file() else None,
     )
 
 
