@@ -15,6 +15,10 @@ from invgraph.raster import Fragments, attribute_slopes, interpolate
 from invgraph.raster.texture import texture
 from invgraph.scene import Object
 
+# Panoramas are smoothed by a lobe this rough before they meet a visibility table: about as wide as
+# the gaps between its directions.
+_PATCH = 0.5
+
 Lights = tuple[tuple[shading.Surroundings, ...], tuple[shading.Lamp, ...]]
 
 
@@ -133,7 +137,7 @@ class Placed:
         world = transforms.rotate(pose, towards)
         world = world if world.ndim == 3 else world[None]
         radiance = torch.stack(
-            torch.broadcast_tensors(*(light.radiance(world) for light in around))
+            torch.broadcast_tensors(*(light.radiance(world, _PATCH) for light in around))
         ).sum(0)
         batch, count = views.shape[:2]
         if local.ndim == 2:

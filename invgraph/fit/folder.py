@@ -32,7 +32,9 @@ class RunFolder:
     def __init__(self, path: Path, resume: bool = False) -> None:
         self.path = Path(path)
         if self.path.exists() and not self.path.is_dir():
-            raise ValueError(f"{self.path} is a file but a run needs a folder; choose another --out.")
+            raise ValueError(
+                f"{self.path} is a file but a run needs a folder; choose another --out."
+            )
         if not resume and self.path.exists() and any(self.path.iterdir()):
             raise ValueError(
                 f"{self.path} is not empty; continue that run with --resume or choose another --out."

@@ -14,7 +14,9 @@ from invgraph.mesh import Mesh
 from invgraph.raster.threads import finish_and_take, run, take, wait
 
 COARSE_CELLS = 96
-MASK_SIDE = 432  # longest side at which masks are carved; finer masks move the hull by less than a cell
+MASK_SIDE = (
+    432  # longest side at which masks are carved; finer masks move the hull by less than a cell
+)
 SURE_PX = 2.0  # a photo vetoes a point this far outside its mask
 SUSPECT_RATIO = 5.0
 
@@ -89,7 +91,9 @@ class _Silhouettes:
 
     @staticmethod
     def gather(masks: Sequence[np.ndarray], cameras: Sequence[Camera]) -> "_Silhouettes":
-        views = [_signed_distance(mask, camera) for mask, camera in zip(masks, cameras, strict=True)]
+        views = [
+            _signed_distance(mask, camera) for mask, camera in zip(masks, cameras, strict=True)
+        ]
         height = max(d.shape[0] for d, _, _ in views)
         width = max(d.shape[1] for d, _, _ in views)
         distance = np.full((len(views), height, width), np.nan, np.float32)
@@ -142,7 +146,9 @@ def _bounding_ball(
     poses = torch.stack([camera.camera_from_world for camera in cameras]).double().numpy()
     axes, centres = poses[:, 2, :3], np.stack([c.centre.double().numpy() for c in cameras])
     across = np.eye(3) - axes[:, :, None] * axes[:, None, :]
-    centre = np.linalg.lstsq(across.sum(0), (across @ centres[:, :, None]).sum(0)[:, 0], rcond=None)[0]
+    centre = np.linalg.lstsq(
+        across.sum(0), (across @ centres[:, :, None]).sum(0)[:, 0], rcond=None
+    )[0]
     depth = np.linalg.norm(centres - centre, axis=1)
     half_frame = max(views.distance.shape[1:]) / 2 / views.focal
     return centre, 1.3 * float(np.median(depth * half_frame))
@@ -245,4 +251,6 @@ def _surface(field: np.ndarray, low: np.ndarray, step: float) -> Mesh:
     a, b, c = (world[faces[:, i]] for i in range(3))
     if np.einsum("ij,ij->", a, np.cross(b, c)) < 0:
         faces = faces[:, ::-1].copy()
-    return Mesh(torch.from_numpy(world.astype(np.float32)), torch.from_numpy(faces.astype(np.int32)))
+    return Mesh(
+        torch.from_numpy(world.astype(np.float32)), torch.from_numpy(faces.astype(np.int32))
+    )

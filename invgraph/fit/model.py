@@ -40,9 +40,7 @@ class Look:
         """Grey, half rough, under even light."""
         light = torch.zeros((LIGHT_ORDER + 1) ** 2, 3)
         light[0] = 3.5
-        return Look(
-            torch.zeros(vertices, 3), torch.zeros(1), torch.full((1,), -4.0), light, frame
-        )
+        return Look(torch.zeros(vertices, 3), torch.zeros(1), torch.full((1,), -4.0), light, frame)
 
 
 class Model:
@@ -79,9 +77,7 @@ class Model:
     @torch.no_grad()
     def refresh(self) -> None:
         """Find anew which light reaches which vertex."""
-        self.visibility = visibility(
-            replace(self.mesh, vertices=self.steps.vertices()), DIRECTIONS
-        )
+        self.visibility = visibility(replace(self.mesh, vertices=self.steps.vertices()), DIRECTIONS)
 
     def scene(self) -> Scene:
         """The scene that the parameters stand for; gradients reach them."""

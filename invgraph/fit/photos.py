@@ -48,9 +48,7 @@ class Photos:
         boxes = [_box(mask) for _, mask, _ in whole]
         self.height = round(max(bottom - top for top, _, bottom, _ in boxes) * (1 + 2 * MARGIN))
         self.width = round(max(right - left for _, left, _, right in boxes) * (1 + 2 * MARGIN))
-        self._windows = [
-            self._cut(*photo, box) for photo, box in zip(whole, boxes, strict=True)
-        ]
+        self._windows = [self._cut(*photo, box) for photo, box in zip(whole, boxes, strict=True)]
 
     def __len__(self) -> int:
         return len(self._windows)
