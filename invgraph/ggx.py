@@ -1,6 +1,8 @@
 """The microfacet reflection of rough surfaces, for single lights or for whole surroundings."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -84,13 +86,18 @@ def environment_reflectance(
     Source:
         Karis, Real shading in Unreal Engine 4 (2013), for the split.
     """
+    return reflectance_polynomials(nv, roughness, lambda a, b: a.clamp_min(b))
+
+
+def reflectance_polynomials(nv: Any, roughness: Any, maximum: Callable[[Any, float], Any]) -> Any:
+    """:func:`environment_reflectance` for any array library; ``maximum`` is that library's."""
     x, r = nv, roughness
     # White reflectance (f0 = 1) is 1 minus what single scattering loses.
     c0 = r * (0.8773 + r * (-1.9992 + r * (1.7503 + r * -0.2193)))
     c1 = r * (-6.3418 + r * (25.8963 + r * (-30.6985 + r * 11.6504)))
     c2 = r * (11.1839 + r * (-53.9851 + r * (75.5075 + r * -33.0748)))
     c3 = r * (-5.5382 + r * (28.2831 + r * (-41.6632 + r * 19.0664)))
-    white = 1 - (c0 + x * (c1 + x * (c2 + x * c3))).clamp_min(0)
+    white = 1 - maximum(c0 + x * (c1 + x * (c2 + x * c3)), 0)
     numerator = 1.0215 + r * (-1.2084 + r * 0.3706)
     d0 = 1 + r * (0.3474 + r * 8.7504)
     d1 = 1.7391 + r * (-27.6228 + r * 36.4579)

@@ -100,7 +100,9 @@ def basis_gradient(t, order):
             )
             t[G_DIRECTION + i] += xy * y + xz * z + d * x
             t[G_DIRECTION + W + i] += xy * x + yz * z - d * y
-            t[G_DIRECTION + 2 * W + i] += yz * y + xz * x + F(1.8923493915151202) * t[WEIGHT + 6 * W + i] * z
+            t[G_DIRECTION + 2 * W + i] += (
+                yz * y + xz * x + F(1.8923493915151202) * t[WEIGHT + 6 * W + i] * z
+            )
     if order >= 3:
         for i in range(W):
             x, y, z = t[DIRECTION + i], t[DIRECTION + W + i], t[DIRECTION + 2 * W + i]
@@ -114,7 +116,9 @@ def basis_gradient(t, order):
             f = F(1.445305721320277) * t[WEIGHT + 14 * W + i]
             five, difference = F(5) * zz - F(1), F(3) * (xx - yy)
             six = F(6) * x * y
-            t[G_DIRECTION + i] += a9 * six + b * y * z + c13 * five + f * F(2) * x * z + a15 * difference
+            t[G_DIRECTION + i] += (
+                a9 * six + b * y * z + c13 * five + f * F(2) * x * z + a15 * difference
+            )
             t[G_DIRECTION + W + i] += (
                 a9 * difference + b * x * z + c11 * five - f * F(2) * y * z - a15 * six
             )

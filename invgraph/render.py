@@ -1,6 +1,5 @@
 """From a scene and a camera to an image: ``render(scene, camera)``."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -11,11 +10,11 @@ from torch import Tensor
 
 from invgraph import environment, shading
 from invgraph.appearance import Placed
+from invgraph.batching import batch_shape, flatten
 from invgraph.camera import Camera
 from invgraph.pixels import Pixels
 from invgraph.raster import Fragments, antialias, rasterize
-from invgraph.scene import DirectionalLight, EnvironmentMap, PointLight, Scene
-from invgraph.scene import SphericalHarmonicLight as HarmonicLight
+from invgraph.scene import EnvironmentMap, Scene
 from invgraph.tree import map_tensors
 
 Output = Literal["color", "alpha", "depth", "normal", "albedo", "object_id"]
@@ -87,8 +86,8 @@ def render(
     if backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}; choose among {', '.join(BACKENDS)}.")
     _check_background(scene, camera)
-    batch = _batch_shape(scene, camera)
-    scene, camera = _flatten(scene, camera, batch)
+    batch = batch_shape(scene, camera)
+    scene, camera = flatten(scene, camera, batch)
     if backend == "mitsuba":
         from invgraph.backends import mitsuba
 
@@ -131,7 +130,7 @@ def draw(
         owner = torch.bucketize(fragments.face, bounds, out_int32=True, right=True) - 1
 
     blended = [name for name in ("color", "alpha", "albedo") if name in wanted]
-    layer = _behind(scene, camera, blended) if blended else None
+    layer = behind(scene, camera, blended) if blended else None
     normal = None
     if "normal" in wanted:
         normal = screen.new_zeros(len(screen), camera.height, camera.width, 3)
@@ -177,8 +176,8 @@ def _join(placed: list[Placed], camera: Camera) -> tuple[Tensor, Tensor, list[in
     return torch.cat([item.screen for item in placed], 1), torch.cat(faces), starts
 
 
-def _behind(scene: Scene, camera: Camera, blended: list[str]) -> Tensor:
-    """The layer that shows where there is no object."""
+def behind(scene: Scene, camera: Camera, blended: list[str]) -> Tensor:
+    """The layer that shows where there is no object: the background, nothing in other channels."""
     size = (len(camera.camera_from_world), camera.height, camera.width)
     empty = camera.focal.new_zeros(1, 1, 1, 1)
     parts = []
@@ -210,51 +209,3 @@ def _check_background(scene: Scene, camera: Camera) -> None:
                 f"background is {height}x{width} (h x w) but camera is "
                 f"{camera.height}x{camera.width}; resize one of them first."
             )
-
-
-def _batched(scene: Scene) -> list[tuple[Tensor, int]]:
-    """Every tensor that may have batch axes, with the number of its other axes."""
-    found = []
-    for item in scene.objects:
-        found += [(item.mesh.vertices, 2), (item.world_from_object, 2)]
-    for light in scene.lights:
-        if isinstance(light, HarmonicLight):
-            found.append((light.coefficients, 2))
-        elif isinstance(light, DirectionalLight):
-            found += [(light.direction, 1), (light.irradiance, 1)]
-        elif isinstance(light, PointLight):
-            found += [(light.position, 1), (light.intensity, 1)]
-    return found
-
-
-def _batch_shape(scene: Scene, camera: Camera) -> tuple[int, ...]:
-    shapes = [tuple(tensor.shape[: tensor.ndim - own]) for tensor, own in _batched(scene)]
-    shapes.append(tuple(camera.batch_shape))
-    try:
-        return tuple(torch.broadcast_shapes(*shapes))
-    except RuntimeError:
-        listed = ", ".join(str(shape) for shape in dict.fromkeys(shapes) if shape)
-        raise ValueError(
-            f"the batch axes {listed} of camera, objects and lights do not broadcast; "
-            "give them equal lengths, or length 1."
-        ) from None
-
-
-def _flatten(scene: Scene, camera: Camera, batch: tuple[int, ...]) -> tuple[Scene, Camera]:
-    """One batch axis on the camera, and one or none on everything else that may have some."""
-
-    def flat(tensor: Tensor, own: int) -> Tensor:
-        shape = tensor.shape[tensor.ndim - own :]
-        if tensor.ndim == own:
-            return tensor
-        if math.prod(tensor.shape[: tensor.ndim - own]) == 1:
-            return tensor.reshape(shape)
-        return tensor.expand(*batch, *shape).reshape(-1, *shape)
-
-    flattened = {id(tensor): flat(tensor, own) for tensor, own in _batched(scene)}
-    scene = map_tensors(lambda tensor: flattened.get(id(tensor), tensor), scene)
-    size = len(camera.batch_shape)
-    camera = map_tensors(
-        lambda t: t.expand(*batch, *t.shape[size:]).reshape(-1, *t.shape[size:]), camera
-    )
-    return scene, camera

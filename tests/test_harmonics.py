@@ -78,7 +78,7 @@ def test_fibonacci_sphere_integrates_harmonics():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="1, 4, 9, 16 or 25 .* got 5; pad"):
+    with pytest.raises(ValueError, match=r"1, 4, 9, 16 or 25 .* got 5; pad"):
         harmonics.order_of(torch.zeros(5, 3))
     with pytest.raises(ValueError, match="order should be 0 to 4 but is 5"):
         harmonics.basis(torch.eye(3), 5)

@@ -1,0 +1,1 @@
+"""Other people's renderers behind our signature; their packages are imported on first use."""
