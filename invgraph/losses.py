@@ -1,5 +1,6 @@
 """What a re-synthesised image is compared with: one function per loss."""
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -15,16 +16,20 @@ def photometric(
     """Mean absolute difference in sRGB, which forgives highlights and other outliers.
 
     Args:
-        color: rendered, linear, not clamped.
+        color: rendered, linear; it may leave [0, 1], where the sRGB curve goes on.
         photo: sRGB in [0, 1].
-        weight: 0 or more per pixel; pixels with 0 do not count, whatever they hold.
+        weight: 0 or more per pixel; a pixel with 0 does not count, whatever it holds.
+
+    Returns:
+        The weighted mean over pixels and channels; 0 when no pixel counts.
 
     Gradients:
-        Reach ``color``; 0 where it is below 0. They point towards a photo's white where ``color`` is
-        above 1.
+        Reach ``color``.
     """
-    difference = (srgb_from_linear(color.clamp_min(0)) - photo).abs().mean(-1)
-    return (difference * weight).sum() / weight.sum().clamp_min(1)
+    if color.dtype == torch.float32 and color.device.type == "cpu" and color.numel():
+        return _Photometric.apply(color, photo, weight)
+    difference = (srgb_from_linear(color) - photo).abs().mean(-1)
+    return (difference * weight).sum() / _total(weight)
 
 
 def silhouette(
@@ -32,7 +37,7 @@ def silhouette(
     mask: Float[Tensor, "*batch h w"],
     weight: Float[Tensor, "*batch h w"],
 ) -> Float[Tensor, ""]:
-    """Mean absolute difference between coverage and mask.
+    """Weighted mean of the absolute difference between coverage and mask.
 
     Args:
         alpha: rendered coverage.
@@ -42,4 +47,34 @@ def silhouette(
     Gradients:
         Reach ``alpha``.
     """
-    return ((alpha - mask).abs() * weight).sum() / weight.sum().clamp_min(1)
+    return ((alpha - mask).abs() * weight).sum() / _total(weight)
+
+
+def _total(weight: Tensor) -> Tensor:
+    return weight.sum().clamp_min(torch.finfo(weight.dtype).tiny)
+
+
+class _Photometric(torch.autograd.Function):
+    """:func:`photometric` for float32 on the CPU, an order of magnitude faster."""
+
+    @staticmethod
+    def forward(ctx, color, photo, weight):
+        from invgraph import losses_cpu
+        from invgraph.raster.threads import run
+
+        width = color.shape[-2]
+        arrays = [x.detach().contiguous() for x in (color, photo.to(color), weight.to(color))]
+        slope = torch.empty_like(arrays[0])
+        colors, photos, slopes = (
+            x.reshape(-1, width, 3).numpy() for x in (arrays[0], arrays[1], slope)
+        )
+        sums = np.zeros((-(-len(colors) // losses_cpu.ROWS), 2))
+        weights = arrays[2].reshape(-1, width).numpy()
+        run(losses_cpu.photometric, colors, photos, weights, slopes, sums)
+        difference, total = sums.sum(0)
+        ctx.slope, ctx.total = slope, max(float(total), 1e-30)
+        return color.new_tensor(difference / ctx.total)
+
+    @staticmethod
+    def backward(ctx, *gradients):
+        return ctx.slope * (gradients[0] / ctx.total), None, None
