@@ -162,7 +162,8 @@ def _comparison(folder: RunFolder, scripts: list[str]) -> str:
     some = f" {len(shown)} of {total} are shown." if total > len(shown) else ""
     return f"""<section id="compare" aria-labelledby="compare-title">
 <h2 id="compare-title">Held-out photos</h2>
-<p class="hint">Drag across the picture, or focus it and use the arrow keys.{some}</p>
+<p class="hint">Drag across the picture, or focus it and use the arrow keys.
+The difference is magnified.{some}</p>
 <div class="stage"><img class="left" alt=""><img class="right" alt="">
 <span class="edge"></span><span class="tag photo">Photo</span><span class="tag other"></span>
 <input type="range" min="0" max="100" value="50" step="0.5"

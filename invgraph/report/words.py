@@ -4,6 +4,7 @@ KNOWN = {
     "psnr_mask_db": "PSNR inside the mask",
     "ssim_mask": "SSIM inside the mask",
     "mask_iou": "Mask overlap (IoU)",
+    "psnr_white_db": "PSNR on white",
     "seconds": "Time",
     "chamfer_pct": "Chamfer distance, of the diagonal",
     "albedo_rmse": "Albedo error (RMSE, scale-aligned)",
