@@ -15,6 +15,7 @@
 from .antialias import antialias
 from .fragments import Fragments
 from .interpolate import attribute_slopes, interpolate
+from .peel import peel
 from .rasterize import rasterize
 from .soft import soft_silhouette
 from .texture import texture
@@ -24,6 +25,7 @@ __all__ = [
     "antialias",
     "attribute_slopes",
     "interpolate",
+    "peel",
     "rasterize",
     "soft_silhouette",
     "texture",

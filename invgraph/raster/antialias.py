@@ -56,6 +56,13 @@ def antialias(
         ranges = torch.zeros((fragments.face.shape[0], 2), dtype=torch.int64)
     height, width = fragments.face.shape[-2:]
     plan = arguments.read_screen(screen, faces, height, width, ranges)
+    images = fragments.face.shape[0] if fragments.face.ndim == 3 else 1
+    if plan.images != images:
+        raise ValueError(
+            f"screen holds {plan.images} images but fragments {images}; "
+            "give the screen that was rasterized."
+        )
+    arguments.check_faces_cover(plan.topology, fragments.face)
     needs = color.requires_grad or screen.requires_grad
     if torch.is_grad_enabled() and needs:
         return _Antialias.apply(color, screen, fragments.face, fragments.depth, plan)

@@ -148,7 +148,7 @@ def _pair(
     screen, faces, adjacent, offset, face, depth, first, axis, x, y, width,
     pixels, rows, weight, code, size,
 ):  # fmt: skip
-    """Note what to blend between pixel ``first`` at x, y and the next along an axis, if anything."""
+    """Note what to blend between pixel ``first`` at x, y and the next along an axis, if any."""
     step = 1 if axis == 0 else width
     second = first + step
     f, g = face[first], face[second]

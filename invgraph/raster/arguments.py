@@ -1,4 +1,4 @@
-"""From the tensors that a user gives to the arrays that kernels take, with every check on the way."""
+"""From the tensors that a user gives to the arrays that kernels take, checked on the way."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -103,6 +103,18 @@ def read_faces(faces: Tensor, vertices: int, name: str) -> Topology:
             "check that faces and vertices belong to the same mesh."
         )
     return known
+
+
+def check_faces_cover(known: Topology, face: Tensor) -> None:
+    """Refuse faces that are fewer than those that were rasterized."""
+    drawn = getattr(face, "_drawn_faces", None)  # left by rasterize: saves a look at every pixel
+    if drawn is None:
+        drawn = int(face.max()) + 1 if face.numel() else 0
+    if drawn > len(known.faces):
+        raise ValueError(
+            f"fragments need {drawn} faces, but there are {len(known.faces)}; "
+            "give the faces that were rasterized, or as many others."
+        )
 
 
 def flat(tensor: Tensor, channels: int) -> np.ndarray:

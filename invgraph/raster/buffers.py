@@ -1,7 +1,8 @@
 """Memory that is used again: arrays whose pages come back when the last reference goes.
 
-A fresh array of megabytes costs a page fault for every 4 KiB, several times what the kernels need to
-fill it. So memory from here returns to a list when its array, and every tensor made from it, is gone.
+A fresh array of megabytes costs a page fault for every 4 KiB, several times what the kernels need
+to fill it. So memory from here returns to a list when its array, and every tensor made from it, is
+gone.
 """
 
 import threading

@@ -44,6 +44,7 @@ def interpolate(
             "(images, vertices, channels), (1, vertices, channels) or (vertices, channels)."
         )
     known = arguments.read_faces(faces, attributes.shape[-2], "attributes")
+    arguments.check_faces_cover(known, fragments.face)
     needs = attributes.requires_grad or fragments.bary.requires_grad
     if torch.is_grad_enabled() and needs:
         return _Interpolate.apply(attributes, fragments.bary, fragments.face, known)

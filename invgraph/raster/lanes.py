@@ -178,7 +178,7 @@ def difference4(typingctx, values, i, others, a, b):
 
 @intrinsic
 def resolve_lanes(typingctx, tile, plane, start, face, depth, bary, pixel):
-    """Write ``LANES`` pixels of a tile to the images: face, depth and both weights, in pixel order."""
+    """Write ``LANES`` pixels of a tile to the images: face, depth and both weights."""
 
     def codegen(context, builder, signature, args):
         tile, plane, start, face, depth, bary, pixel = args

@@ -52,8 +52,8 @@ def rasterize(
             another type than float32, or a device without kernels.
 
     Gradients:
-        Reach ``screen`` through ``bary``, ``depth`` and ``bary_pixel``. Which triangle is seen has no
-        gradient: silhouettes get theirs from ``antialias``.
+        Reach ``screen`` through ``bary``, ``depth`` and ``bary_pixel``. Which triangle is seen has
+        no gradient: silhouettes get theirs from ``antialias``.
 
     Source:
         Olano & Greer, Triangle scan conversion using 2D homogeneous coordinates (1997).
@@ -66,6 +66,7 @@ def rasterize(
         face, bary, depth, *slope = _Rasterize.apply(screen, plan, options)
     else:
         face, bary, depth, *slope = _forward(screen, plan, options)
+    face._drawn_faces = len(plan.topology.faces)
     return Fragments(face, bary, depth, slope[0] if derivatives else None)
 
 

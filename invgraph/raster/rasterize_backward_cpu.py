@@ -1,10 +1,10 @@
-"""From gradients of weights and depth to gradients of vertices: the backward kernel of ``rasterize``.
+"""From gradients of weights and depth to gradients of vertices: the kernel behind ``rasterize``.
 
-With M = [p0 p1 p2], the ray r of a pixel and c = M^-1 r: depth z = 1 / sum c, weights b = z c. Since
-dc = -M^-1 dM c, a pixel adds -(M^-T g_c) c^T to the gradient of M, and z g_c = z (h z) with
-h_i = g_i - sum_j g_j b_j - g_z z. So a triangle needs only K_ik = sum over its pixels of h_i b_k:
-its gradient is -M^-T K. Screen derivatives z (m_iu - b_i sum_j m_ju), with m the rows of M^-1, add
-to g, to g_z, and to a sum of their own.
+With M = [p0 p1 p2], the ray r of a pixel and c = M^-1 r: depth z = 1 / sum c, weights b = z c.
+Since dc = -M^-1 dM c, a pixel adds -(M^-T g_c) c^T to the gradient of M. As c = b / z and
+g_c = z h with h_i = g_i - sum_j g_j b_j - g_z z, depth cancels, and a triangle needs only
+K_ik = sum over its pixels of h_i b_k: its gradient is -M^-T K. Screen derivatives
+z (m_iu - b_i sum_j m_ju), with m the rows of M^-1, add to g, to g_z, and to a sum of their own.
 """
 
 import numpy as np
@@ -91,7 +91,10 @@ def backward(
                 z = np.float64(depth[image, y, x])
                 g0, g1, gz = 0.0, 0.0, 0.0
                 if has_bary:
-                    g0, g1 = np.float64(grad_bary[image, y, x, 0]), np.float64(grad_bary[image, y, x, 1])
+                    g0, g1 = (
+                        np.float64(grad_bary[image, y, x, 0]),
+                        np.float64(grad_bary[image, y, x, 1]),
+                    )
                 if has_depth:
                     gz = np.float64(grad_depth[image, y, x])
                 if has_slope:

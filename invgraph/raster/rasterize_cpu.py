@@ -2,15 +2,15 @@
 
 Triangles stay in homogeneous pixels p = (u z, v z, z). The ray of a pixel r = (u, v, 1) meets the
 triangle where sum_i c_i p_i = r with all c_i >= 0: c_i = a_i . r / det with the edge planes
-a_0 = p_1 x p_2 (and cyclic) and det = p_0 . a_0. Depth is 1 / sum c, the perspective-correct weights
-are c / sum c. Nothing is ever divided by a vertex's z, so a triangle that crosses the near plane is
-clipped exactly, pixel by pixel (Olano & Greer, Triangle scan conversion using 2D homogeneous
-coordinates, 1997).
+a_0 = p_1 x p_2 (and cyclic) and det = p_0 . a_0. Depth is 1 / sum c, the perspective-correct
+weights are c / sum c. Nothing here is divided by a vertex's z, so a triangle that crosses the near
+plane is clipped exactly, pixel by pixel (Olano & Greer, Triangle scan conversion using 2D
+homogeneous coordinates, 1997).
 
-Watertight: the products of two float32 are exact in float64, so the planes of an edge, seen from its
-two sides, are exact negatives of each other, and so are their values at a pixel. Float32 decides
-only where its rounding cannot change the answer. A pixel on an edge goes to the side that the
-top-left rule names.
+Watertight: the products of two float32 are exact in float64, so the planes of an edge, seen from
+its two sides, are exact negatives of each other, and so are their values at a pixel. Float32
+decides only where its rounding cannot change the answer. A pixel on an edge goes to the side that
+the top-left rule names.
 """
 
 import numpy as np
@@ -218,13 +218,12 @@ def _draw(
                 e0, e1, e2 = a0 * u + r0, a1 * u + r1, a2 * u + r2
                 if e0 < 0 or e1 < 0 or e2 < 0:
                     continue
-                if e0 == 0 or e1 == 0 or e2 == 0:
-                    if (
-                        (e0 == 0 and not _owns(a0, b0))
-                        or (e1 == 0 and not _owns(a1, b1))
-                        or (e2 == 0 and not _owns(a2, b2))
-                    ):
-                        continue
+                if (
+                    (e0 == 0 and not _owns(a0, b0))
+                    or (e1 == 0 and not _owns(a1, b1))
+                    or (e2 == 0 and not _owns(a2, b2))
+                ):
+                    continue
                 inverse = np.float32((e0 + e1 + e2) * inverse_det)
                 i = y * WIDE + x
                 if inverse > tile[i] and inverse <= limit:
@@ -236,7 +235,7 @@ def _draw(
 
 @njit(nogil=True, cache=True)
 def _slopes(screen, i0, i1, i2, planes):
-    """Rows of the inverse of [p0 p1 p2]: how c_0, c_1 and their sum with c_2 change with u and v."""
+    """How c_0, c_1 and the sum of all three c change with u and v."""
     px0, py0, pz0 = np.float64(screen[i0, 0]), np.float64(screen[i0, 1]), np.float64(screen[i0, 2])
     px1, py1, pz1 = np.float64(screen[i1, 0]), np.float64(screen[i1, 1]), np.float64(screen[i1, 2])
     px2, py2, pz2 = np.float64(screen[i2, 0]), np.float64(screen[i2, 1]), np.float64(screen[i2, 2])

@@ -2,8 +2,8 @@
 
 A backward pass first sums within tiles: one *record* for every triangle that a tile shows, holding
 what the three corners get. Then every vertex adds up its records in the order of the tiles. Threads
-own tiles first and ranges of vertices afterwards: no atomic floats, no private copies of a gradient,
-and the same bits for any number of threads.
+own tiles first and ranges of vertices afterwards: no atomic floats, no private copies of a
+gradient, and the same bits for any number of threads.
 """
 
 import numpy as np

@@ -15,7 +15,8 @@ and hands them out with ``take``; ``wait`` returns once every unit of a phase is
 
 The rules of a kernel:
 
-- It is ``@njit(nogil=True, cache=True)``, raises nothing, and ends with ``wait`` for its last phase.
+- It is ``@njit(nogil=True, cache=True)``, raises nothing, and ends with ``wait`` for its last
+  phase.
 - It writes to shared arrays only inside a unit. A step that one thread has to do alone is a phase
   with one unit. A helper that comes late finds every unit taken, and touches nothing.
 - What a unit computes does not depend on which thread runs it, or when: so the result is the same
@@ -109,7 +110,8 @@ def reserve(counter, size):
     """Set ``size`` places of a shared buffer aside; gives the first. ``counter`` is one int64.
 
     Which places a unit gets depends on the threads: note them per unit and read in unit order. The
-    caller gives the buffer a likely length, and runs again with ``counter[0]`` places if it was short.
+    caller gives the buffer a likely length, and runs again with ``counter[0]`` places if it was
+    short.
     """
     return _fetch_add(counter, 0, size)
 
