@@ -43,5 +43,6 @@ def read_capture(path: str | Path) -> Capture:
         return read_middlebury(parameters[0])
     raise ValueError(
         f"{path} is no capture: expected transforms.json, transforms_train.json, poses_bounds.npy "
-        f"or one *_par.txt (found {len(parameters)}); see docs for how to make one from photos."
+        f"or one *_par.txt (found {len(parameters)}); export the cameras in "
+        "one of these formats."
     )

@@ -17,7 +17,7 @@ _GRID = 40
 _AGREEMENT = 0.9  # share of the views that must see a point inside the mask: some masks are wrong
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bounds:
     """A box and a ball around an object, in world units.
 

@@ -23,7 +23,7 @@ from invgraph.data.truth import Truth
 MaskSource = Literal["file", "alpha", "dark background"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Frame:
     """One photograph, decoded only when asked for.
 
@@ -86,7 +86,7 @@ class Frame:
             raise ValueError(_size_message(path, (height, width), self.camera))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Capture:
     """Photographs of one scene and their cameras.
 
