@@ -66,13 +66,19 @@ def fit(
     seconds = parse_budget(budget)
     from invgraph.fit import FitSettings
     from invgraph.fit import fit as run_fit
+    from invgraph.report.words import describe, number
 
     folder = out if out is not None else Path("runs") / capture.resolve().name
     try:
-        run_fit(capture, folder, FitSettings(budget_s=seconds, seed=seed), resume=resume)
+        result = run_fit(capture, folder, FitSettings(budget_s=seconds, seed=seed), resume=resume)
     except KeyboardInterrupt:
         again = shlex.join(["invgraph", "fit", str(capture), "--out", str(folder), "--resume"])
         raise KeyboardInterrupt(f"stopped; go on with: {again}") from None
+    for key in ("psnr_mask_db", "ssim_mask", "mask_iou"):
+        if key in result.metrics:
+            label, unit = describe(key)
+            print(f"{label:24} {number(result.metrics[key], unit)} {unit}".rstrip())
+    print(f"{'Report':24} {result.report}")
 
 
 def render(

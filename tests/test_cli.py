@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,12 +29,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fit_calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     """Replace the fit by one that only remembers its arguments."""
     calls: list[tuple] = []
-    module = importlib.import_module("invgraph.fit")
-    monkeypatch.setattr(
-        module,
-        "fit",
-        lambda capture, out, settings, resume: calls.append((capture, out, settings, resume)),
-    )
+    result = SimpleNamespace(metrics={"psnr_mask_db": 31.234}, report=Path("there/report.html"))
+
+    def fit(capture: Path, out: Path, settings: object, resume: bool) -> SimpleNamespace:
+        calls.append((capture, out, settings, resume))
+        return result
+
+    monkeypatch.setattr(importlib.import_module("invgraph.fit"), "fit", fit)
     return calls
 
 
@@ -93,11 +95,15 @@ def test_unknown_options_exit_with_2() -> None:
     assert stop.value.code == 2
 
 
-def test_fit_passes_its_options_on(fit_calls: list[tuple]) -> None:
+def test_fit_passes_its_options_on_and_prints_the_result(
+    fit_calls: list[tuple], capsys: pytest.CaptureFixture
+) -> None:
     assert main(["fit", "photos", "--out", "there", "--budget", "90s", "--seed", "7"]) == 0
     [(capture, out, settings, resume)] = fit_calls
     assert (capture, out, resume) == (Path("photos"), Path("there"), False)
     assert (settings.budget_s, settings.seed) == (90.0, 7)
+    out = capsys.readouterr().out
+    assert "PSNR inside the mask     31.23 dB\n" in out and "there/report.html" in out
 
 
 def test_fit_names_the_run_after_the_capture(

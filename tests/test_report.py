@@ -257,7 +257,7 @@ def test_previews_end_with_the_last(tmp_path: Path) -> None:
     assert shown == sorted(shown) and len(shown) == 5 and shown[-1] == 1900
 
 
-# --- the 3D view ------------------------------------------------------------------------------------
+# --- the 3D view ---
 
 
 def test_light_matrices_give_the_irradiance() -> None:
@@ -329,7 +329,7 @@ def test_split_glb_refuses_what_is_not_glb() -> None:
         split_glb(good.replace(b'{"asset', b'["asset'))
 
 
-# --- drawings ---------------------------------------------------------------------------------------
+# --- drawings ---
 
 
 def test_nice_ticks_by_hand() -> None:
