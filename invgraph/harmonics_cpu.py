@@ -13,7 +13,7 @@ FAST = {"contract", "nsz", "arcp"}
 W = 32  # directions
 COUNT = 25  # harmonics
 
-# Offsets. COEFFICIENT, SUM: three channels of each harmonic. PART, UP: three channels of each order.
+# Offsets. COEFFICIENT and SUM hold three channels of each harmonic, PART and UP of each order.
 DIRECTION = 0
 VALUE = DIRECTION + 3 * W
 COEFFICIENT = VALUE + COUNT * W

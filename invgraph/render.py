@@ -48,7 +48,7 @@ def render(
     scene: Scene,
     camera: Camera,
     *,
-    outputs: Sequence[Output] = OUTPUTS,
+    outputs: Sequence[str] = OUTPUTS,
     backend: str = "raster",
 ) -> Render:
     """Render a scene.

@@ -34,11 +34,11 @@ def render(
 ) -> "Render":
     """Render by path tracing, one image after the other.
 
-    Materials are our own, evaluated inside Mitsuba with the same formulas as
-    :func:`invgraph.shading.shade`, so direct light (``max_depth=2``) agrees with the rasterizer, but for
-    what only rays can see: shadows of lamps, exact occlusion, the true shape of reflections of distant
-    light. Spherical harmonics become a panorama and are clamped at zero there. Uses the variant
-    ``llvm_ad_rgb`` where LLVM is found, else ``scalar_rgb``, which is slow.
+    Materials are our own, evaluated inside Mitsuba with the formulas of
+    :func:`invgraph.shading.shade`, so direct light (``max_depth=2``) agrees with the rasterizer, but
+    for what only rays can see: shadows of lamps, exact occlusion, the true shape of reflections.
+    Spherical harmonics become a panorama, clamped at zero. Uses Mitsuba's variant ``llvm_ad_rgb``
+    where LLVM is found, else ``scalar_rgb``, which is slow.
 
     Args:
         scene: with one batch axis, or none, on every tensor that may have them.
@@ -160,8 +160,8 @@ def _load(
             "to_world": mi.ScalarTransform4f(world_from_camera),
             "fov_axis": "x",
             "fov": float(np.degrees(2 * np.arctan(width / (2 * focal)))),
-            "principal_point_offset_x": principal[0] / width - 0.5,
-            "principal_point_offset_y": principal[1] / height - 0.5,
+            "principal_point_offset_x": 0.5 - principal[0] / width,
+            "principal_point_offset_y": 0.5 - principal[1] / height,
             "near_clip": camera.near,
             "far_clip": 1e6,
             "film": {
@@ -271,9 +271,7 @@ def _flat(kind: Any, values: Tensor) -> Any:
 def _parameter(mi: Any, name: str, values: Tensor) -> dict[str, Any]:
     """A Mitsuba texture of a material's parameter."""
     if values.ndim == 1:
-        if len(values) == 3:
-            return {"type": "rgb", "value": values.tolist()}
-        return {"type": "uniform", "value": values.item()}
+        values = values[None, None]
     if values.ndim == 2:
         return {"type": "mesh_attribute", "name": f"vertex_{name}"}
     array = values.detach().float().contiguous().numpy()
@@ -303,17 +301,19 @@ def _centres(mi: Any, scene: Any, shapes: list[Any], camera: Camera) -> dict[str
         valid = np.array([hit.is_valid() for hit in hits])
         distance = np.array([hit.t if hit.is_valid() else 0.0 for hit in hits])
         normal = np.array([np.array(hit.sh_frame.n).ravel() for hit in hits])
+        outside = np.array([np.array(hit.n).ravel() for hit in hits])
         owner = np.array([_index(hit.shape, shapes) if hit.is_valid() else -1 for hit in hits])
     else:
         hit = scene.ray_intersect(mi.Ray3f(mi.Point3f(origins.T), mi.Vector3f(rays.T)))
         valid = np.array(hit.is_valid())
         distance, normal = np.array(hit.t), np.array(hit.sh_frame.n).T
+        outside = np.array(hit.n).T
         owner = np.full(len(rays), -1)
         for number, shape in enumerate(shapes):
             owner[np.array(hit.shape == mi.ShapePtr(shape))] = number
     distance = np.where(valid, distance, 0)
     normal = np.where(valid[:, None], normal, 0)
-    normal = np.where(((normal * rays).sum(1) > 0)[:, None], -normal, normal)
+    normal = np.where(((outside * rays).sum(1) > 0)[:, None], -normal, normal)
     return {
         "depth": (distance * (rays @ axis)).astype(np.float32).reshape(size),
         "normal": normal.astype(np.float32).reshape(*size, 3),
