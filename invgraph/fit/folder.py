@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from invgraph.color import srgb_from_linear
+from invgraph.files import write_atomically
 
 CHECKPOINT = "checkpoint.safetensors"
 LOG_COLUMNS = ("step", "seconds", "stage", "loss", "psnr_db", "vertices")
@@ -37,23 +37,13 @@ class RunFolder:
             )
         if not resume and self.path.exists() and any(self.path.iterdir()):
             raise ValueError(
-                f"{self.path} is not empty; continue that run with --resume or choose another --out."
+                f"{self.path} is not empty; continue it by --resume or choose another --out."
             )
         (self.path / "renders").mkdir(parents=True, exist_ok=True)
 
     def write(self, name: str, content: bytes) -> None:
         """Replace one file of the run; after a failure the old one is still there."""
-        target = self.path / name
-        fresh = target.with_name(target.name + ".part")
-        try:
-            with fresh.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(target)
-        except OSError:
-            fresh.unlink(missing_ok=True)
-            raise
+        write_atomically(self.path / name, content)
 
     def write_json(self, name: str, content: Any) -> None:
         """Write readable JSON."""
@@ -73,7 +63,7 @@ class RunFolder:
         path = self.path / "log.csv"
         fresh = not path.exists()
         with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, LOG_COLUMNS)
+            writer = csv.DictWriter(file, list(LOG_COLUMNS))
             if fresh:
                 writer.writeheader()
             writer.writerow(row)
@@ -99,7 +89,7 @@ class RunFolder:
         try:
             with safe_open(path, "pt") as file:
                 facts = json.loads(file.metadata()["facts"])
-                return {name: file.get_tensor(name) for name in file.keys()}, facts
+                return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{path} is damaged ({error}); delete it and start the run again."

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import no_type_check
 
 import numpy as np
 import torch
@@ -14,11 +13,10 @@ from invgraph.mesh import Mesh
 from invgraph.raster.threads import finish_and_take, run, take, wait
 
 COARSE_CELLS = 96
-MASK_SIDE = (
-    432  # longest side at which masks are carved; finer masks move the hull by less than a cell
-)
+MASK_SIDE = 432  # longest side of carving masks; finer ones move the hull by less than a cell
 SURE_PX = 2.0  # a photo vetoes a point this far outside its mask
 SUSPECT_RATIO = 5.0
+MANY_PHOTOS = 8  # from here on one photo may err
 
 
 @dataclass(frozen=True)
@@ -40,8 +38,9 @@ def visual_hull(
     """Carve the visual hull of an object as a smooth surface.
 
     Every grid point takes the second smallest of its signed distances to the silhouettes, in world
-    units, so that one wrong photo cannot cut a hole; points that a frame does not contain are left
-    alone by its mask. The zero level is triangulated by marching cubes.
+    units, so that one wrong photo cannot cut a hole (the smallest when photos are few). A mask says
+    nothing of points outside its frame, and points outside most frames count as empty. The zero
+    level is triangulated by marching cubes.
 
     Args:
         masks: one per photo, true on the object.
@@ -83,7 +82,7 @@ def visual_hull(
 
 @dataclass(frozen=True)
 class _Silhouettes:
-    """Undistorted signed distances (px, positive inside, NaN where unknown) with 3x4 projections."""
+    """Undistorted signed distances (px, positive inside, NaN if unknown), 3x4 projections."""
 
     distance: np.ndarray
     projection: np.ndarray
@@ -120,7 +119,7 @@ def _signed_distance(mask: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.n
         size=(straight.height, straight.width),
         mode="area",
     )[0, 0].numpy()
-    distance = distance_transform_edt(small > 0.5) - distance_transform_edt(small <= 0.5)
+    inside, outside = (np.asarray(distance_transform_edt(m)) for m in (small > 0.5, small <= 0.5))
     eye = torch.eye(4)
     rays = replace(straight, camera_from_world=eye).unproject(
         torch.ones(straight.height, straight.width)
@@ -129,7 +128,7 @@ def _signed_distance(mask: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.n
     pixels = pixels.reshape(1, straight.height, straight.width, 2)
     size = torch.tensor([camera.width, camera.height])
     sampled = torch.nn.functional.grid_sample(
-        torch.from_numpy(distance).float()[None, None],
+        torch.from_numpy(inside - outside).float()[None, None],
         pixels / size * 2 - 1,
         align_corners=False,
         padding_mode="border",
@@ -166,7 +165,6 @@ def _carve(
 
 
 @njit(nogil=True, cache=True)
-@no_type_check
 def _carve_slices(team, low, step, projection, focal, distance, field, vetoes):
     slices = field.shape[0]
     iz = take(team, 0, slices)
@@ -177,7 +175,6 @@ def _carve_slices(team, low, step, projection, focal, distance, field, vetoes):
 
 
 @njit(nogil=True, cache=True, fastmath={"contract", "nsz", "arcp"})
-@no_type_check
 def _carve_slice(iz, low, step, projection, focal, distance, field, vetoes):
     count, height, width = distance.shape
     margin = 4 * step
@@ -213,19 +210,19 @@ def _carve_slice(iz, low, step, projection, focal, distance, field, vetoes):
                     least, second = d, least
                 elif d < second:
                     second = d
-                if second < -margin:
+                if second < -margin or (least < -margin and count < MANY_PHOTOS):
                     break
-            if seen * 4 < count:
+            if seen * 2 < count:
                 field[iz, iy, ix] = -margin
             else:
-                field[iz, iy, ix] = max(second, -margin)
+                field[iz, iy, ix] = max(second if count >= MANY_PHOTOS else least, -margin)
                 if against == 1:
                     vetoes[iz, who] += 1
 
 
 def _suspects(vetoes: np.ndarray) -> tuple[int, ...]:
     """Photos that alone veto far more than the fourth worst photo does."""
-    if len(vetoes) < 8:
+    if len(vetoes) < MANY_PHOTOS:
         return ()
     usual = max(int(np.sort(vetoes)[-4]), 20)
     return tuple(np.flatnonzero(vetoes > SUSPECT_RATIO * usual).tolist())

@@ -1,10 +1,11 @@
 """The leaf tensors of an object fit and the scene that they stand for."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from invgraph.fit.precondition import LargeSteps, UniformAdam
@@ -15,6 +16,7 @@ from invgraph.visibility import visibility
 SMOOTHNESS = 20.0
 LIGHT_ORDER = 4
 DIRECTIONS = 128
+LEAVES = ("albedo", "roughness", "metallic", "light")
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,17 @@ class Look:
 
     @staticmethod
     def plain(vertices: int, frame: Literal["world", "camera"]) -> "Look":
-        """Grey, half rough, under even light."""
+        """Grey, rather glossy, under even light."""
         light = torch.zeros((LIGHT_ORDER + 1) ** 2, 3)
         light[0] = 3.5
-        return Look(torch.zeros(vertices, 3), torch.zeros(1), torch.full((1,), -4.0), light, frame)
+        return Look(
+            torch.zeros(vertices, 3), torch.full((1,), -0.4), torch.full((1,), -4.0), light, frame
+        )
+
+
+def without_visibility(scene: Scene) -> Scene:
+    """The scene without its table of shadows, which is large and can be found again."""
+    return replace(scene, objects=tuple(replace(o, visibility=None) for o in scene.objects))
 
 
 class Model:
@@ -50,29 +59,33 @@ class Model:
         mesh: start; its triangles stay.
         look: start.
         stride: length of a vertex step, world units.
+        table: its visibility; found by looking when left out.
     """
 
-    def __init__(self, mesh: Mesh, look: Look, stride: float) -> None:
+    def __init__(
+        self, mesh: Mesh, look: Look, stride: float, table: Float[Tensor, "v d"] | None = None
+    ) -> None:
         self.mesh = mesh
+        self._stride = stride
         self.steps = LargeSteps(mesh.vertices, mesh.faces, SMOOTHNESS)
-        leaves = {
-            name: getattr(look, name).detach().clone().requires_grad_()
-            for name in ("albedo", "roughness", "metallic", "light")
-        }
+        leaves = {name: getattr(look, name).detach().clone().requires_grad_() for name in LEAVES}
         self.look = replace(look, **leaves)
         self.optimizers: tuple[torch.optim.Optimizer, ...] = (
             UniformAdam([self.steps.u], lr=stride),
             torch.optim.Adam(
                 [
                     {"params": [leaves["albedo"]], "lr": 0.03},
-                    {"params": [leaves["roughness"], leaves["metallic"]], "lr": 0.02},
+                    {"params": [leaves["roughness"], leaves["metallic"]], "lr": 0.03},
                     {"params": [leaves["light"]], "lr": 0.02},
                 ],
                 betas=(0.9, 0.99),
             ),
         )
         self._rates = [[group["lr"] for group in o.param_groups] for o in self.optimizers]
-        self.refresh()
+        if table is None:
+            self.refresh()
+        else:
+            self.visibility = table
 
     @torch.no_grad()
     def refresh(self) -> None:
@@ -101,14 +114,48 @@ class Model:
         for optimizer in self.optimizers:
             optimizer.step()
 
+    def facts(self) -> dict[str, Any]:
+        """What :meth:`from_state` needs besides the tensors; JSON."""
+        return {"frame": self.look.frame, "stride": self._stride}
+
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor that decides how the descent goes on."""
+        mesh, look = self.frozen()
+        tensors = {"vertices": mesh.vertices, "faces": mesh.faces, "visibility": self.visibility}
+        if mesh.uv is not None and mesh.uv_faces is not None:
+            tensors |= {"uv": mesh.uv, "uv_faces": mesh.uv_faces}
+        tensors |= {name: getattr(look, name) for name in LEAVES}
+        for o, i, state in self._moments():
+            tensors |= {f"moment.{o}.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
+        return tensors
+
+    @staticmethod
+    def from_state(tensors: dict[str, Tensor], facts: dict[str, Any]) -> "Model":
+        """The model that :meth:`state` and :meth:`facts` describe."""
+        mesh = Mesh(
+            tensors["vertices"], tensors["faces"], tensors.get("uv"), tensors.get("uv_faces")
+        )
+        look = Look(**{name: tensors[name] for name in LEAVES}, frame=facts["frame"])
+        model = Model(mesh, look, facts["stride"], tensors["visibility"])
+        for name, tensor in tensors.items():
+            if name.startswith("moment."):
+                o, i, key = name.split(".")[1:]
+                optimizer = model.optimizers[int(o)]
+                parameters = [p for group in optimizer.param_groups for p in group["params"]]
+                optimizer.state[parameters[int(i)]][key] = tensor
+        return model
+
+    def _moments(self) -> Iterator[tuple[int, int, dict[str, Any]]]:
+        for o, optimizer in enumerate(self.optimizers):
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            for i, parameter in enumerate(parameters):
+                yield o, i, optimizer.state[parameter]
+
     def frozen(self) -> tuple[Mesh, Look]:
         """Shape and look as they are now."""
         with torch.no_grad():
             mesh = replace(self.mesh, vertices=self.steps.vertices())
         return mesh, replace(
             self.look,
-            **{
-                name: getattr(self.look, name).detach().clone()
-                for name in ("albedo", "roughness", "metallic", "light")
-            },
+            **{name: getattr(self.look, name).detach().clone() for name in LEAVES},
         )

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from invgraph.camera import Camera, stack
-from invgraph.color import srgb_from_linear
+from invgraph.color import linear_from_srgb, srgb_from_linear
 from invgraph.data import Frame
 
 MARGIN = 0.06  # of the window on every side of the object
@@ -32,19 +32,46 @@ class Batch:
     camera: Camera
 
 
-class Photos:
-    """Windows of all photos around the object, kept as bytes.
+@dataclass(frozen=True)
+class Photo:
+    """A decoded photograph, as bytes.
 
-    Args:
-        frames: photographs with masks.
-        scale: size relative to the files', at most 1; colours are averaged over the object alone.
-
-    Raises:
-        ValueError: a photo cannot be read or has no mask.
+    Attributes:
+        color: sRGB.
+        mask: 255 on the object.
+        camera: that took it.
     """
 
-    def __init__(self, frames: Sequence[Frame], scale: float) -> None:
-        whole = [_shrink(*_load(frame), frame.camera, scale) for frame in frames]
+    color: UInt8[Tensor, "h w 3"]
+    mask: UInt8[Tensor, "h w"]
+    camera: Camera
+
+
+def load_photo(frame: Frame) -> Photo:
+    """Decode a photograph that has a mask.
+
+    Raises:
+        ValueError: it cannot be read or has no mask.
+    """
+    image, mask = frame.load()
+    if mask is None:
+        raise ValueError(
+            f"{frame.image_path} has no mask but fitting an object needs one per photo; add masks "
+            "or an alpha channel."
+        )
+    return Photo(_bytes(srgb_from_linear(image)), _bytes(mask), frame.camera)
+
+
+class Photos:
+    """Windows of photos around the object, at one scale.
+
+    Args:
+        photos: at full size.
+        scale: size relative to theirs, at most 1; colours are averaged over the object alone.
+    """
+
+    def __init__(self, photos: Sequence[Photo], scale: float) -> None:
+        whole = [_shrink(photo, scale) for photo in photos]
         boxes = [_box(mask) for _, mask, _ in whole]
         self.height = round(max(bottom - top for top, _, bottom, _ in boxes) * (1 + 2 * MARGIN))
         self.width = round(max(right - left for _, left, _, right in boxes) * (1 + 2 * MARGIN))
@@ -75,32 +102,26 @@ class Photos:
         return Batch(layers[..., :3], layers[..., 3], layers[..., 4], camera)
 
 
-def _load(frame: Frame) -> tuple[Tensor, Tensor]:
-    image, mask = frame.load()
-    if mask is None:
-        raise ValueError(
-            f"{frame.image_path} has no mask but fitting an object needs one per photo; add masks "
-            "or an alpha channel."
-        )
-    return image, mask
+def _bytes(values: Tensor) -> UInt8[Tensor, "..."]:
+    return (values.clamp(0, 1) * 255).round().byte()
 
 
-def _shrink(
-    image: Tensor, mask: Tensor, camera: Camera, scale: float
-) -> tuple[Tensor, Tensor, Camera]:
-    if scale < 1:
-        size = (max(1, round(camera.height * scale)), max(1, round(camera.width * scale)))
-        layers = torch.cat([image * mask[..., None], mask[..., None]], -1).movedim(-1, 0)[None]
-        layers = interpolate(layers, size=size, mode="area")[0].movedim(0, -1)
-        image, mask = layers[..., :3] / layers[..., 3:].clamp_min(1e-6), layers[..., 3]
-        camera = camera.resize(*size)
-    color = (srgb_from_linear(image.clamp(0, 1)) * 255).round().byte()
-    return color, (mask * 255).round().byte(), camera
+def _shrink(photo: Photo, scale: float) -> tuple[Tensor, Tensor, Camera]:
+    if scale >= 1:
+        return photo.color, photo.mask, photo.camera
+    camera = photo.camera
+    size = (max(1, round(camera.height * scale)), max(1, round(camera.width * scale)))
+    mask = photo.mask.float()[..., None] / 255
+    image = linear_from_srgb(photo.color.float() / 255)
+    layers = torch.cat([image * mask, mask], -1).movedim(-1, 0)[None]
+    layers = interpolate(layers, size=size, mode="area")[0].movedim(0, -1)
+    image = layers[..., :3] / layers[..., 3:].clamp_min(1e-6)
+    return _bytes(srgb_from_linear(image)), _bytes(layers[..., 3]), camera.resize(*size)
 
 
 def _box(mask: Tensor) -> tuple[int, int, int, int]:
     """Top, left, bottom, right of the pixels that are mostly object."""
     rows, columns = torch.nonzero(mask > 127, as_tuple=True)
     if not len(rows):
-        return 0, 0, *mask.shape
+        return 0, 0, mask.shape[0], mask.shape[1]
     return int(rows.min()), int(columns.min()), int(rows.max()) + 1, int(columns.max()) + 1

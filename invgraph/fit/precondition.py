@@ -11,8 +11,8 @@ from invgraph.mesh import uniform_laplacian
 class LargeSteps:
     """Vertices ``v`` as the solution of ``(I + smoothness * L) v = u``; the descent moves ``u``.
 
-    A gradient on ``v`` reaches ``u`` through the same solve, so that every step is spread smoothly over
-    the surface while the minimum itself is left where it is: the term adds no regularisation.
+    A gradient on ``v`` reaches ``u`` through the same solve, so that every step is spread smoothly
+    over the surface while the minimum itself stays: nothing is regularised.
 
     Args:
         vertices: start, any unit.
@@ -23,13 +23,13 @@ class LargeSteps:
         ``vertices()`` passes gradients to ``u``, which is a leaf.
 
     Source:
-        Nicolet, Jacobson, Jakob, Large Steps in Inverse Rendering of Geometry (2021), equations 11-14.
+        Nicolet, Jacobson, Jakob, Large Steps in Inverse Rendering of Geometry (2021), section 4.
     """
 
     def __init__(
         self, vertices: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"], smoothness: float
     ) -> None:
-        from cholespy import CholeskySolverF, MatrixType
+        from cholespy import CholeskySolverF, MatrixType  # pyright: ignore
 
         laplacian = uniform_laplacian(faces, len(vertices)).coalesce()
         count = len(vertices)
@@ -72,7 +72,7 @@ class UniformAdam(torch.optim.Optimizer):
     """Adam with one step size for all coordinates of a tensor, which keeps directions isotropic.
 
     Source:
-        Nicolet, Jacobson, Jakob (2021), section 4.2: the second moment is the maximum over the tensor.
+        Nicolet, Jacobson, Jakob (2021): the second moment is the maximum over the tensor.
     """
 
     def __init__(self, parameters, lr: float, betas: tuple[float, float] = (0.9, 0.999)) -> None:
@@ -88,11 +88,16 @@ class UniformAdam(torch.optim.Optimizer):
                     continue
                 state = self.state[parameter]
                 if not state:
-                    state.update(step=0, mean=torch.zeros_like(parameter), square=0.0)
+                    state.update(
+                        step=torch.zeros(()),
+                        mean=torch.zeros_like(parameter),
+                        square=torch.zeros((), dtype=torch.float64),
+                    )
                 state["step"] += 1
                 state["mean"].lerp_(parameter.grad, 1 - first)
-                peak = float(parameter.grad.square().max())
+                peak = parameter.grad.square().max().double()
                 state["square"] += (1 - second) * (peak - state["square"])
-                mean = state["mean"] / (1 - first ** state["step"])
-                scale = (state["square"] / (1 - second ** state["step"])) ** 0.5
-                parameter.sub_(mean, alpha=group["lr"] / max(scale, 1e-20))
+                count = state["step"].item()
+                scale = (state["square"].item() / (1 - second**count)) ** 0.5
+                rate = group["lr"] / (1 - first**count) / max(scale, 1e-20)
+                parameter.sub_(state["mean"], alpha=rate)

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from invgraph import losses
-from invgraph.data import Frame
 from invgraph.fit.model import Look, Model
-from invgraph.fit.photos import Photos
+from invgraph.fit.photos import Photo, Photos
 from invgraph.fit.remesh import remesh, unwrap
 from invgraph.mesh import Mesh
 from invgraph.raster import interpolate, rasterize
@@ -45,10 +44,10 @@ class Stage:
 
 
 STAGES = (
-    Stage("coarse", 128, 1 / 50, 0.2, 200, 0.06),
-    Stage("middle", 256, 1 / 100, 0.2, 300, 0.14),
-    Stage("fine", 480, 1 / 180, 0.2, 400, 0.35),
-    Stage("texture", 4096, 1 / 180, 0.05, 600, 0.45, textured=True),
+    Stage("coarse", 128, 1 / 50, 0.2, 200, 0.08),
+    Stage("middle", 256, 1 / 100, 0.2, 300, 0.2),
+    Stage("fine", 400, 1 / 160, 0.2, 250, 0.22),
+    Stage("texture", 800, 1 / 160, 0.05, 800, 0.5, textured=True),
 )
 
 
@@ -117,13 +116,13 @@ def diagonal(mesh: Mesh) -> float:
     return float((vertices.amax(0) - vertices.amin(0)).norm())
 
 
-def photos_for(frames: Sequence[Frame], stage: Stage, mesh: Mesh) -> Photos:
-    """The photos at the scale at which the object's windows are about as large as the stage asks."""
+def photos_for(photos: Sequence[Photo], stage: Stage, mesh: Mesh) -> Photos:
+    """The photos at a scale that makes the object's windows about as large as the stage asks."""
     sizes = []
-    for frame in frames:
-        pixels, _ = frame.camera.project(mesh.vertices)
+    for photo in photos:
+        pixels, _ = photo.camera.project(mesh.vertices)
         sizes.append(float((pixels.amax(0) - pixels.amin(0)).max()))
-    return Photos(frames, min(1.0, stage.window / max(sizes)))
+    return Photos(photos, min(1.0, stage.window / max(sizes)))
 
 
 def retriangulate(mesh: Mesh, look: Look, edge: float) -> tuple[Mesh, Look]:

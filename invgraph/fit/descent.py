@@ -1,0 +1,348 @@
+"""``fit``: from photographs to a scene, a run folder and a report."""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from invgraph.data import Capture, read_capture
+from invgraph.fit import stages
+from invgraph.fit.folder import RunFolder
+from invgraph.fit.hull import visual_hull
+from invgraph.fit.model import Look, Model, without_visibility
+from invgraph.fit.photos import load_photo
+from invgraph.fit.pictures import light_ball, side_by_side
+from invgraph.fit.progress import Meter
+from invgraph.fit.scores import mean_scores, score_all, trusted
+from invgraph.fit.stages import STAGES, Stage
+from invgraph.mesh import Mesh
+from invgraph.scene import Scene
+from invgraph.scene_files import save_scene
+
+SAVE_EVERY_S = 30.0
+LOG_EVERY = 10
+RESERVE = 0.08  # share of the budget kept for scores and the report
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """What a fit may spend.
+
+    Attributes:
+        budget_s: wall time for everything, seconds; a fast machine needs less.
+        seed: of the order of the photos.
+        texture: wanted side of the albedo texture, texels.
+        views: photos per step.
+    """
+
+    budget_s: float = 600.0
+    seed: int = 0
+    texture: int = 1024
+    views: int = 4
+
+    def __post_init__(self) -> None:
+        if not self.budget_s > 0 or self.texture < 16 or self.views < 1:
+            raise ValueError(
+                f"expected a positive budget, a texture of at least 16 and at least 1 view but got "
+                f"{self.budget_s} s, {self.texture} and {self.views}; change the settings."
+            )
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What came out.
+
+    Attributes:
+        scene: the fitted scene.
+        metrics: what ``metrics.json`` holds.
+        run: the run folder.
+        report: the report page.
+    """
+
+    scene: Scene
+    metrics: dict[str, Any]
+    run: Path
+    report: Path
+
+
+def fit(
+    capture: Capture | Path,
+    out: Path,
+    settings: FitSettings = FitSettings(),
+    *,
+    resume: bool = False,
+) -> FitResult:
+    """Reconstruct an object from photographs with masks and cameras.
+
+    The masks give a first shape; then shape, albedo, roughness, metalness and light descend
+    together on the photometric and silhouette losses, from coarse photos and triangles to fine
+    ones. Whether the light stays with the world or with the camera is decided by which explains the
+    photos better. Held-out photos are only looked at for the final scores.
+
+    Args:
+        capture: photographs, or the folder that holds them.
+        out: run folder to write.
+        settings: time and quality.
+        resume: go on with the run in ``out``; a finished one is returned as it is.
+
+    Returns:
+        The scene, its scores and where the report is.
+
+    Raises:
+        ValueError: the photos, masks, cameras or the run folder are unusable; the message says
+            which and why.
+        KeyboardInterrupt: after Ctrl-C, once what there is was scored and written.
+    """
+    from invgraph.report import write_report
+
+    folder = RunFolder(Path(out), resume)
+    state = folder.load_state() if resume else None
+    if resume and (done := _finished(folder)) is not None:
+        return done
+    capture = read_capture(capture) if isinstance(capture, Path) else capture
+    run = _Run(capture, folder, settings, state)
+    interrupted = None
+    with Meter() as meter:
+        try:
+            run.descend(meter)
+        except KeyboardInterrupt as stop:
+            if run.model is None:
+                raise
+            interrupted = stop
+        run.save()
+        meter.begin("scores")
+        scene, metrics = run.finish(complete=interrupted is None)
+    report = write_report(folder.path)
+    if interrupted is not None:
+        raise interrupted
+    return FitResult(scene, metrics, folder.path, report)
+
+
+def _finished(folder: RunFolder) -> FitResult | None:
+    from invgraph.scene_files import load_scene
+
+    path, report = folder.path / "metrics.json", folder.path / "report.html"
+    if not (path.exists() and report.exists()):
+        return None
+    try:
+        metrics = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); delete it to score anew.") from error
+    if not metrics.get("complete"):
+        return None
+    return FitResult(load_scene(folder.path), metrics, folder.path, report)
+
+
+class _Run:
+    """A fit under way: what a checkpoint holds, and the clock."""
+
+    def __init__(
+        self,
+        capture: Capture,
+        folder: RunFolder,
+        settings: FitSettings,
+        state: tuple[dict[str, Tensor], dict[str, Any]] | None,
+    ) -> None:
+        self.folder, self.settings, self.capture = folder, settings, capture
+        self.train = [(i, capture.frames[i]) for i in capture.train]
+        self.test = [(i, capture.frames[i]) for i in capture.test]
+        self.photos = [load_photo(frame) for _, frame in self.train]
+        self.generator = torch.Generator().manual_seed(settings.seed)
+        self.model: Model | None = None
+        self.stage = 0
+        self.step = 0
+        self.total = 0
+        self.suspects: tuple[int, ...] = ()
+        self._began = time.monotonic()
+        self._saved = self._began
+        self._setup = 0.0
+        if state is not None:
+            self._restore(*state)
+
+    @property
+    def seconds(self) -> float:
+        """Time spent, earlier sessions included."""
+        return time.monotonic() - self._began
+
+    def descend(self, meter: Meter) -> None:
+        """All stages that are not done yet."""
+        if self.model is None:
+            meter.begin("shape from masks")
+            for _, frame in self.test:  # a photo that cannot be scored should not cost a fit
+                load_photo(frame)
+            hull = visual_hull(
+                [photo.mask.numpy() > 127 for photo in self.photos],
+                [photo.camera for photo in self.photos],
+            )
+            self.suspects = hull.suspects
+            self._write_cameras()
+            self._start(hull.mesh, meter)
+        spendable = (1 - RESERVE) * self.settings.budget_s
+        while self.stage < len(STAGES):
+            stage = STAGES[self.stage]
+            shares = sum(later.share for later in STAGES[self.stage :])
+            until = self.seconds + (spendable - self.seconds) * stage.share / shares
+            if self.step == 0:
+                if until - self.seconds < 2 * self._setup:
+                    break  # no time to gain anything from a finer stage
+                self._enter(stage, meter)
+            self._run_stage(stage, until, meter)
+            self.stage, self.step = self.stage + 1, 0
+
+    def _start(self, shape: Mesh, meter: Meter) -> None:
+        """Try light that stays with the world and light that stays with the camera."""
+        stage = STAGES[0]
+        size = stages.diagonal(shape)
+        shape = stages.remesh(shape, stage.edge * size)
+        tried = []
+        for frame in ("world", "camera"):
+            self.step = 0
+            look = Look.plain(len(shape.vertices), frame)
+            self.model = Model(shape, look, stage.stride * stage.edge * size)
+            until = self.seconds + 0.5 * stage.share * (1 - RESERVE) * self.settings.budget_s
+            loss = self._run_stage(stage, until, meter, f"{stage.name}, light fixed to {frame}")
+            tried.append((loss, self.model))
+        self.model = min(tried, key=lambda pair: pair[0])[1]
+        self.stage, self.step = 1, 0
+
+    def _enter(self, stage: Stage, meter: Meter) -> None:
+        assert self.model is not None
+        meter.begin(f"{stage.name}: new triangles")
+        begin = self.seconds
+        mesh, look = self.model.frozen()
+        size = stages.diagonal(mesh)
+        if stage.textured:
+            mesh, look = stages.paint(mesh, look, self.settings.texture)
+        else:
+            mesh, look = stages.retriangulate(mesh, look, stage.edge * size)
+        self.model = Model(mesh, look, stage.stride * stage.edge * size)
+        self._setup = self.seconds - begin
+
+    def _run_stage(self, stage: Stage, until: float, meter: Meter, name: str = "") -> float:
+        """Descend until the clock shows ``until``; gives the mean loss of the last steps."""
+        assert self.model is not None
+        model = self.model
+        meter.begin(name or stage.name)
+        photos = stages.photos_for(self.photos, stage, model.mesh)
+        believed = torch.ones(len(self.train))
+        believed[list(self.suspects)] = 0
+        begin, first = self.seconds, self.step
+        losses: list[float] = []
+
+        def done(step: int) -> float:
+            spent = (self.seconds - begin) / max(until - begin, 1e-9)
+            return max(step, first + (stage.steps - first) * spent) / stage.steps
+
+        def report(now: stages.Report) -> None:
+            losses.append(now.loss)
+            self.step, self.total = now.step + 1, self.total + 1
+            if self.total % LOG_EVERY == 0:
+                facts = {"loss": round(now.loss, 5), "psnr_db": round(now.psnr_db, 3)}
+                self.folder.log(
+                    step=self.total,
+                    seconds=round(self.seconds, 2),
+                    stage=stage.name,
+                    vertices=len(model.mesh.vertices),
+                    **facts,
+                )
+                meter.show(done(now.step), f"loss {now.loss:.4f}  PSNR {now.psnr_db:.1f} dB")
+            if time.monotonic() - self._saved > SAVE_EVERY_S:
+                self.save()
+
+        stages.descend(
+            model,
+            photos,
+            believed,
+            stage,
+            self.settings.views,
+            self.generator,
+            done,
+            report,
+            first,
+        )
+        self._preview(photos)
+        return sum(losses[-50:]) / max(len(losses[-50:]), 1)
+
+    def _preview(self, photos: stages.Photos) -> None:
+        assert self.model is not None
+        batch = photos.batch([0])
+        self.folder.picture(
+            f"renders/preview_{self.total:05d}.png", side_by_side(self.model.scene(), batch)
+        )
+
+    def save(self) -> None:
+        """Write a checkpoint and the scene as it is."""
+        assert self.model is not None
+        facts = {
+            "stage": self.stage,
+            "step": self.step,
+            "total": self.total,
+            "seconds": self.seconds,
+            "suspects": list(self.suspects),
+            "capture": self.capture.name,
+            **self.model.facts(),
+        }
+        tensors = {**self.model.state(), "generator": self.generator.get_state()}
+        self.folder.save_state(tensors, facts)
+        with torch.no_grad():
+            save_scene(without_visibility(self.model.scene()), self.folder.path)
+        self._saved = time.monotonic()
+
+    def _restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        if facts["capture"] != self.capture.name:
+            raise ValueError(
+                f"{self.folder.path} is a run on {facts['capture']} but the capture is "
+                f"{self.capture.name}; choose another --out."
+            )
+        self.stage, self.step, self.total = facts["stage"], facts["step"], facts["total"]
+        self.suspects = tuple(facts["suspects"])
+        self._began -= facts["seconds"]
+        self.generator.set_state(tensors.pop("generator"))
+        self.model = Model.from_state(tensors, facts)
+
+    def _write_cameras(self) -> None:
+        held_out = set(self.capture.test)
+        self.folder.write_json(
+            "cameras.json",
+            {
+                "frames": [
+                    {
+                        "name": frame.name,
+                        "split": "test" if i in held_out else "train",
+                        "camera_from_world": frame.camera.camera_from_world.tolist(),
+                        "focal": frame.camera.focal.tolist(),
+                        "principal": frame.camera.principal.tolist(),
+                        "height": frame.camera.height,
+                        "width": frame.camera.width,
+                    }
+                    for i, frame in enumerate(self.capture.frames)
+                ]
+            },
+        )
+
+    def finish(self, complete: bool) -> tuple[Scene, dict[str, Any]]:
+        """Score held-out photos and write the last files."""
+        assert self.model is not None
+        self.model.refresh()
+        with torch.no_grad():
+            scene = self.model.scene()
+        save_scene(scene, self.folder.path)
+        views = score_all(scene, self.test, self.folder)
+        self.folder.picture("renders/light_ball.png", light_ball(scene))
+        metrics = {
+            "capture": self.capture.name,
+            **mean_scores(views),
+            "mask_iou_trusted": mean_scores(trusted(views))["mask_iou"],
+            "seconds": self.seconds,
+            "complete": complete,
+            "light_fixed_to": self.model.look.frame,
+            "suspect_masks": [self.train[i][1].name for i in self.suspects]
+            + [view.name for view in views if view not in trusted(views)],
+            "views": [{"split": "test", **asdict(view)} for view in views],
+        }
+        self.folder.write_json("metrics.json", metrics)
+        return scene, metrics
