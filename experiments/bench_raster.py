@@ -34,7 +34,6 @@ RINGS = {"5k": (36, 72), "80k": (142, 284), "1M": (500, 1004)}
 DISTANCE = 4.0
 COVER = 0.6
 SECONDS = 1.5  # of runs per comparison, at most
-CPU = torch.device("cpu")
 
 
 def sphere(name: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -105,7 +104,8 @@ def our_pipeline(vertices: torch.Tensor, faces: torch.Tensor, size: int, batch: 
 
     def run() -> None:
         fragments = rasterize(screen, faces, size, size, cull_back=True)
-        image = antialias(interpolate(values, faces, fragments), fragments, screen, faces)
+        image = interpolate(values, faces, fragments)
+        image = antialias(image, fragments, screen, faces, in_place=True)
         torch.autograd.grad(image, (screen, values), grad)
 
     return run

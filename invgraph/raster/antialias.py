@@ -18,6 +18,8 @@ def antialias(
     fragments: Fragments,
     screen: Float[Tensor, "*batch v 3"],
     faces: Int[Tensor, "f 3"],
+    *,
+    in_place: bool = False,
 ) -> Float[Tensor, "*image h w c"]:
     """Blend colours across silhouettes by how much of a pixel each side covers.
 
@@ -30,6 +32,8 @@ def antialias(
         fragments: what ``rasterize`` gave.
         screen: what ``rasterize`` took.
         faces: what ``rasterize`` took.
+        in_place: overwrite ``color``, which saves reading and writing a whole image. It has to be
+            contiguous, and no leaf that requires gradients.
 
     Returns:
         The blended colours.
@@ -63,10 +67,16 @@ def antialias(
             "give the screen that was rasterized."
         )
     arguments.check_faces_cover(plan.topology, fragments.face)
+    if in_place and not color.is_contiguous():
+        raise ValueError(
+            f"color has strides {color.stride()}, but only contiguous tensors can be blended in "
+            "place; call .contiguous() on it, or leave in_place out."
+        )
+    depth = fragments.depth.detach()  # it only tells which pixel is nearer
     needs = color.requires_grad or screen.requires_grad
     if torch.is_grad_enabled() and needs:
-        return _Antialias.apply(color, screen, fragments.face, fragments.depth, plan)
-    return _forward(color, screen, fragments.face, fragments.depth, plan)[0]
+        return _Antialias.apply(color, screen, fragments.face, depth, plan, in_place)
+    return _forward(color, screen, fragments.face, depth, plan, in_place)[0]
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,7 @@ class _Pairs:
     rows: np.ndarray
     weight: np.ndarray
     code: np.ndarray
+    differences: np.ndarray
 
 
 class _Antialias(torch.autograd.Function):
@@ -89,25 +100,26 @@ class _Antialias(torch.autograd.Function):
         face: Tensor,
         depth: Tensor,
         plan: arguments.Plan,
+        in_place: bool,
     ) -> Tensor:
-        out, ctx.pairs = _forward(color, screen, face, depth, plan)
+        out, ctx.pairs = _forward(color, screen, face, depth, plan, in_place)
         ctx.plan = plan
-        ctx.save_for_backward(color, screen)
+        ctx.save_for_backward(screen)
+        if in_place:
+            ctx.mark_dirty(color)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple:
-        color, screen = ctx.saved_tensors
+        (screen,) = ctx.saved_tensors
         want = ctx.needs_input_grad
-        grad_color, grad_screen = _backward(
-            color, screen, ctx.plan, ctx.pairs, grad, want[0], want[1]
-        )
-        return grad_color, grad_screen, None, None, None
+        grads = _backward(screen, ctx.plan, ctx.pairs, grad, want[0], want[1])
+        return *grads, None, None, None, None
 
 
 def _forward(
-    color: Tensor, screen: Tensor, face: Tensor, depth: Tensor, plan: arguments.Plan
+    color: Tensor, screen: Tensor, face: Tensor, depth: Tensor, plan: arguments.Plan, in_place: bool
 ) -> tuple[Tensor, _Pairs]:
     from .antialias_cpu import ROWS, blend, find
     from .threads import run
@@ -131,14 +143,16 @@ def _forward(
         if counter[0] <= capacity:
             break
         capacity = int(counter[0])
+    channels = color.shape[-1]
     values = arguments.line(color)
-    out = buffers.empty(values.shape, np.float32)
-    run(blend, plan.images, spans, pixels, weight, color.shape[-1], values, out)
-    return torch.from_numpy(out).view(color.shape), _Pairs(spans, pixels, edge, weight, code)
+    out = values if in_place else buffers.empty(values.shape, np.float32)
+    differences = buffers.empty((int(counter[0]) * channels,), np.float32)
+    run(blend, plan.images, spans, pixels, weight, channels, in_place, values, out, differences)
+    result = color if in_place else torch.from_numpy(out.reshape(color.shape))
+    return result, _Pairs(spans, pixels, edge, weight, code, differences)
 
 
 def _backward(
-    color: Tensor,
     screen: Tensor,
     plan: arguments.Plan,
     pairs: _Pairs,
@@ -150,17 +164,17 @@ def _backward(
     from .threads import run
 
     rows = arguments.flat(screen, 3)
-    values = arguments.line(color)
+    grads = arguments.line(grad)
     none = np.empty((0, 3), np.float32)
-    grad_color = buffers.empty(values.shape, np.float32) if want_color else values[:0]
+    grad_color = buffers.empty(grads.shape, np.float32) if want_color else grads[:0]
     grad_screen = buffers.empty(rows.shape, np.float32) if want_screen else none
     run(
         backward, rows, plan.images, plan.groups, plan.height, plan.width,
         pairs.spans, pairs.pixels, pairs.rows, pairs.weight, pairs.code,
-        color.shape[-1], values, arguments.line(grad),
+        grad.shape[-1], pairs.differences, grads,
         grad_color, grad_screen, want_color, want_screen,
     )  # fmt: skip
     return (
-        torch.from_numpy(grad_color).view(color.shape) if want_color else None,
+        torch.from_numpy(grad_color).view(grad.shape) if want_color else None,
         torch.from_numpy(grad_screen).view(screen.shape) if want_screen else None,
     )

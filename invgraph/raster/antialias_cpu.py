@@ -272,9 +272,14 @@ def _copy(source, out, start, stop):
 
 
 @njit(nogil=True, cache=True)
-def blend(team, images, spans, pair_pixels, pair_weight, channels, color, out):
-    """``out`` is ``color`` with the pairs blended; both are flat."""
-    chunks = (color.size + BLOCK - 1) // BLOCK
+def blend(
+    team, images, spans, pair_pixels, pair_weight, channels, in_place, color, out, differences
+):  # fmt: skip
+    """``out`` is ``color`` with the pairs blended; both are flat, and the same if ``in_place``.
+
+    ``differences`` (pairs x channels, flat) becomes what the second pixel of a pair has more.
+    """
+    chunks = 0 if in_place else (color.size + BLOCK - 1) // BLOCK
     unit = take(team, 0, chunks)
     while unit >= 0:
         _copy(color, out, unit * BLOCK, min((unit + 1) * BLOCK, color.size))
@@ -286,10 +291,14 @@ def blend(team, images, spans, pair_pixels, pair_weight, channels, color, out):
     while unit >= 0:
         for band in range(unit * bands, (unit + 1) * bands):
             for i in range(spans[band, 0], spans[band, 1]):
-                to, source, weight = pair_pixels[i, 0], pair_pixels[i, 1], pair_weight[i]
-                to, source = to * channels, source * channels
+                to, source = pair_pixels[i, 0] * channels, pair_pixels[i, 1] * channels
                 for k in range(channels):
-                    out[to + k] += weight * (color[source + k] - color[to + k])
+                    differences[i * channels + k] = color[source + k] - color[to + k]
+        for band in range(unit * bands, (unit + 1) * bands):
+            for i in range(spans[band, 0], spans[band, 1]):
+                to = pair_pixels[i, 0] * channels
+                for k in range(channels):
+                    out[to + k] += pair_weight[i] * differences[i * channels + k]
         unit = finish_and_take(team, 1, images)
     wait(team, 1, images)
 
@@ -297,7 +306,7 @@ def blend(team, images, spans, pair_pixels, pair_weight, channels, color, out):
 @njit(nogil=True, cache=True)
 def backward(
     team, screen, images, groups, height, width, spans, pair_pixels, pair_rows, pair_weight,
-    pair_code, channels, color, grad, grad_color, grad_screen, want_color, want_screen,
+    pair_code, channels, differences, grad, grad_color, grad_screen, want_color, want_screen,
 ):  # fmt: skip
     """Gradients of the colours, and of the vertices of silhouette edges.
 
@@ -333,8 +342,7 @@ def backward(
                     to, source, code = pair_pixels[n, 0], pair_pixels[n, 1], pair_code[n]
                     change = 0.0
                     for k in range(channels):
-                        here = to * channels + k
-                        change += grad[here] * (color[source * channels + k] - color[here])
+                        change += grad[to * channels + k] * differences[n * channels + k]
                     if change == 0:
                         continue
                     i, j = pair_rows[n, 0], pair_rows[n, 1]

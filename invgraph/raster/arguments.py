@@ -142,11 +142,11 @@ def sum_records(
     channels: int,
 ) -> None:
     """Run a backward kernel and add what it found to ``gradient``, in a fixed order."""
-    from .records_cpu import TILE, collect
+    from .records_cpu import HIGH, WIDE, collect
     from .threads import run
 
     images, height, width = shape
-    tiles = images * -(-width // TILE) * -(-height // TILE)
+    tiles = images * -(-width // WIDE) * -(-height // HIGH)
     spans = np.zeros((tiles, 2), np.int64)
     capacity = images * (height * width // 4) + 1024
     while True:

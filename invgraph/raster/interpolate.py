@@ -131,7 +131,7 @@ def _forward(attributes: Tensor, bary: Tensor, face: Tensor, known: Topology) ->
     rows = arguments.line(attributes)
     maps = arguments.line(face), arguments.line(bary)
     run(forward, rows, known.faces, start, shape, channels, *maps, out.reshape(-1))
-    return torch.from_numpy(out).view(*face.shape, channels)
+    return torch.from_numpy(out.reshape(*face.shape, channels))
 
 
 def _backward(

@@ -3,8 +3,8 @@
 import numpy as np
 from numba import njit
 
-from .lanes import add4, difference4, mix4
-from .records_cpu import SLOTS, TILE, publish, slot_of
+from .lanes import mix4, unmix4
+from .records_cpu import HIGH, SLOTS, WIDE, publish, slot_of
 from .threads import finish_and_take, take, wait
 
 ROWS = 16  # rows of an image that are computed together
@@ -23,32 +23,34 @@ def forward(team, attributes, faces, vertex_start, shape, channels, face, bary, 
         offset = vertex_start[image]
         first = (image * height + band * ROWS) * width
         last = (image * height + min((band + 1) * ROWS, height)) * width
-        pixel, known = first, -1
-        i0, i1, i2 = 0, 0, 0
+        pixel = first
         while pixel < last:
             f = face[pixel]
+            end = pixel + 1
+            while end < last and face[end] == f:
+                end += 1
             if f < 0:
-                end = pixel + 1
-                while end < last and face[end] < 0:
-                    end += 1
                 out[pixel * channels : end * channels] = 0
                 pixel = end
                 continue
-            if f != known:
-                known = f
-                i0 = (faces[f, 0] + offset) * channels
-                i1 = (faces[f, 1] + offset) * channels
-                i2 = (faces[f, 2] + offset) * channels
-            w0, w1 = bary[2 * pixel], bary[2 * pixel + 1]
-            w2 = np.float32(1) - w0 - w1
-            place = pixel * channels
+            i0 = (faces[f, 0] + offset) * channels
+            i1 = (faces[f, 1] + offset) * channels
+            i2 = (faces[f, 2] + offset) * channels
             for k in range(0, fours, 4):
-                mix4(out, place + k, attributes, i0 + k, i1 + k, i2 + k, w0, w1, w2)
-            for k in range(fours, channels):
-                out[place + k] = (
-                    w0 * attributes[i0 + k] + w1 * attributes[i1 + k] + w2 * attributes[i2 + k]
-                )
-            pixel += 1
+                corners = (i0 + k, i1 + k, i2 + k)
+                place = pixel * channels + k
+                mix4(out, place, attributes, corners, bary, pixel, end - pixel, channels)
+            if fours < channels:
+                for p in range(pixel, end):
+                    w0, w1 = bary[2 * p], bary[2 * p + 1]
+                    w2 = np.float32(1) - w0 - w1
+                    for k in range(fours, channels):
+                        out[p * channels + k] = (
+                            w0 * attributes[i0 + k]
+                            + w1 * attributes[i1 + k]
+                            + w2 * attributes[i2 + k]
+                        )
+            pixel = end
         unit = finish_and_take(team, 0, images * bands)
     wait(team, 0, images * bands)
 
@@ -64,64 +66,60 @@ def backward(
     later ones add.
     """
     images, height, width = shape
-    tiles_x = (width + TILE - 1) // TILE
-    tiles = tiles_x * ((height + TILE - 1) // TILE)
+    tiles_x = (width + WIDE - 1) // WIDE
+    tiles = tiles_x * ((height + HIGH - 1) // HIGH)
     fours = channels // 4 * 4
     keys = np.empty(SLOTS, np.int32)
     places = np.empty(SLOTS, np.int16)
-    rows = np.empty((TILE * TILE, 3), np.int32)
-    sums = np.empty(TILE * TILE * 3 * channels, np.float32)
+    rows = np.empty((WIDE * HIGH, 3), np.int32)
+    sums = np.empty(WIDE * HIGH * 3 * channels, np.float32)
     unit = take(team, 0, images * tiles)
     while unit >= 0:
         image, tile = unit // tiles, unit % tiles
-        left, top = (tile % tiles_x) * TILE, (tile // tiles_x) * TILE
+        left, top = (tile % tiles_x) * WIDE, (tile // tiles_x) * HIGH
         offset = vertex_start[image]
-        size, last, place = 0, -1, 0
+        size = 0
         places[:] = -1
-        i0, i1, i2 = 0, 0, 0
-        for y in range(top, min(top + TILE, height)):
+        for y in range(top, min(top + HIGH, height)):
             start = (image * height + y) * width
-            for pixel in range(start + left, start + min(left + TILE, width)):
+            pixel, last = start + left, start + min(left + WIDE, width)
+            if channel == 0:
+                grad_bary[2 * pixel : 2 * last] = 0
+            while pixel < last:
                 f = face[pixel]
+                end = pixel + 1
+                while end < last and face[end] == f:
+                    end += 1
                 if f < 0:
-                    if channel == 0:
-                        grad_bary[2 * pixel] = 0
-                        grad_bary[2 * pixel + 1] = 0
+                    pixel = end
                     continue
-                if f != last:
-                    last = f
-                    i0, i1, i2 = faces[f, 0] + offset, faces[f, 1] + offset, faces[f, 2] + offset
-                    slot = slot_of(f, keys, places, size)
-                    place = slot * 3 * channels
-                    if slot == size:
-                        rows[slot, 0], rows[slot, 1], rows[slot, 2] = i0, i1, i2
-                        sums[place : place + 3 * channels] = 0
-                        size += 1
-                    i0, i1, i2 = i0 * stride + channel, i1 * stride + channel, i2 * stride + channel
-                w0, w1 = bary[2 * pixel], bary[2 * pixel + 1]
-                w2 = np.float32(1) - w0 - w1
-                g0, g1 = np.float32(0), np.float32(0)
-                source = pixel * stride + channel
+                i0, i1, i2 = faces[f, 0] + offset, faces[f, 1] + offset, faces[f, 2] + offset
+                slot = slot_of(f, keys, places, size)
+                place = slot * 3 * channels
+                if slot == size:
+                    rows[slot, 0], rows[slot, 1], rows[slot, 2] = i0, i1, i2
+                    sums[place : place + 3 * channels] = 0
+                    size += 1
+                i0, i1, i2 = i0 * stride + channel, i1 * stride + channel, i2 * stride + channel
                 for k in range(0, fours, 4):
-                    add4(sums, place + k, grad, source + k, w0)
-                    add4(sums, place + channels + k, grad, source + k, w1)
-                    add4(sums, place + 2 * channels + k, grad, source + k, w2)
-                    g0 += difference4(grad, source + k, attributes, i0 + k, i2 + k)
-                    g1 += difference4(grad, source + k, attributes, i1 + k, i2 + k)
-                for k in range(fours, channels):
-                    g = grad[source + k]
-                    sums[place + k] += w0 * g
-                    sums[place + channels + k] += w1 * g
-                    sums[place + 2 * channels + k] += w2 * g
-                    corner = attributes[i2 + k]
-                    g0 += g * (attributes[i0 + k] - corner)
-                    g1 += g * (attributes[i1 + k] - corner)
-                if channel == 0:
-                    grad_bary[2 * pixel] = g0
-                    grad_bary[2 * pixel + 1] = g1
-                else:
-                    grad_bary[2 * pixel] += g0
-                    grad_bary[2 * pixel + 1] += g1
+                    corners = (i0 + k, i1 + k, i2 + k)
+                    unmix4(
+                        sums, place + k, channels, grad, pixel * stride + channel + k, attributes,
+                        corners, bary, grad_bary, pixel, end - pixel, stride,
+                    )  # fmt: skip
+                if fours < channels:
+                    for p in range(pixel, end):
+                        w0, w1 = bary[2 * p], bary[2 * p + 1]
+                        w2 = np.float32(1) - w0 - w1
+                        for k in range(fours, channels):
+                            g = grad[p * stride + channel + k]
+                            sums[place + k] += w0 * g
+                            sums[place + channels + k] += w1 * g
+                            sums[place + 2 * channels + k] += w2 * g
+                            corner = attributes[i2 + k]
+                            grad_bary[2 * p] += g * (attributes[i0 + k] - corner)
+                            grad_bary[2 * p + 1] += g * (attributes[i1 + k] - corner)
+                pixel = end
         publish(
             rows,
             sums.reshape(-1, 3 * channels),

@@ -113,67 +113,118 @@ def as_float_bits(typingctx, value):
 
 
 @intrinsic
-def mix4(typingctx, out, place, values, i0, i1, i2, w0, w1, w2):
-    """``out[place:place+4]`` = w0 values[i0:i0+4] + w1 values[i1:i1+4] + w2 values[i2:i2+4]."""
+def mix4(typingctx, out, place, values, corners, bary, pixel, count, stride):
+    """Four channels of a run of pixels in one triangle, from pixel ``pixel`` on.
+
+    ``out[place:place+4]`` is what the three ``corners`` (places in ``values``) have, weighted by
+    ``bary``; ``place`` moves on by ``stride`` with each pixel.
+    """
 
     def codegen(context, builder, signature, args):
-        out, place, values, *rest = args
-        kind = ir.VectorType(_F32, 4)
-        total = None
-        for index, weight in zip(rest[:3], rest[3:], strict=True):
-            corner = _load(
-                builder, _place(context, builder, signature.args[2], values, index), kind
+        out, place, values, corners, bary, pixel, count, stride = args
+        first, second, third = _corners(context, builder, signature.args[2], values, corners)
+        with cgutils.for_range(builder, count) as loop:
+            w0, w1, w2 = _weights(
+                context, builder, signature.args[4], bary, builder.add(pixel, loop.index)
             )
-            term = builder.fmul(corner, _splat(builder, weight, 4))
-            total = term if total is None else builder.fadd(total, term)
-        _store(builder, total, _place(context, builder, signature.args[0], out, place))
+            total = builder.fadd(builder.fmul(first, w0), builder.fmul(second, w1))
+            total = builder.fadd(total, builder.fmul(third, w2))
+            index = builder.add(place, builder.mul(loop.index, stride))
+            _store(builder, total, _place(context, builder, signature.args[0], out, index))
         return context.get_dummy_value()
-
-    index, weight = types.int64, types.float32
-    signature = types.void(out, index, values, index, index, index, weight, weight, weight)
-    return signature, codegen
-
-
-@intrinsic
-def add4(typingctx, out, place, values, index, weight):
-    """``out[place:place+4]`` += weight values[index:index+4]."""
-
-    def codegen(context, builder, signature, args):
-        out, place, values, index, weight = args
-        kind = ir.VectorType(_F32, 4)
-        pointer = _place(context, builder, signature.args[0], out, place)
-        value = _load(builder, _place(context, builder, signature.args[2], values, index), kind)
-        term = builder.fmul(value, _splat(builder, weight, 4))
-        _store(builder, builder.fadd(_load(builder, pointer, kind), term), pointer)
-        return context.get_dummy_value()
-
-    signature = types.void(out, types.int64, values, types.int64, types.float32)
-    return signature, codegen
-
-
-@intrinsic
-def difference4(typingctx, values, i, others, a, b):
-    """The scalar product of values[i:i+4] and others[a:a+4] - others[b:b+4]."""
-
-    def codegen(context, builder, signature, args):
-        values, i, others, a, b = args
-        kind = ir.VectorType(_F32, 4)
-        first = _load(builder, _place(context, builder, signature.args[0], values, i), kind)
-        left, right = (
-            _load(builder, _place(context, builder, signature.args[2], others, index), kind)
-            for index in (a, b)
-        )
-        product = builder.fmul(first, builder.fsub(left, right))
-        low = builder.shuffle_vector(product, product, ir.Constant(ir.VectorType(_I32, 2), [0, 1]))
-        high = builder.shuffle_vector(product, product, ir.Constant(ir.VectorType(_I32, 2), [2, 3]))
-        pair = builder.fadd(low, high)
-        return builder.fadd(
-            builder.extract_element(pair, ir.Constant(_I32, 0)),
-            builder.extract_element(pair, ir.Constant(_I32, 1)),
-        )
 
     index = types.int64
-    return types.float32(values, index, others, index, index), codegen
+    three = types.UniTuple(index, 3)
+    return types.void(out, index, values, three, bary, index, index, index), codegen
+
+
+@intrinsic
+def unmix4(
+    typingctx,
+    sums,
+    place,
+    step,
+    grad,
+    source,
+    values,
+    corners,
+    bary,
+    grad_bary,
+    pixel,
+    count,
+    stride,
+):
+    """The backward pass of ``mix4``: adds to ``sums`` at ``place`` (+ ``step``, + 2 ``step``) what
+    the corners get, and to ``grad_bary`` what the weights get. ``grad`` is read from ``source`` on.
+    """
+
+    def codegen(context, builder, signature, args):
+        sums, place, step, grad, source, values, corners, bary, grad_bary, pixel, count, stride = (
+            args
+        )
+        kind = ir.VectorType(_F32, 4)
+        first, second, third = _corners(context, builder, signature.args[5], values, corners)
+        first, second = builder.fsub(first, third), builder.fsub(second, third)
+        totals = [
+            cgutils.alloca_once_value(builder, ir.Constant(kind, [0.0] * 4)) for _ in range(3)
+        ]
+        with cgutils.for_range(builder, count) as loop:
+            here = builder.add(pixel, loop.index)
+            weights = _weights(context, builder, signature.args[7], bary, here)
+            index = builder.add(source, builder.mul(loop.index, stride))
+            g = _load(builder, _place(context, builder, signature.args[3], grad, index), kind)
+            for total, weight in zip(totals, weights, strict=True):
+                builder.store(builder.fadd(builder.load(total), builder.fmul(g, weight)), total)
+            pair = ir.VectorType(_F32, 2)
+            both = [_add_up(builder, builder.fmul(g, slope)) for slope in (first, second)]
+            result = ir.Constant(pair, ir.Undefined)
+            for k in range(2):
+                result = builder.insert_element(result, both[k], ir.Constant(_I32, k))
+            target = _place(context, builder, signature.args[8], grad_bary, builder.add(here, here))
+            _store(builder, builder.fadd(_load(builder, target, pair), result), target)
+        for total in totals:
+            target = _place(context, builder, signature.args[0], sums, place)
+            value = builder.fadd(_load(builder, target, kind), builder.load(total))
+            _store(builder, value, target)
+            place = builder.add(place, step)
+        return context.get_dummy_value()
+
+    index = types.int64
+    three = types.UniTuple(index, 3)
+    signature = types.void(
+        sums, index, index, grad, index, values, three, bary, grad_bary, index, index, index
+    )
+    return signature, codegen
+
+
+def _corners(context, builder, array_type, values, corners):
+    return [
+        _load(
+            builder,
+            _place(context, builder, array_type, values, builder.extract_value(corners, k)),
+            ir.VectorType(_F32, 4),
+        )
+        for k in range(3)
+    ]
+
+
+def _weights(context, builder, array_type, bary, pixel):
+    """All three weights of a pixel, four times each."""
+    place = _place(context, builder, array_type, bary, builder.add(pixel, pixel))
+    w0 = builder.load(place, align=4)
+    w1 = builder.load(builder.gep(place, [ir.Constant(_I32, 1)]), align=4)
+    w2 = builder.fsub(builder.fsub(ir.Constant(_F32, 1.0), w0), w1)
+    return [_splat(builder, w, 4) for w in (w0, w1, w2)]
+
+
+def _add_up(builder, four):
+    low = builder.shuffle_vector(four, four, ir.Constant(ir.VectorType(_I32, 2), [0, 1]))
+    high = builder.shuffle_vector(four, four, ir.Constant(ir.VectorType(_I32, 2), [2, 3]))
+    pair = builder.fadd(low, high)
+    return builder.fadd(
+        builder.extract_element(pair, ir.Constant(_I32, 0)),
+        builder.extract_element(pair, ir.Constant(_I32, 1)),
+    )
 
 
 @intrinsic

@@ -10,7 +10,7 @@ z (m_iu - b_i sum_j m_ju), with m the rows of M^-1, add to g, to g_z, and to a s
 import numpy as np
 from numba import njit
 
-from .records_cpu import SLOTS, TILE, publish, slot_of
+from .records_cpu import HIGH, SLOTS, WIDE, publish, slot_of
 from .threads import finish_and_take, take, wait
 
 
@@ -51,24 +51,24 @@ def backward(
     has_bary, has_depth, has_slope, counter, spans, record_rows, record_values,
 ):  # fmt: skip
     images, height, width = face.shape
-    tiles_x = (width + TILE - 1) // TILE
-    tiles = tiles_x * ((height + TILE - 1) // TILE)
+    tiles_x = (width + WIDE - 1) // WIDE
+    tiles = tiles_x * ((height + HIGH - 1) // HIGH)
     keys = np.empty(SLOTS, np.int32)
     places = np.empty(SLOTS, np.int16)
-    rows = np.empty((TILE * TILE, 3), np.int32)
-    sums = np.empty((TILE * TILE, 15), np.float64)  # K, then the sums of (m_iu, m_iv) gradients
+    rows = np.empty((WIDE * HIGH, 3), np.int32)
+    sums = np.empty((WIDE * HIGH, 15), np.float64)  # K, then the sums of (m_iu, m_iv) gradients
     m = np.empty((3, 3), np.float64)
     k = np.empty((3, 3), np.float64)
     unit = take(team, 0, images * tiles)
     while unit >= 0:
         image, tile = unit // tiles, unit % tiles
-        left, top = (tile % tiles_x) * TILE, (tile // tiles_x) * TILE
+        left, top = (tile % tiles_x) * WIDE, (tile // tiles_x) * HIGH
         offset = vertex_start[image]
         size, last, slot = 0, -1, 0
         places[:] = -1
         k00, k01, k02, k10, k11, k12, k20, k21, k22 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-        for y in range(top, min(top + TILE, height)):
-            for x in range(left, min(left + TILE, width)):
+        for y in range(top, min(top + HIGH, height)):
+            for x in range(left, min(left + WIDE, width)):
                 f = face[image, y, x]
                 if f < 0:
                     continue

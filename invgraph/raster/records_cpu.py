@@ -11,8 +11,8 @@ from numba import njit
 
 from .threads import finish_and_take, reserve, take, wait
 
-TILE = 32
-SLOTS = 2 * TILE * TILE  # of the hash from faces to the records of a tile
+WIDE, HIGH = 64, 16  # of a tile, px
+SLOTS = 2 * WIDE * HIGH  # of the hash from faces to the records of a tile
 _GOLDEN = 2654435769  # multiplier of Fibonacci hashing
 
 
