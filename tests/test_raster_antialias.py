@@ -4,7 +4,7 @@ import pytest
 import torch
 from small_meshes import faces_of, homogeneous, on_screen, sphere
 
-from invgraph.raster import antialias, rasterize
+from invgraph.raster import antialias, interpolate, rasterize
 from invgraph.raster.topology import topology
 
 
@@ -82,9 +82,9 @@ def test_gradients_of_colour_and_screen_against_differences():
         assert (to_color * step).sum().item() == pytest.approx(change.item() / 2, rel=1e-4)
         for seed in range(3):
             torch.manual_seed(seed)
-            step = torch.randn_like(screen) * 2e-3
+            step = torch.randn_like(screen) * 1e-4  # so small that no edge passes a centre
             change = (loss(color, screen + step) - loss(color, screen - step)).item() / 2
-            assert (to_screen * step).sum().item() == pytest.approx(change, rel=0.02)
+            assert (to_screen * step).sum().item() == pytest.approx(change, rel=0.01)
 
 
 def test_a_surface_before_another_is_blended_with_it():
@@ -132,8 +132,33 @@ def test_batches_shared_and_packed_vertices():
         assert torch.equal(image, out[i])
 
 
+def test_in_place_gives_the_same():
+    vertices, faces = sphere(8, 13)
+    screen = on_screen(vertices, 24).requires_grad_()
+    fragments = rasterize(screen, faces, 24, 24)
+    color = torch.rand(24, 24, 3, requires_grad=True)
+    apart = antialias(color, fragments, screen, faces)
+    corners = torch.arange(3).repeat(len(faces), 1).int()
+    assert antialias(
+        interpolate(torch.rand(3, 3, requires_grad=True), corners, fragments),
+        fragments,
+        screen,
+        faces,
+        in_place=True,
+    ).requires_grad
+    copy = color * 1
+    together = antialias(copy, fragments, screen, faces, in_place=True)
+    assert together.data_ptr() == copy.data_ptr()
+    assert torch.equal(together, apart)
+    grads = [torch.autograd.grad(out.square().sum(), (color, screen)) for out in (apart, together)]
+    for a, b in zip(*grads, strict=True):
+        assert torch.equal(a, b)
+    with pytest.raises(ValueError, match="only contiguous tensors can be blended in place"):
+        antialias(copy.detach().transpose(0, 1), fragments, screen, faces, in_place=True)
+
+
 def test_neighbours_of_faces():
-    # Two triangles at an edge; a third at the edge of a fourth and fifth, which has no one face beyond.
+    # Two triangles at an edge; three others at an edge, where none has just one face beyond.
     faces = faces_of((0, 1, 2), (2, 1, 3), (4, 5, 6), (5, 4, 7), (4, 5, 8))
     adjacent = topology(faces).adjacent
     assert adjacent[0].tolist() == [1, -1, -1]
@@ -158,7 +183,7 @@ def test_what_does_not_fit_is_refused():
     fragments = rasterize(screen, faces, 8, 8)
     with pytest.raises(ValueError, match=r"color is \(8, 7, 3\) but fragments are \(8, 8\)"):
         antialias(torch.zeros(8, 7, 3), fragments, screen, faces)
-    with pytest.raises(ValueError, match="color is torch.float64"):
+    with pytest.raises(ValueError, match=r"call .float.. on it"):
         antialias(torch.zeros(8, 8, 3).double(), fragments, screen, faces)
     with pytest.raises(ValueError, match="screen holds 2 images but fragments 1"):
         antialias(

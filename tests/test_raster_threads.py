@@ -4,6 +4,7 @@ import multiprocessing
 import threading
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from small_meshes import on_screen, sphere
@@ -106,14 +107,14 @@ def test_in_the_workers_of_a_data_loader(method):
 
 
 def test_memory_is_used_again_only_when_free():
-    first = buffers.empty((1 << 20,), "float32")
+    first = buffers.empty((1 << 20,), np.float32)
     place = first.ctypes.data
     first[:] = 1
     kept = torch.from_numpy(first)[10:20]
     del first
-    second = buffers.empty((1 << 20,), "float32")
+    second = buffers.empty((1 << 20,), np.float32)
     second[:] = 2
     assert second.ctypes.data != place and (kept == 1).all()
     del kept
-    third = buffers.empty((1 << 20,), "float32")
+    third = buffers.empty((1 << 20,), np.float32)
     assert third.ctypes.data == place
