@@ -4,9 +4,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from invgraph.camera import Camera
-from invgraph.mesh import Mesh
 
-# Bound here and not on first use: importing the module of the same name would take its place.
+# fit and render are bound here and not on first use: importing the modules of the same name would
+# take their place.
+from invgraph.fit import fit
+from invgraph.mesh import Mesh
 from invgraph.render import Render, render
 from invgraph.scene import (
     DirectionalLight,
@@ -40,6 +42,7 @@ __all__ = [
     "Render",
     "Scene",
     "SphericalHarmonicLight",
+    "fit",
     "load_scene",
     "read_capture",
     "render",

@@ -20,6 +20,7 @@ PUBLIC = {
     "Render",
     "Scene",
     "SphericalHarmonicLight",
+    "fit",
     "load_scene",
     "read_capture",
     "render",
@@ -28,7 +29,7 @@ PUBLIC = {
 HEAVY = {"PIL", "cholespy", "kornia", "mitsuba", "numba", "rich", "scipy", "skimage", "trimesh"}
 
 
-MODULES = ("camera", "data", "mesh", "render", "scene", "scene_files")
+MODULES = ("camera", "data", "fit", "mesh", "render", "scene", "scene_files")
 
 # One fresh process answers every question about importing, because torch takes seconds.
 FRESH = f"""

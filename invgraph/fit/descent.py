@@ -4,7 +4,7 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -16,12 +16,14 @@ from invgraph.fit.hull import visual_hull
 from invgraph.fit.model import Look, Model, without_visibility
 from invgraph.fit.photos import load_photo
 from invgraph.fit.pictures import light_ball, side_by_side
-from invgraph.fit.progress import Meter
 from invgraph.fit.scores import mean_scores, score_all, trusted
 from invgraph.fit.stages import STAGES, Stage
 from invgraph.mesh import Mesh
 from invgraph.scene import Scene
 from invgraph.scene_files import save_scene
+
+if TYPE_CHECKING:
+    from invgraph.fit.progress import Meter
 
 SAVE_EVERY_S = 30.0
 LOG_EVERY = 10
@@ -97,6 +99,7 @@ def fit(
             which and why.
         KeyboardInterrupt: after Ctrl-C, once what there is was scored and written.
     """
+    from invgraph.fit.progress import Meter
     from invgraph.report import write_report
 
     folder = RunFolder(Path(out), resume)
@@ -168,7 +171,7 @@ class _Run:
         """Time spent, earlier sessions included."""
         return time.monotonic() - self._began
 
-    def descend(self, meter: Meter) -> None:
+    def descend(self, meter: "Meter") -> None:
         """All stages that are not done yet."""
         if self.model is None:
             meter.begin("shape from masks")
@@ -193,7 +196,7 @@ class _Run:
             self._run_stage(stage, until, meter)
             self.stage, self.step = self.stage + 1, 0
 
-    def _start(self, shape: Mesh, meter: Meter) -> None:
+    def _start(self, shape: Mesh, meter: "Meter") -> None:
         """Try light that stays with the world and light that stays with the camera."""
         stage = STAGES[0]
         size = stages.diagonal(shape)
@@ -209,7 +212,7 @@ class _Run:
         self.model = min(tried, key=lambda pair: pair[0])[1]
         self.stage, self.step = 1, 0
 
-    def _enter(self, stage: Stage, meter: Meter) -> None:
+    def _enter(self, stage: Stage, meter: "Meter") -> None:
         assert self.model is not None
         meter.begin(f"{stage.name}: new triangles")
         begin = self.seconds
@@ -222,7 +225,7 @@ class _Run:
         self.model = Model(mesh, look, stage.stride * stage.edge * size)
         self._setup = self.seconds - begin
 
-    def _run_stage(self, stage: Stage, until: float, meter: Meter, name: str = "") -> float:
+    def _run_stage(self, stage: Stage, until: float, meter: "Meter", name: str = "") -> float:
         """Descend until the clock shows ``until``; gives the mean loss of the last steps."""
         assert self.model is not None
         model = self.model

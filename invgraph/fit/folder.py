@@ -15,7 +15,7 @@ from invgraph.color import srgb_from_linear
 from invgraph.files import write_atomically
 
 CHECKPOINT = "checkpoint.safetensors"
-LOG_COLUMNS = ("step", "seconds", "stage", "loss", "psnr_db", "vertices")
+LOG_COLUMNS: tuple[str, ...] = ("step", "seconds", "stage", "loss", "psnr_db", "vertices")
 
 
 class RunFolder:
@@ -63,7 +63,7 @@ class RunFolder:
         path = self.path / "log.csv"
         fresh = not path.exists()
         with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, list(LOG_COLUMNS))
+            writer = csv.DictWriter(file, LOG_COLUMNS)
             if fresh:
                 writer.writeheader()
             writer.writerow(row)

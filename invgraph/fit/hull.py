@@ -6,17 +6,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from numba import njit
 
 from invgraph.camera import Camera
 from invgraph.mesh import Mesh
-from invgraph.raster.threads import finish_and_take, run, take, wait
 
 COARSE_CELLS = 96
 MASK_SIDE = 432  # longest side of carving masks; finer ones move the hull by less than a cell
-SURE_PX = 2.0  # a photo vetoes a point this far outside its mask
 SUSPECT_RATIO = 5.0
-MANY_PHOTOS = 8  # from here on one photo may err
+FEW_PHOTOS = 8  # below, no photo may err
 
 
 @dataclass(frozen=True)
@@ -156,73 +153,20 @@ def _bounding_ball(
 def _carve(
     views: _Silhouettes, low: np.ndarray, high: np.ndarray, cells: int
 ) -> tuple[np.ndarray, np.ndarray, float]:
+    from invgraph.fit import hull_cpu
+    from invgraph.raster.threads import run
+
     step = float((high - low).max()) / cells
     nx, ny, nz = (np.ceil((high - low) / step).astype(int) + 1).tolist()
     field = np.empty((nz, ny, nx), np.float32)
     vetoes = np.zeros((nz, len(views.focal)), np.int64)
-    run(_carve_slices, low, step, views.projection, views.focal, views.distance, field, vetoes)
+    run(hull_cpu.carve, low, step, views.projection, views.focal, views.distance, field, vetoes)
     return field, vetoes.sum(0), step
-
-
-@njit(nogil=True, cache=True)
-def _carve_slices(team, low, step, projection, focal, distance, field, vetoes):
-    slices = field.shape[0]
-    iz = take(team, 0, slices)
-    while iz >= 0:
-        _carve_slice(iz, low, step, projection, focal, distance, field, vetoes)
-        iz = finish_and_take(team, 0, slices)
-    wait(team, 0, slices)
-
-
-@njit(nogil=True, cache=True, fastmath={"contract", "nsz", "arcp"})
-def _carve_slice(iz, low, step, projection, focal, distance, field, vetoes):
-    count, height, width = distance.shape
-    margin = 4 * step
-    z = low[2] + iz * step
-    for iy in range(field.shape[1]):
-        y = low[1] + iy * step
-        for ix in range(field.shape[2]):
-            x = low[0] + ix * step
-            least, second = margin, margin
-            seen, against, who = 0, 0, 0
-            for i in range(count):
-                p = projection[i]
-                depth = p[2, 0] * x + p[2, 1] * y + p[2, 2] * z + p[2, 3]
-                if depth <= 0.0:
-                    continue
-                u = (p[0, 0] * x + p[0, 1] * y + p[0, 2] * z + p[0, 3]) / depth - 0.5
-                v = (p[1, 0] * x + p[1, 1] * y + p[1, 2] * z + p[1, 3]) / depth - 0.5
-                if not (u >= 0.0 and v >= 0.0 and u < width - 1 and v < height - 1):
-                    continue
-                iu, iv = int(u), int(v)
-                a, b = u - iu, v - iv
-                top = distance[i, iv, iu] * (1 - a) + distance[i, iv, iu + 1] * a
-                bottom = distance[i, iv + 1, iu] * (1 - a) + distance[i, iv + 1, iu + 1] * a
-                d = top * (1 - b) + bottom * b
-                if d != d:
-                    continue
-                seen += 1
-                if d < -SURE_PX:
-                    against += 1
-                    who = i
-                d *= depth / focal[i]
-                if d < least:
-                    least, second = d, least
-                elif d < second:
-                    second = d
-                if second < -margin or (least < -margin and count < MANY_PHOTOS):
-                    break
-            if seen * 2 < count:
-                field[iz, iy, ix] = -margin
-            else:
-                field[iz, iy, ix] = max(second if count >= MANY_PHOTOS else least, -margin)
-                if against == 1:
-                    vetoes[iz, who] += 1
 
 
 def _suspects(vetoes: np.ndarray) -> tuple[int, ...]:
     """Photos that alone veto far more than the fourth worst photo does."""
-    if len(vetoes) < MANY_PHOTOS:
+    if len(vetoes) < FEW_PHOTOS:
         return ()
     usual = max(int(np.sort(vetoes)[-4]), 20)
     return tuple(np.flatnonzero(vetoes > SUSPECT_RATIO * usual).tolist())
