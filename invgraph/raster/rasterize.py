@@ -11,8 +11,7 @@ from torch.autograd.function import once_differentiable
 from . import arguments, buffers
 from .fragments import Fragments
 
-_NONE3 = np.zeros((0, 0, 0), np.float32)
-_NONE4 = np.zeros((0, 0, 0, 0), np.float32)
+_NONE = np.zeros(0, np.float32)
 
 
 def rasterize(
@@ -126,7 +125,7 @@ def _forward(screen: Tensor, plan: arguments.Plan, options: tuple) -> tuple[Tens
     face = buffers.empty(shape, np.int32)
     bary = buffers.empty((*shape, 2), np.float32)
     depth = buffers.empty(shape, np.float32)
-    slope = buffers.empty((*shape, 4), np.float32) if derivatives else _NONE4
+    slope = buffers.empty((*shape, 4), np.float32) if derivatives else _NONE
     run(
         draw, rows, faces, plan.vertex_start, ranges, chunk_start, near, height, width,
         kept_face, kept_box, kept, counts, starts, entries, derivatives,
@@ -153,20 +152,13 @@ def _backward(
     shape = (plan.images, plan.height, plan.width)
     rows = arguments.flat(screen, 3)
     gradient = buffers.empty(rows.shape, np.float32)
-    values = [
-        _NONE4 if grad_bary is None else arguments.grid(grad_bary, (*shape, 2)),
-        _NONE3 if grad_depth is None else arguments.grid(grad_depth, shape),
-        _NONE4 if grad_slope is None else arguments.grid(grad_slope, (*shape, 4)),
-    ]
-    has = [grad is not None for grad in (grad_bary, grad_depth, grad_slope)]
-    maps = (
-        arguments.grid(face, shape),
-        arguments.grid(bary, (*shape, 2)),
-        arguments.grid(depth, shape),
-    )
+    grads = (grad_bary, grad_depth, grad_slope)
+    values = [_NONE if grad is None else arguments.line(grad) for grad in grads]
+    has = [grad is not None for grad in grads]
+    maps = [arguments.line(part) for part in (face, bary, depth)]
     arguments.sum_records(
         backward,
-        (rows, plan.topology.faces, plan.vertex_start, *maps, *values, *has),
+        (rows, plan.topology.faces, plan.vertex_start, shape, *maps, *values, *has),
         shape,
         plan.groups,
         gradient,

@@ -47,10 +47,11 @@ def _add(sums, slot, k00, k01, k02, k10, k11, k12, k20, k21, k22):
 
 @njit(nogil=True, cache=True)
 def backward(
-    team, screen, faces, vertex_start, face, bary, depth, grad_bary, grad_depth, grad_slope,
+    team, screen, faces, vertex_start, shape, face, bary, depth, grad_bary, grad_depth, grad_slope,
     has_bary, has_depth, has_slope, counter, spans, record_rows, record_values,
 ):  # fmt: skip
-    images, height, width = face.shape
+    """The records of every tile. All maps are flat; those whose ``has`` is false are not read."""
+    images, height, width = shape
     tiles_x = (width + WIDE - 1) // WIDE
     tiles = tiles_x * ((height + HIGH - 1) // HIGH)
     keys = np.empty(SLOTS, np.int32)
@@ -68,8 +69,9 @@ def backward(
         places[:] = -1
         k00, k01, k02, k10, k11, k12, k20, k21, k22 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
         for y in range(top, min(top + HIGH, height)):
-            for x in range(left, min(left + WIDE, width)):
-                f = face[image, y, x]
+            start = (image * height + y) * width
+            for pixel in range(start + left, start + min(left + WIDE, width)):
+                f = face[pixel]
                 if f < 0:
                     continue
                 if f != last:
@@ -86,21 +88,19 @@ def backward(
                         size += 1
                     if has_slope:
                         _inverse(screen, rows, slot, m)
-                w0, w1 = np.float64(bary[image, y, x, 0]), np.float64(bary[image, y, x, 1])
+                w0, w1 = np.float64(bary[2 * pixel]), np.float64(bary[2 * pixel + 1])
                 w2 = 1.0 - w0 - w1
-                z = np.float64(depth[image, y, x])
+                z = np.float64(depth[pixel])
                 g0, g1, gz = 0.0, 0.0, 0.0
                 if has_bary:
-                    g0, g1 = (
-                        np.float64(grad_bary[image, y, x, 0]),
-                        np.float64(grad_bary[image, y, x, 1]),
-                    )
+                    g0 = np.float64(grad_bary[2 * pixel])
+                    g1 = np.float64(grad_bary[2 * pixel + 1])
                 if has_depth:
-                    gz = np.float64(grad_depth[image, y, x])
+                    gz = np.float64(grad_depth[pixel])
                 if has_slope:
                     for axis in range(2):
-                        s0 = np.float64(grad_slope[image, y, x, axis])
-                        s1 = np.float64(grad_slope[image, y, x, 2 + axis])
+                        s0 = np.float64(grad_slope[4 * pixel + axis])
+                        s1 = np.float64(grad_slope[4 * pixel + 2 + axis])
                         total = m[0, axis] + m[1, axis] + m[2, axis]
                         shared = z * (s0 * w0 + s1 * w1)
                         sums[slot, 9 + axis] += z * s0 - shared
