@@ -1,5 +1,7 @@
 """Small scenes that several test files render."""
 
+import math
+
 import torch
 
 from invgraph import mesh, transforms
@@ -45,3 +47,15 @@ def ball_and_ring(*lights, background=None) -> Scene:
         lights,
         background,
     )
+
+
+def ring_of_cameras(count: int, size: int = 96) -> list[Camera]:
+    """Cameras around the origin, at distance 4, some above and some below."""
+    cameras = []
+    for i in range(count):
+        angle = 2 * math.pi * i / count
+        eye = torch.tensor([4 * math.cos(angle), 4 * math.sin(angle), 2.5 * math.sin(2.3 * i)])
+        pose = transforms.look_at(eye, torch.zeros(3), torch.tensor([0.0, 0.0, 1.0]))
+        focal, principal = torch.full((2,), 1.4 * size), torch.full((2,), size / 2)
+        cameras.append(Camera(pose, focal, principal, size, size))
+    return cameras
