@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
@@ -11,7 +11,8 @@ from invgraph import ggx, shading, transforms
 from invgraph import visibility as occlusion
 from invgraph.camera import Camera
 from invgraph.mesh import vertex_normals
-from invgraph.raster import Fragments, attribute_slopes, interpolate
+from invgraph.pixels import Pixels
+from invgraph.raster import Fragments, interpolate
 from invgraph.raster.texture import texture
 from invgraph.scene import Object
 
@@ -50,28 +51,35 @@ class Placed:
         return any(t.ndim == 3 for t in (material.albedo, material.roughness, material.metallic))
 
     def look(
-        self, fragments: Fragments, lights: Lights, camera: Camera, wanted: frozenset[str]
+        self,
+        pixels: Pixels,
+        fragments: Fragments,
+        lights: Lights,
+        camera: Camera,
+        wanted: frozenset[str],
     ) -> dict[str, Tensor]:
-        """Colour, alpha, albedo and normal of packed pixels, ``b n c`` each.
+        """Colour, albedo and normal of packed pixels, ``b n c`` each.
 
         Args:
-            fragments: of this object alone.
+            pixels: those that show this object.
+            fragments: of the images.
             lights: prepared by :func:`shading.split`.
             camera: with one batch axis.
             wanted: names of outputs; others may be missing from the result.
         """
         colored = "color" in wanted
+        if not colored and wanted.isdisjoint(("albedo", "normal")):
+            return {}
+        packed = pixels.fragments(fragments)
         found: dict[str, Tensor] = {}
-        if "alpha" in wanted:
-            found["alpha"] = (fragments.face >= 0).flatten(1)[..., None].to(self.screen.dtype)
         names = ("albedo", "roughness", "metallic") if colored else ("albedo",)
         material = {}
         if colored or "albedo" in wanted:
-            material = self._material(fragments, names)
-            found["albedo"] = material["albedo"].expand(fragments.face.shape[0], -1, -1)
-            found["albedo"] = found["albedo"].expand(-1, fragments.face[0].numel(), -1)
+            material = self._material(pixels, packed, fragments, names)
+            found["albedo"] = material["albedo"].expand(*pixels.face.shape, 3)
         if colored or "normal" in wanted:
-            geometry, facing = self._geometry(fragments, lights[0], camera)
+            geometry = self._geometry(packed, lights[0], camera)
+            facing = pixels.facing(self.screen, self.object.mesh.faces)
             if colored:
                 surface = shading.Surface(geometry, facing, **material)
                 found["color"] = shading.shade(surface, *lights, camera.camera_from_world)
@@ -79,7 +87,9 @@ class Placed:
                 found["normal"] = shading.unit_normal(geometry, facing)
         return found
 
-    def _material(self, fragments: Fragments, names: tuple[str, ...]) -> dict[str, Tensor]:
+    def _material(
+        self, pixels: Pixels, packed: Fragments, fragments: Fragments, names: tuple[str, ...]
+    ) -> dict[str, Tensor]:
         """The material's parameters at every pixel, or ``1 1 c`` where they are constant."""
         mesh, found, textures = self.object.mesh, {}, {}
         for name in names:
@@ -87,14 +97,14 @@ class Placed:
             if values.ndim == 1:
                 found[name] = values[None, None]
             elif values.ndim == 2:
-                found[name] = interpolate(values[None], mesh.faces, fragments).flatten(1, 2)
+                found[name] = interpolate(values[None], mesh.faces, packed).flatten(1, 2)
             else:
                 textures.setdefault(values.shape[:2], []).append(name)
         if textures:
             assert mesh.uv is not None
             uv_faces = mesh.faces if mesh.uv_faces is None else mesh.uv_faces
-            uv = interpolate(mesh.uv[None], uv_faces, fragments)
-            uv_pixel = attribute_slopes(mesh.uv[None], uv_faces, fragments)
+            uv = interpolate(mesh.uv[None], uv_faces, packed)
+            uv_pixel = pixels.footprint(mesh.uv, uv_faces, fragments).reshape(*uv.shape[:-1], 4)
         # Textures of equal size are read together.
         for group in textures.values():
             stacked = [getattr(self.object.material, name) for name in group]
@@ -105,9 +115,9 @@ class Placed:
         return found
 
     def _geometry(
-        self, fragments: Fragments, around: tuple[shading.Surroundings, ...], camera: Camera
-    ) -> tuple[Tensor, Tensor]:
-        """Geometry and facing as in :class:`shading.Surface`."""
+        self, packed: Fragments, around: tuple[shading.Surroundings, ...], camera: Camera
+    ) -> Tensor:
+        """Geometry as in :class:`shading.Surface`."""
         mesh, pose = self.object.mesh, self.object.world_from_object
         local = vertex_normals(mesh)
         normals = transforms.rotate(pose, local)
@@ -117,15 +127,7 @@ class Placed:
         columns = [normals.expand_as(views), views]
         if self.object.visibility is not None and around:
             columns += self._occluded(local, normals, views, around)
-        geometry = interpolate(torch.cat(columns, -1), mesh.faces, fragments).flatten(1, 2)
-        face = fragments.face.flatten(1)
-        return geometry, self._faces_camera().gather(1, face.clamp_min(0).long())
-
-    @torch.no_grad()
-    def _faces_camera(self) -> Bool[Tensor, "b f"]:
-        """Whether each face turns its outside to the camera."""
-        a, b, c = self.screen[:, self.object.mesh.faces.long()].unbind(-2)
-        return (a * torch.linalg.cross(b, c)).sum(-1) < 0
+        return interpolate(torch.cat(columns, -1), mesh.faces, packed).flatten(1, 2)
 
     def _occluded(
         self, local: Tensor, normals: Tensor, views: Tensor, around: tuple

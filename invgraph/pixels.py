@@ -1,114 +1,186 @@
 """The pixels that are worth shading: packed together, worked on, put back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Int32
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from invgraph.raster import Fragments
+from invgraph.raster import Fragments, buffers
+from invgraph.raster.threads import run
 
 # Packed pixels form a strip this wide. Its squares hold neighbours in the image, which is what
 # interpolation's backward pass likes.
 _TILE = 32
 
 
-@lru_cache(maxsize=8)
-def _tile_order(height: int, width: int) -> Tensor:
-    """Positions of an image, tile by tile."""
-    rows, columns = torch.arange(height)[:, None], torch.arange(width)[None]
-    tile = (rows // _TILE) * width + (columns // _TILE)
-    return torch.argsort(tile.flatten(), stable=True)
-
-
-class _Move(torch.autograd.Function):
-    """``base`` with the rows ``target`` replaced by the rows ``source`` of ``values``."""
-
-    @staticmethod
-    def forward(base: Tensor, values: Tensor, source: Tensor, target: Tensor) -> Tensor:
-        out = base.clone(memory_format=torch.contiguous_format)
-        out[target] = values[source]
-        return out
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        _, values, source, target = inputs
-        ctx.save_for_backward(source, target)
-        ctx.shape = values.shape
-
-    @staticmethod
-    def backward(ctx, grad):
-        source, target = ctx.saved_tensors
-        grad_base = grad_values = None
-        if ctx.needs_input_grad[0]:
-            grad_base = grad.index_fill(0, target, 0)
-        if ctx.needs_input_grad[1]:
-            grad_values = grad.new_zeros(ctx.shape)
-            grad_values[source] = grad[target]
-        return grad_base, grad_values, None, None
-
-
 @dataclass(frozen=True)
 class Pixels:
-    """Some pixels of each image of a batch, and their places in a packed strip.
+    """The pixels of each image of a batch that show certain faces, as a strip of packed pixels.
 
     Attributes:
-        place: in the flattened images.
-        slot: in the flattened strips; those of each image start at a multiple of ``size``.
-        batch: number of images.
-        size: room in each strip, a multiple of its width; what is left over is padding.
+        place: in the flattened image; -1 in the padding at the end of a strip.
+        face: counted from the first of these faces; -1 in the padding.
+        size: height and width of the images.
     """
 
-    place: Int[Tensor, " p"]
-    slot: Int[Tensor, " p"]
-    batch: int
-    size: int
+    place: Int32[Tensor, "b n"]
+    face: Int32[Tensor, "b n"]
+    size: tuple[int, int]
 
     @staticmethod
-    def where(mask: Bool[Tensor, "b h w"]) -> "Pixels":
-        """The pixels where a mask is true."""
-        batch, height, width = mask.shape
-        order = _tile_order(height, width).to(mask.device)
-        image, index = mask.flatten(1)[:, order].nonzero().unbind(-1)
-        counts = mask.flatten(1).sum(1)
-        size = -(-int(counts.max()) // _TILE) * _TILE if batch else 0
-        before = counts.cumsum(0) - counts
-        slot = torch.arange(len(image), device=mask.device) + (image * size - before[image])
-        return Pixels(order[index] + image * (height * width), slot, batch, size)
+    def showing(fragments: Fragments, first: int, count: int) -> "Pixels":
+        """The pixels that show one of ``count`` faces from ``first`` on."""
+        from invgraph import pixels_cpu
 
-    def pack(self, values: Float[Tensor, "b h w c"]) -> Float[Tensor, "b rows 32 c"]:
-        """Values at these pixels, as a strip; zero in the padding.
+        face = fragments.face.numpy()
+        batch, height, width = face.shape
+        tiles = -(-height // _TILE) * -(-width // _TILE)
+        counts = np.empty((batch, tiles), np.int64)
+        run(pixels_cpu.count, face, first, first + count, counts)
+        starts = np.zeros((batch, tiles + 1), np.int64)
+        np.cumsum(counts, 1, out=starts[:, 1:])
+        longest = -(-int(starts[:, -1].max(initial=0)) // _TILE) * _TILE
+        place = buffers.empty((batch, longest), np.int32)
+        packed = buffers.empty((batch, longest), np.int32)
+        run(pixels_cpu.fill, face, first, first + count, starts, place, packed)
+        return Pixels(torch.from_numpy(place), torch.from_numpy(packed), (height, width))
+
+    def pack(self, values: Float[Tensor, "b h w c"]) -> Float[Tensor, "b n c"]:
+        """Values at these pixels; zero in the padding.
 
         Gradients:
             Reach ``values``.
         """
-        flat = values.flatten(0, 2)
-        base = flat.new_zeros(self.batch * self.size, flat.shape[-1])
-        return _Move.apply(base, flat, self.place, self.slot).reshape(
-            self.batch, -1, _TILE, flat.shape[-1]
-        )
+        return _Pack.apply(values.flatten(1, 2), self.place)
 
     def unpack(
-        self, strip: Float[Tensor, "b n c"], base: Float[Tensor, "b h w c"]
-    ) -> Float[Tensor, "b h w c"]:
-        """``base`` with these pixels replaced by a strip's values.
+        self, strips: Sequence[Float[Tensor, "b n c"] | float], base: Float[Tensor, "b h w d"]
+    ) -> Float[Tensor, "b h w d"]:
+        """``base`` with these pixels overwritten, in place where no gradient forbids it.
+
+        Args:
+            strips: values of consecutive channels; a number fills one channel.
+            base: taken over: do not use it afterwards.
 
         Gradients:
-            Reach ``strip`` and the rest of ``base``.
+            Reach ``strips``, and what is left of ``base``.
         """
-        out = _Move.apply(base.flatten(0, 2), strip.flatten(0, 1), self.slot, self.place)
-        return out.reshape(base.shape)
+        tensors = [strip for strip in strips if isinstance(strip, Tensor)]
+        plan = [strip if isinstance(strip, float) else None for strip in strips]
+        return _Unpack.apply(base.flatten(1, 2), self.place, plan, *tensors).reshape(base.shape)
 
-    def fragments(self, fragments: Fragments, first_face: int) -> Fragments:
-        """The fragments at these pixels, as a strip, with faces counted from ``first_face``."""
-        face = fragments.face.new_full((self.batch * self.size,), -1)
-        face[self.slot] = fragments.face.flatten()[self.place] - first_face
-        bary = self.pack(fragments.bary)
-        slopes = fragments.bary_pixel
-        return Fragments(
-            face=face.reshape(bary.shape[:-1]),
-            bary=bary,
-            depth=torch.zeros_like(bary[..., 0]),
-            bary_pixel=None if slopes is None else self.pack(slopes),
-        )
+    def fragments(self, fragments: Fragments) -> Fragments:
+        """The fragments at these pixels, in rows of the strip, without their derivatives."""
+        shape = (len(self.face), -1, _TILE)
+        bary = self.pack(fragments.bary).reshape(*shape, 2)
+        face = self.face.reshape(shape)
+        return Fragments(face, bary, torch.zeros_like(face, dtype=torch.float32))
+
+    def footprint(
+        self, uv: Float[Tensor, "t 2"], uv_faces: Int[Tensor, "f 3"], fragments: Fragments
+    ) -> Float[Tensor, "b n 4"]:
+        """How uv changes from pixel to pixel: u by x, u by y, v by x, v by y.
+
+        Gradients:
+            None: which mip level is read counts as a constant.
+        """
+        from invgraph import pixels_cpu
+
+        assert fragments.bary_pixel is not None
+        slope = fragments.bary_pixel.detach().flatten(1, 2).numpy()
+        out = buffers.empty((*self.face.shape, 4), np.float32)
+        run(
+            pixels_cpu.footprint, _plain(uv), _plain(uv_faces), self.face.numpy(),
+            self.place.numpy(), slope, out,
+        )  # fmt: skip
+        return torch.from_numpy(out)
+
+    def facing(
+        self, screen: Float[Tensor, "b v 3"], faces: Int[Tensor, "f 3"]
+    ) -> Bool[Tensor, "b n"]:
+        """Whether the outside of each pixel's face is seen; true in the padding."""
+        from invgraph import pixels_cpu
+
+        out = buffers.empty(tuple(self.face.shape), np.bool_)
+        run(pixels_cpu.facing, _plain(screen), _plain(faces), self.face.numpy(), out)
+        return torch.from_numpy(out)
+
+
+def _plain(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().contiguous().numpy()
+
+
+def _gather(values: Tensor, offset: int, channels: int, place: Tensor) -> Tensor:
+    from invgraph import pixels_cpu
+
+    strip = buffers.empty((*place.shape, channels), np.float32)
+    run(pixels_cpu.gather, _plain(values), offset, place.numpy(), strip)
+    return torch.from_numpy(strip)
+
+
+class _Pack(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, place: Tensor) -> Tensor:
+        ctx.place, ctx.shape = place, values.shape
+        return _gather(values, 0, values.shape[-1], place)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        from invgraph import pixels_cpu
+
+        out = buffers.empty(tuple(ctx.shape), np.float32)
+        out[:] = 0
+        run(pixels_cpu.scatter, _plain(grad), ctx.place.numpy(), 0, out)
+        return torch.from_numpy(out), None
+
+
+class _Unpack(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, base: Tensor, place: Tensor, plan: list[float | None], *strips: Tensor
+    ) -> Tensor:
+        from invgraph import pixels_cpu
+
+        ctx.place, ctx.plan = place, plan
+        ctx.widths = [strip.shape[-1] for strip in strips]
+        out = base.clone() if base.requires_grad else base
+        values, offset, rest = out.detach().numpy(), 0, list(strips)
+        for number in plan:
+            if number is None:
+                strip = rest.pop(0)
+                run(pixels_cpu.scatter, _plain(strip), place.numpy(), offset, values)
+                offset += strip.shape[-1]
+            else:
+                run(
+                    pixels_cpu.assign, np.float32(number), place.numpy(), offset, offset + 1, values
+                )
+                offset += 1
+        if out is base:
+            ctx.mark_dirty(base)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        from invgraph import pixels_cpu
+
+        grad, widths, offset = grad.contiguous(), list(ctx.widths), 0
+        found: list[Tensor | None] = []
+        for number in ctx.plan:
+            width = widths.pop(0) if number is None else 1
+            if number is None:
+                needed = ctx.needs_input_grad[3 + len(found)]
+                found.append(_gather(grad, offset, width, ctx.place) if needed else None)
+            offset += width
+        grad_base = None
+        if ctx.needs_input_grad[0]:
+            grad_base = grad.clone()
+            values = grad_base.numpy()
+            run(pixels_cpu.assign, np.float32(0), ctx.place.numpy(), 0, offset, values)
+        return grad_base, None, None, *found

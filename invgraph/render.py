@@ -123,9 +123,8 @@ def draw(
         near=camera.near,
         derivatives=shaded and any(item.textured for item in placed),
     )
-    covered = fragments.face >= 0
     owner = None
-    if len(placed) > 1 or "object_id" in wanted:
+    if "object_id" in wanted:
         bounds = torch.tensor(starts, dtype=torch.int32, device=faces.device)
         owner = torch.bucketize(fragments.face, bounds, out_int32=True, right=True) - 1
 
@@ -138,14 +137,15 @@ def draw(
         lights = scene.lights if "color" in wanted else ()
         prepared = shading.split(lights, camera.camera_from_world)
         for index, item in enumerate(placed):
-            here = Pixels.where(covered if owner is None else owner == index)
-            if here.size == 0:
+            here = Pixels.showing(fragments, starts[index], len(item.object.mesh.faces))
+            if here.face.shape[1] == 0:
                 continue
-            found = item.look(here.fragments(fragments, starts[index]), prepared, camera, wanted)
+            found = item.look(here, fragments, prepared, camera, wanted)
             if layer is not None:
-                layer = here.unpack(torch.cat([found[name] for name in blended], -1), layer)
+                strips = [1.0 if name == "alpha" else found[name] for name in blended]
+                layer = here.unpack(strips, layer)
             if normal is not None:
-                normal = here.unpack(found["normal"], normal)
+                normal = here.unpack([found["normal"]], normal)
     fields = {}
     if layer is not None:
         layer = antialias(layer, fragments, screen, faces)
