@@ -276,7 +276,7 @@ def report(title: str, checks: list[Check]) -> list[Result]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description="Finite differences of whole renders.")
     parser.add_argument("--json", type=Path, help="write the measures to this file")
     options = parser.parse_args()
     measures = []

@@ -1,11 +1,13 @@
 """Small scenes on the screen that several tests of the rasterizer share."""
 
+from collections.abc import Sequence
+
 import torch
 
 from invgraph.mesh import icosphere
 
 
-def homogeneous(points: list[tuple[float, float, float]], dtype=torch.float64) -> torch.Tensor:
+def homogeneous(points: Sequence[tuple[float, float, float]], dtype=torch.float64) -> torch.Tensor:
     """(u, v, z) to (u z, v z, z)."""
     p = torch.tensor(points, dtype=dtype)
     return torch.cat([p[:, :2] * p[:, 2:], p[:, 2:]], -1)

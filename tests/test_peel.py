@@ -8,6 +8,11 @@ from invgraph.raster import rasterize, reference
 from invgraph.raster.peel import peel
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
 def test_two_walls_by_hand():
     near = [(0, 0, 2), (8, 0, 2), (0, 8, 2)]
     far = [(0, 0, 5), (8, 0, 5), (0, 8, 5)]

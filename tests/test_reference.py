@@ -9,6 +9,11 @@ from invgraph.raster import antialias, attribute_slopes, interpolate, rasterize,
 TRIANGLE = torch.tensor([[0, 1, 2]], dtype=torch.int32)
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
 def test_rasterize_by_hand():
     # Legs of 4 px from (1, 1): at (1.5, 1.5) screen weights 3/4, 1/8, 1/8, over z 3/8, 1/16, 1/32.
     screen = homogeneous([(1, 1, 2), (5, 1, 2), (1, 5, 4)])

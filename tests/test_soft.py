@@ -7,6 +7,11 @@ from raster_scenes import ball, soup
 from invgraph.raster import reference, soft_silhouette
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
 @pytest.mark.parametrize("near", [1e-3, 0.4])
 @pytest.mark.parametrize("sigma", [0.7, 3.0])
 def test_like_reference(near, sigma):

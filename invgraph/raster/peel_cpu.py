@@ -4,6 +4,8 @@ Coverage, depth and weights follow from the edge planes in homogeneous pixels as
 ``rasterize_cpu``, in float64 throughout.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -11,8 +13,9 @@ from .polygons_cpu import HIGH, WIDE, tile_of
 from .threads import finish_and_take, take, wait
 
 PIXELS = WIDE * HIGH
-_jit = njit(nogil=True, cache=True, error_model="numpy")
-_inner = njit(nogil=True, cache=True, error_model="numpy", no_cpython_wrapper=True)
+_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
+_jit = njit(**_OPTIONS)
+_inner = njit(**_OPTIONS | {"no_cpython_wrapper": True})
 
 
 @_inner

@@ -3,6 +3,8 @@
 A face is seen as a convex polygon with three corners, or four where the near plane cuts one off.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -12,8 +14,9 @@ WIDE, HIGH = 16, 16  # pixels of a tile
 CHUNK = 1024  # faces per unit of work
 _FAR = 1e7  # px; positions beyond mean the same
 
-_jit = njit(nogil=True, cache=True, error_model="numpy")
-_inner = njit(nogil=True, cache=True, error_model="numpy", no_cpython_wrapper=True)
+_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
+_jit = njit(**_OPTIONS)
+_inner = njit(**_OPTIONS | {"no_cpython_wrapper": True})
 
 
 @_inner

@@ -5,6 +5,8 @@ visits the same pairs of tile and polygon again. A tile adds up what a face gets
 a place of its own; faces then add up their tiles and vertices their faces, each in a fixed order.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -15,10 +17,14 @@ from .threads import finish_and_take, take, wait
 REACH = 4.0  # in units of sigma: beyond, a face covers less than float32 can tell from nothing
 
 _FASTMATH = {"contract", "nsz", "arcp", "reassoc"}
-_jit = njit(nogil=True, cache=True, fastmath=_FASTMATH, error_model="numpy")
-_inner = njit(
-    nogil=True, cache=True, fastmath=_FASTMATH, error_model="numpy", no_cpython_wrapper=True
-)
+_OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "cache": True,
+    "error_model": "numpy",
+    "fastmath": _FASTMATH,
+}
+_jit = njit(**_OPTIONS)
+_inner = njit(**_OPTIONS | {"no_cpython_wrapper": True})
 _ZERO = np.float32(0)
 _ONE = np.float32(1)
 _NOTHING = np.float32(2**-26)  # coverage is rounded to 1 when less than this is left of a pixel
@@ -61,7 +67,8 @@ def _exp(x):
     p = p * f + np.float32(0.5)
     p = p * f + _ONE
     p = p * f + _ONE
-    return p * as_float_bits(np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)))
+    bits = np.int32((np.int32(whole) + np.int32(127)) << np.int32(23))
+    return p * as_float_bits(bits)  # pyright: ignore[reportCallIssue]
 
 
 @_inner

@@ -9,6 +9,8 @@ share the only one. A mip pyramid is one run of texels, finest level first: ``le
 (first texel, height, width, first row), where rows, too, are counted over all levels.
 """
 
+from typing import Any
+
 import numba
 import numpy as np
 
@@ -19,10 +21,14 @@ CHUNK = 8192  # pixels per unit of work
 REPEAT, CLAMP, MIRROR = 0, 1, 2
 
 _FASTMATH = {"contract", "nsz", "arcp"}
-_jit = numba.njit(nogil=True, cache=True, fastmath=_FASTMATH, error_model="numpy")
-_inner = numba.njit(
-    nogil=True, cache=True, fastmath=_FASTMATH, error_model="numpy", no_cpython_wrapper=True
-)
+_OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "cache": True,
+    "error_model": "numpy",
+    "fastmath": _FASTMATH,
+}
+_jit = numba.njit(**_OPTIONS)
+_inner = numba.njit(**_OPTIONS | {"no_cpython_wrapper": True})
 _inline = numba.njit(inline="always", fastmath=_FASTMATH)
 
 _ZERO = np.float32(0.0)
