@@ -307,7 +307,7 @@ def processor() -> str:
 def compare(results: list[dict], name: str, size: int, batch: int, variant: str | None) -> None:
     vertices, faces = sphere(name)
     place = f"{name}/{size}/b{batch}"
-    runs = {"ours": our_forward(vertices, faces, size, batch, False)}
+    runs: dict[str, Callable[[], Any]] = {"ours": our_forward(vertices, faces, size, batch, False)}
     peer = deodr(vertices, faces, size, batch)
     if peer is not None:
         # Without culling first: this is what the other peers do, too.

@@ -27,7 +27,8 @@ def oracle(screen: torch.Tensor, faces: torch.Tensor, height: int, width: int, n
 
 
 def assert_like_oracle(out: Fragments, screen: torch.Tensor, faces: torch.Tensor, near=1e-3):
-    face, weights, depth = oracle(screen, faces, *out.face.shape, near)
+    height, width = out.face.shape
+    face, weights, depth = oracle(screen, faces, height, width, near)
     assert torch.equal(out.face.long(), face)
     hit = face >= 0
     assert hit.any()

@@ -5,10 +5,14 @@ for eight or four numbers the guards cost more than the work. Any CPU will do: w
 cannot hold, LLVM splits.
 """
 
+from typing import Any
+
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic as _intrinsic
+
+intrinsic: Any = _intrinsic  # calls leave the first parameter out: no static type says so
 
 LANES = 8  # pixels of a row that are drawn together
 _F32, _I32 = ir.FloatType(), ir.IntType(32)

@@ -65,7 +65,7 @@ def rasterize(
         face, bary, depth, *slope = _Rasterize.apply(screen, plan, options)
     else:
         face, bary, depth, *slope = _forward(screen, plan, options)
-    face._drawn_faces = len(plan.topology.faces)
+    face._drawn_faces = len(plan.topology.faces)  # pyright: ignore[reportAttributeAccessIssue]
     return Fragments(face, bary, depth, slope[0] if derivatives else None)
 
 

@@ -40,7 +40,9 @@ import torch
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic as _intrinsic
+
+intrinsic: Any = _intrinsic  # calls leave the first parameter out: no static type says so
 
 PHASES = 24
 _TAKEN, _DONE, _LINE = 0, 8, 16  # counters of a phase sit on separate cache lines
