@@ -15,7 +15,8 @@ from .threads import finish_and_take, take, wait
 PIXELS = WIDE * HIGH
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 _jit = njit(**_OPTIONS)
-_inner = njit(**_OPTIONS | {"no_cpython_wrapper": True})
+_INNER_OPTIONS: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True}
+_inner = njit(**_INNER_OPTIONS)
 
 
 @_inner

@@ -16,7 +16,8 @@ _FAR = 1e7  # px; positions beyond mean the same
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 _jit = njit(**_OPTIONS)
-_inner = njit(**_OPTIONS | {"no_cpython_wrapper": True})
+_INNER_OPTIONS: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True}
+_inner = njit(**_INNER_OPTIONS)
 
 
 @_inner

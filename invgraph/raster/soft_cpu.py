@@ -24,7 +24,8 @@ _OPTIONS: dict[str, Any] = {
     "fastmath": _FASTMATH,
 }
 _jit = njit(**_OPTIONS)
-_inner = njit(**_OPTIONS | {"no_cpython_wrapper": True})
+_INNER_OPTIONS: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True}
+_inner = njit(**_INNER_OPTIONS)
 _ZERO = np.float32(0)
 _ONE = np.float32(1)
 _NOTHING = np.float32(2**-26)  # coverage is rounded to 1 when less than this is left of a pixel

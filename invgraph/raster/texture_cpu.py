@@ -28,7 +28,8 @@ _OPTIONS: dict[str, Any] = {
     "fastmath": _FASTMATH,
 }
 _jit = numba.njit(**_OPTIONS)
-_inner = numba.njit(**_OPTIONS | {"no_cpython_wrapper": True})
+_INNER_OPTIONS: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True}
+_inner = numba.njit(**_INNER_OPTIONS)
 _inline = numba.njit(inline="always", fastmath=_FASTMATH)
 
 _ZERO = np.float32(0.0)
