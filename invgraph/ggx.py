@@ -60,7 +60,8 @@ def specular(
     sine2 = (
         torch.linalg.cross(*torch.broadcast_tensors(normal, half)).square().sum(-1, keepdim=True)
     )
-    distribution = a2 / (math.pi * (a2 * nh * nh + sine2) ** 2)
+    # Points without a normal, such as padding, have no lobe; they must not give NaN either.
+    distribution = a2 / (math.pi * (a2 * nh * nh + sine2).clamp_min(1e-12) ** 2)
     nl, nv = nl.clamp_min(1e-6), nv.clamp_min(1e-6)
     masking_l = 2 / (nl + (a2 + (1 - a2) * nl * nl).sqrt())
     masking_v = 2 / (nv + (a2 + (1 - a2) * nv * nv).sqrt())

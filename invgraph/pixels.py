@@ -65,14 +65,14 @@ class Pixels:
 
         Args:
             strips: values of consecutive channels; a number fills one channel.
-            base: taken over: do not use it afterwards.
+            base: contiguous; taken over, so do not use it afterwards.
 
         Gradients:
             Reach ``strips``, and what is left of ``base``.
         """
         tensors = [strip for strip in strips if isinstance(strip, Tensor)]
         plan = [strip if isinstance(strip, float) else None for strip in strips]
-        return _Unpack.apply(base.flatten(1, 2), self.place, plan, *tensors).reshape(base.shape)
+        return _Unpack.apply(base, self.place, plan, *tensors)
 
     def fragments(self, fragments: Fragments) -> Fragments:
         """The fragments at these pixels, in rows of the strip, without their derivatives."""
@@ -150,7 +150,8 @@ class _Unpack(torch.autograd.Function):
         ctx.place, ctx.plan = place, plan
         ctx.widths = [strip.shape[-1] for strip in strips]
         out = base.clone() if base.requires_grad else base
-        values, offset, rest = out.detach().numpy(), 0, list(strips)
+        values = out.detach().numpy().reshape(len(place), -1, base.shape[-1])
+        offset, rest = 0, list(strips)
         for number in plan:
             if number is None:
                 strip = rest.pop(0)
@@ -171,16 +172,17 @@ class _Unpack(torch.autograd.Function):
         from invgraph import pixels_cpu
 
         grad, widths, offset = grad.contiguous(), list(ctx.widths), 0
+        flat = grad.flatten(1, 2)
         found: list[Tensor | None] = []
         for number in ctx.plan:
             width = widths.pop(0) if number is None else 1
             if number is None:
                 needed = ctx.needs_input_grad[3 + len(found)]
-                found.append(_gather(grad, offset, width, ctx.place) if needed else None)
+                found.append(_gather(flat, offset, width, ctx.place) if needed else None)
             offset += width
         grad_base = None
         if ctx.needs_input_grad[0]:
             grad_base = grad.clone()
-            values = grad_base.numpy()
+            values = grad_base.numpy().reshape(flat.shape)
             run(pixels_cpu.assign, np.float32(0), ctx.place.numpy(), 0, offset, values)
         return grad_base, None, None, *found

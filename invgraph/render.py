@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int32
 from torch import Tensor
@@ -13,7 +14,7 @@ from invgraph.appearance import Placed
 from invgraph.batching import batch_shape, flatten
 from invgraph.camera import Camera
 from invgraph.pixels import Pixels
-from invgraph.raster import Fragments, antialias, rasterize
+from invgraph.raster import Fragments, antialias, buffers, rasterize
 from invgraph.scene import EnvironmentMap, Scene
 from invgraph.tree import map_tensors
 
@@ -152,7 +153,7 @@ def draw(
         widths = [1 if name == "alpha" else 3 for name in blended]
         fields = dict(zip(blended, layer.split(widths, -1), strict=True))
     if "alpha" in fields:
-        fields["alpha"] = fields["alpha"][..., 0]
+        fields["alpha"] = fields["alpha"].squeeze(-1)
     if "depth" in wanted:
         fields["depth"] = fragments.depth
     if "object_id" in wanted:
@@ -179,11 +180,14 @@ def _join(placed: list[Placed], camera: Camera) -> tuple[Tensor, Tensor, list[in
 def behind(scene: Scene, camera: Camera, blended: list[str]) -> Tensor:
     """The layer that shows where there is no object: the background, nothing in other channels."""
     size = (len(camera.camera_from_world), camera.height, camera.width)
+    if scene.background is None:
+        channels = sum(1 if name == "alpha" else 3 for name in blended)
+        return torch.from_numpy(buffers.empty((*size, channels), np.float32)).zero_()
     empty = camera.focal.new_zeros(1, 1, 1, 1)
     parts = []
     for name in blended:
         part = empty.expand(*size, 1 if name == "alpha" else 3)
-        if name == "color" and scene.background is not None:
+        if name == "color":
             part = scene.background
             if isinstance(part, EnvironmentMap):
                 part = _panorama(part, camera)

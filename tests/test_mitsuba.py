@@ -108,7 +108,7 @@ def test_ggx_is_mitsubas_own():
 
 
 def test_lambert_is_mitsubas_own():
-    """The diffuse part against Mitsuba's: what white adds to black, with the reflection it loses."""
+    """What white adds to black, against Mitsuba's diffuse material."""
     seen_by = camera(40)
     white, black = (
         render(Scene((ball(material((a, a, a), 1.0)),), (SUN,)), seen_by, outputs=("color",)).color
