@@ -14,7 +14,7 @@ from invgraph.fit import stages
 from invgraph.fit.folder import RunFolder
 from invgraph.fit.hull import visual_hull
 from invgraph.fit.model import Look, Model, without_visibility
-from invgraph.fit.photos import load_photo
+from invgraph.fit.photos import load_photo, surroundings
 from invgraph.fit.pictures import light_ball, side_by_side
 from invgraph.fit.scores import mean_scores, score_all, trusted
 from invgraph.fit.stages import STAGES, Stage
@@ -201,10 +201,11 @@ class _Run:
         stage = STAGES[0]
         size = stages.diagonal(shape)
         shape = stages.remesh(shape, stage.edge * size)
+        background = surroundings(self.photos)
         tried = []
         for frame in ("world", "camera"):
             self.step = 0
-            look = Look.plain(len(shape.vertices), frame)
+            look = Look.plain(len(shape.vertices), background, frame)
             self.model = Model(shape, look, stage.stride * stage.edge * size)
             until = self.seconds + 0.5 * stage.share * (1 - RESERVE) * self.settings.budget_s
             loss = self._run_stage(stage, until, meter, f"{stage.name}, light fixed to {frame}")

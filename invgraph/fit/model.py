@@ -28,6 +28,7 @@ class Look:
         roughness: logit of the perceptual roughness.
         metallic: logit.
         light: spherical harmonics of the radiance around the object.
+        background: linear colour behind the object; it does not descend.
         frame: what the light is fixed to.
     """
 
@@ -35,15 +36,23 @@ class Look:
     roughness: Float[Tensor, "1"]
     metallic: Float[Tensor, "1"]
     light: Float[Tensor, "k 3"]
+    background: Float[Tensor, "3"]
     frame: Literal["world", "camera"]
 
     @staticmethod
-    def plain(vertices: int, frame: Literal["world", "camera"]) -> "Look":
+    def plain(
+        vertices: int, background: Float[Tensor, "3"], frame: Literal["world", "camera"]
+    ) -> "Look":
         """Grey, rather glossy, under even light."""
         light = torch.zeros((LIGHT_ORDER + 1) ** 2, 3)
         light[0] = 3.5
         return Look(
-            torch.zeros(vertices, 3), torch.full((1,), -0.4), torch.full((1,), -4.0), light, frame
+            torch.zeros(vertices, 3),
+            torch.full((1,), -0.4),
+            torch.full((1,), -4.0),
+            light,
+            background,
+            frame,
         )
 
 
@@ -102,7 +111,8 @@ class Model:
         )
         shape = replace(self.mesh, vertices=self.steps.vertices())
         thing = Object(shape, torch.eye(4), material, visibility=self.visibility)
-        return Scene((thing,), (SphericalHarmonicLight(look.light, frame=look.frame),), None)
+        light = SphericalHarmonicLight(look.light, frame=look.frame)
+        return Scene((thing,), (light,), look.background)
 
     def step(self, loss: Tensor, rate: float) -> None:
         """Descend once; ``rate`` scales all step sizes."""
@@ -124,7 +134,7 @@ class Model:
         tensors = {"vertices": mesh.vertices, "faces": mesh.faces, "visibility": self.visibility}
         if mesh.uv is not None and mesh.uv_faces is not None:
             tensors |= {"uv": mesh.uv, "uv_faces": mesh.uv_faces}
-        tensors |= {name: getattr(look, name) for name in LEAVES}
+        tensors |= {name: getattr(look, name) for name in (*LEAVES, "background")}
         for o, i, state in self._moments():
             tensors |= {f"moment.{o}.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
         return tensors
@@ -135,7 +145,8 @@ class Model:
         mesh = Mesh(
             tensors["vertices"], tensors["faces"], tensors.get("uv"), tensors.get("uv_faces")
         )
-        look = Look(**{name: tensors[name] for name in LEAVES}, frame=facts["frame"])
+        parts = {name: tensors[name] for name in (*LEAVES, "background")}
+        look = Look(**parts, frame=facts["frame"])
         model = Model(mesh, look, facts["stride"], tensors["visibility"])
         for name, tensor in tensors.items():
             if name.startswith("moment."):

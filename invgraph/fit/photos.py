@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
-from torch.nn.functional import interpolate, pad
+from torch.nn.functional import interpolate, max_pool2d, pad
 
 from invgraph.camera import Camera, stack
 from invgraph.color import linear_from_srgb, srgb_from_linear
 from invgraph.data import Frame
 
 MARGIN = 0.06  # of the window on every side of the object
+RIM_PX = (2, 8)  # the surroundings begin and end so far outside the mask
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Photo:
 
 
 def load_photo(frame: Frame) -> Photo:
-    """Decode a photograph that has a mask.
+    """Decode a photograph that has a mask; an image with alpha is laid on black.
 
     Raises:
         ValueError: it cannot be read or has no mask.
@@ -59,7 +60,25 @@ def load_photo(frame: Frame) -> Photo:
             f"{frame.image_path} has no mask but fitting an object needs one per photo; add masks "
             "or an alpha channel."
         )
+    if frame.mask_source == "alpha":
+        image = image * mask[..., None]
     return Photo(_bytes(srgb_from_linear(image)), _bytes(mask), frame.camera)
+
+
+def surroundings(photos: Sequence[Photo]) -> Float[Tensor, "3"]:
+    """Mean linear colour of what the photos show just outside the object."""
+    total, count = torch.zeros(3, dtype=torch.float64), 0
+    for photo in photos:
+        outside = (photo.mask < 128).float()[None, None]
+        near, far = (1 - _erode(outside, reach)[0, 0] for reach in RIM_PX)
+        rim = (far > near) & (photo.mask < 128)
+        total += linear_from_srgb(photo.color[rim].double() / 255).sum(0)
+        count += int(rim.sum())
+    return (total / max(count, 1)).float()
+
+
+def _erode(region: Tensor, reach: int) -> Tensor:
+    return -max_pool2d(-region, 2 * reach + 1, 1, reach)
 
 
 class Photos:

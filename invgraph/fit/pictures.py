@@ -20,8 +20,7 @@ def side_by_side(scene: Scene, batch: Batch) -> Float[Tensor, "h w2 3"]:
     """The first photo of a batch beside its render, linear."""
     seen = render(scene, batch.camera[:1], outputs=("color",))
     assert seen.color is not None
-    photo = linear_from_srgb(batch.color[0]) * batch.mask[0][..., None]
-    return torch.cat([photo, seen.color[0]], 1)
+    return torch.cat([linear_from_srgb(batch.color[0]), seen.color[0]], 1)
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import torch
@@ -41,17 +41,23 @@ class ViewScore:
 def score(scene: Scene, frame: Frame) -> tuple[ViewScore, Tensor, Tensor]:
     """Compare a scene with a photo that has a mask.
 
+    An image with alpha and the render are both laid on black; a photograph is taken as it is, and
+    the render has the scene's background, which knows nothing of this photo.
+
     Returns:
-        The scores; the render on black and the photo, linear ``h w 3``.
+        The scores; the render and the photo, linear ``h w 3``.
     """
     photo, mask = frame.load()
     assert mask is not None
     seen = render(scene, frame.camera, outputs=("color", "alpha"))
-    assert seen.color is not None and seen.alpha is not None
+    bare = render(replace(scene, background=None), frame.camera, outputs=("color",)).color
+    assert seen.color is not None and seen.alpha is not None and bare is not None
     inside = (mask > 0.5).float()
+    solid = metrics.display(bare / seen.alpha[..., None].clamp_min(1e-3))
+    white = _over_white(solid, seen.alpha), _over_white(metrics.display(photo), mask)
+    if frame.mask_source == "alpha":
+        photo = photo * mask[..., None]
     ours, theirs = metrics.display(seen.color), metrics.display(photo)
-    solid = metrics.display(seen.color / seen.alpha[..., None].clamp_min(1e-3))
-    white = _over_white(solid, seen.alpha), _over_white(theirs, mask)
     scores = ViewScore(
         frame.name,
         metrics.psnr_mask(ours, theirs, inside),
