@@ -156,7 +156,7 @@ def draw(
         fields["alpha"] = fields["alpha"].squeeze(-1)
     if "depth" in wanted:
         fields["depth"] = fragments.depth
-    if "object_id" in wanted:
+    if owner is not None:
         fields["object_id"] = owner
     return Render(normal=normal, **fields)
 

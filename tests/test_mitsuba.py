@@ -1,5 +1,8 @@
 """Mitsuba judges our images: same scene, same camera, direct light."""
 
+# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
+# pyright: reportOptionalOperand=false, reportOperatorIssue=false, reportArgumentType=false
+
 from dataclasses import replace
 
 import pytest

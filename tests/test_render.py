@@ -1,3 +1,6 @@
+# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
+# pyright: reportOptionalOperand=false, reportOperatorIssue=false, reportArgumentType=false
+
 import math
 from dataclasses import replace
 

@@ -35,8 +35,8 @@ def render(
     """Render by path tracing, one image after the other.
 
     Materials are our own, evaluated inside Mitsuba with the formulas of
-    :func:`invgraph.shading.shade`, so direct light (``max_depth=2``) agrees with the rasterizer, save
-    for what only rays can see: shadows of lamps, exact occlusion, the true shape of reflections.
+    :func:`invgraph.shading.shade`: direct light (``max_depth=2``) agrees with the rasterizer but
+    in what only rays see: shadows of lamps, exact occlusion, the true shape of reflections.
     Spherical harmonics become a panorama, clamped at zero. Uses Mitsuba's variant ``llvm_ad_rgb``
     where LLVM is found, else ``scalar_rgb``, which is slow.
 

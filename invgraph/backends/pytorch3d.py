@@ -37,8 +37,10 @@ def rasterize(
         Reach ``screen`` through ``bary`` and ``depth``.
     """
     try:
-        from pytorch3d.renderer.mesh.rasterize_meshes import rasterize_meshes
-        from pytorch3d.structures import Meshes
+        from pytorch3d.renderer.mesh.rasterize_meshes import (  # pyright: ignore[reportMissingImports]
+            rasterize_meshes,
+        )
+        from pytorch3d.structures import Meshes  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise ImportError(
             "backend 'pytorch3d' needs PyTorch3D; install it as its INSTALL.md says, or use the "
