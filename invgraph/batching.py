@@ -1,29 +1,43 @@
 """Batch axes of scenes and cameras, made one."""
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from invgraph.camera import Camera
-from invgraph.scene import DirectionalLight, PointLight, Scene
+from invgraph.scene import DirectionalLight, Light, Object, PointLight, Scene
 from invgraph.scene import SphericalHarmonicLight as HarmonicLight
 from invgraph.tree import map_tensors
 
 
-def _batched(scene: Scene) -> list[tuple[Tensor, int]]:
-    """Every tensor that may have batch axes, with the number of its other axes."""
-    found = []
-    for item in scene.objects:
-        found += [(item.mesh.vertices, 2), (item.world_from_object, 2)]
-    for light in scene.lights:
+def map_batched(change: Callable[[Tensor, int], Tensor], scene: Scene) -> Scene:
+    """A scene in which every tensor that may have batch axes is replaced by its image.
+
+    Args:
+        change: called with each such tensor and the number of its other axes.
+        scene: what is changed.
+    """
+
+    def thing(item: Object) -> Object:
+        mesh = replace(item.mesh, vertices=change(item.mesh.vertices, 2))
+        return replace(item, mesh=mesh, world_from_object=change(item.world_from_object, 2))
+
+    def lit(light: Light) -> Light:
         if isinstance(light, HarmonicLight):
-            found.append((light.coefficients, 2))
-        elif isinstance(light, DirectionalLight):
-            found += [(light.direction, 1), (light.irradiance, 1)]
-        elif isinstance(light, PointLight):
-            found += [(light.position, 1), (light.intensity, 1)]
-    return found
+            return replace(light, coefficients=change(light.coefficients, 2))
+        if isinstance(light, DirectionalLight):
+            direction, irradiance = change(light.direction, 1), change(light.irradiance, 1)
+            return replace(light, direction=direction, irradiance=irradiance)
+        if isinstance(light, PointLight):
+            position, intensity = change(light.position, 1), change(light.intensity, 1)
+            return replace(light, position=position, intensity=intensity)
+        return light
+
+    objects, lights = map(thing, scene.objects), map(lit, scene.lights)
+    return replace(scene, objects=tuple(objects), lights=tuple(lights))
 
 
 def batch_shape(scene: Scene, camera: Camera) -> tuple[int, ...]:
@@ -32,8 +46,13 @@ def batch_shape(scene: Scene, camera: Camera) -> tuple[int, ...]:
     Raises:
         ValueError: they do not broadcast.
     """
-    shapes = [tuple(tensor.shape[: tensor.ndim - own]) for tensor, own in _batched(scene)]
-    shapes.append(tuple(camera.batch_shape))
+    shapes = [tuple(camera.batch_shape)]
+
+    def note(tensor: Tensor, own: int) -> Tensor:
+        shapes.append(tuple(tensor.shape[: tensor.ndim - own]))
+        return tensor
+
+    map_batched(note, scene)
     try:
         return tuple(torch.broadcast_shapes(*shapes))
     except RuntimeError:
@@ -55,10 +74,8 @@ def flatten(scene: Scene, camera: Camera, batch: tuple[int, ...]) -> tuple[Scene
             return tensor.reshape(shape)
         return tensor.expand(*batch, *shape).reshape(-1, *shape)
 
-    flattened = {id(tensor): flat(tensor, own) for tensor, own in _batched(scene)}
-    scene = map_tensors(lambda tensor: flattened.get(id(tensor), tensor), scene)
     size = len(camera.batch_shape)
     camera = map_tensors(
         lambda t: t.expand(*batch, *t.shape[size:]).reshape(-1, *t.shape[size:]), camera
     )
-    return scene, camera
+    return map_batched(flat, scene), camera

@@ -10,7 +10,6 @@ from torch.autograd.function import once_differentiable
 
 from invgraph import harmonics
 from invgraph.raster import buffers
-from invgraph.raster.threads import run
 
 _NONE = np.zeros((0, 0, 0), np.float32)
 
@@ -41,6 +40,7 @@ class _Shade(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Tensor) -> Tensor:
         from invgraph.harmonic_shading_cpu import forward
+        from invgraph.raster.threads import run
 
         inputs = tuple(tensor.detach().contiguous() for tensor in inputs)
         ctx.save_for_backward(*inputs)
@@ -53,6 +53,7 @@ class _Shade(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         from invgraph.harmonic_shading_cpu import COUNT, UNIT, backward
+        from invgraph.raster.threads import run
 
         inputs = ctx.saved_tensors
         arrays = [tensor.numpy() for tensor in inputs]

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from invgraph.raster import Fragments, buffers
-from invgraph.raster.threads import run
 
 # Packed pixels form a strip this wide. Its squares hold neighbours in the image, which is what
 # interpolation's backward pass likes.
@@ -35,19 +34,17 @@ class Pixels:
     @staticmethod
     def showing(fragments: Fragments, first: int, count: int) -> "Pixels":
         """The pixels that show one of ``count`` faces from ``first`` on."""
-        from invgraph import pixels_cpu
-
         face = fragments.face.numpy()
         batch, height, width = face.shape
         tiles = -(-height // _TILE) * -(-width // _TILE)
         counts = np.empty((batch, tiles), np.int64)
-        run(pixels_cpu.count, face, first, first + count, counts)
+        _run("count", face, first, first + count, counts)
         starts = np.zeros((batch, tiles + 1), np.int64)
         np.cumsum(counts, 1, out=starts[:, 1:])
         longest = -(-int(starts[:, -1].max(initial=0)) // _TILE) * _TILE
         place = buffers.empty((batch, longest), np.int32)
         packed = buffers.empty((batch, longest), np.int32)
-        run(pixels_cpu.fill, face, first, first + count, starts, place, packed)
+        _run("fill", face, first, first + count, starts, place, packed)
         return Pixels(torch.from_numpy(place), torch.from_numpy(packed), (height, width))
 
     def pack(self, values: Float[Tensor, "b h w c"]) -> Float[Tensor, "b n c"]:
@@ -89,13 +86,10 @@ class Pixels:
         Gradients:
             None: which mip level is read counts as a constant.
         """
-        from invgraph import pixels_cpu
-
         assert fragments.bary_pixel is not None
         slope = fragments.bary_pixel.detach().flatten(1, 2).numpy()
         out = buffers.empty((*self.face.shape, 4), np.float32)
-        run(
-            pixels_cpu.footprint, _plain(uv), _plain(uv_faces), self.face.numpy(),
+        _run("footprint", _plain(uv), _plain(uv_faces), self.face.numpy(),
             self.place.numpy(), slope, out,
         )  # fmt: skip
         return torch.from_numpy(out)
@@ -104,11 +98,16 @@ class Pixels:
         self, screen: Float[Tensor, "b v 3"], faces: Int[Tensor, "f 3"]
     ) -> Bool[Tensor, "b n"]:
         """Whether the outside of each pixel's face is seen; true in the padding."""
-        from invgraph import pixels_cpu
-
         out = buffers.empty(tuple(self.face.shape), np.bool_)
-        run(pixels_cpu.facing, _plain(screen), _plain(faces), self.face.numpy(), out)
+        _run("facing", _plain(screen), _plain(faces), self.face.numpy(), out)
         return torch.from_numpy(out)
+
+
+def _run(kernel: str, *args: Any) -> None:
+    from invgraph import pixels_cpu
+    from invgraph.raster.threads import run
+
+    run(getattr(pixels_cpu, kernel), *args)
 
 
 def _plain(tensor: Tensor) -> np.ndarray:
@@ -116,10 +115,8 @@ def _plain(tensor: Tensor) -> np.ndarray:
 
 
 def _gather(values: Tensor, offset: int, channels: int, place: Tensor) -> Tensor:
-    from invgraph import pixels_cpu
-
     strip = buffers.empty((*place.shape, channels), np.float32)
-    run(pixels_cpu.gather, _plain(values), offset, place.numpy(), strip)
+    _run("gather", _plain(values), offset, place.numpy(), strip)
     return torch.from_numpy(strip)
 
 
@@ -132,11 +129,9 @@ class _Pack(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        from invgraph import pixels_cpu
-
         out = buffers.empty(tuple(ctx.shape), np.float32)
         out[:] = 0
-        run(pixels_cpu.scatter, _plain(grad), ctx.place.numpy(), 0, out)
+        _run("scatter", _plain(grad), ctx.place.numpy(), 0, out)
         return torch.from_numpy(out), None
 
 
@@ -145,8 +140,6 @@ class _Unpack(torch.autograd.Function):
     def forward(
         ctx: Any, base: Tensor, place: Tensor, plan: list[float | None], *strips: Tensor
     ) -> Tensor:
-        from invgraph import pixels_cpu
-
         ctx.place, ctx.plan = place, plan
         ctx.widths = [strip.shape[-1] for strip in strips]
         out = base.clone() if base.requires_grad else base
@@ -155,12 +148,10 @@ class _Unpack(torch.autograd.Function):
         for number in plan:
             if number is None:
                 strip = rest.pop(0)
-                run(pixels_cpu.scatter, _plain(strip), place.numpy(), offset, values)
+                _run("scatter", _plain(strip), place.numpy(), offset, values)
                 offset += strip.shape[-1]
             else:
-                run(
-                    pixels_cpu.assign, np.float32(number), place.numpy(), offset, offset + 1, values
-                )
+                _run("assign", np.float32(number), place.numpy(), offset, offset + 1, values)
                 offset += 1
         if out is base:
             ctx.mark_dirty(base)
@@ -169,8 +160,6 @@ class _Unpack(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        from invgraph import pixels_cpu
-
         grad, widths, offset = grad.contiguous(), list(ctx.widths), 0
         flat = grad.flatten(1, 2)
         found: list[Tensor | None] = []
@@ -184,5 +173,5 @@ class _Unpack(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             grad_base = grad.clone()
             values = grad_base.numpy().reshape(flat.shape)
-            run(pixels_cpu.assign, np.float32(0), ctx.place.numpy(), 0, offset, values)
+            _run("assign", np.float32(0), ctx.place.numpy(), 0, offset, values)
         return grad_base, None, None, *found

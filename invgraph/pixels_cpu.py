@@ -120,9 +120,9 @@ def footprint(team, uv, uv_faces, packed, place, slope, out):
                 for c in range(4):
                     out[image, k, c] = 0
                 continue
-            p, i, j, l = place[image, k], uv_faces[f, 0], uv_faces[f, 1], uv_faces[f, 2]
+            p, i, j, m = place[image, k], uv_faces[f, 0], uv_faces[f, 1], uv_faces[f, 2]
             for c in range(2):
-                a, b = uv[i, c] - uv[l, c], uv[j, c] - uv[l, c]
+                a, b = uv[i, c] - uv[m, c], uv[j, c] - uv[m, c]
                 for axis in range(2):
                     out[image, k, 2 * c + axis] = (
                         a * slope[image, p, axis] + b * slope[image, p, 2 + axis]
@@ -145,10 +145,10 @@ def facing(team, screen, faces, packed, out):
             if f != last:
                 last, turned = f, True
                 if f >= 0:
-                    i, j, l = faces[f, 0], faces[f, 1], faces[f, 2]
+                    i, j, m = faces[f, 0], faces[f, 1], faces[f, 2]
                     ax, ay, az = screen[image, i, 0], screen[image, i, 1], screen[image, i, 2]
                     bx, by, bz = screen[image, j, 0], screen[image, j, 1], screen[image, j, 2]
-                    cx, cy, cz = screen[image, l, 0], screen[image, l, 1], screen[image, l, 2]
+                    cx, cy, cz = screen[image, m, 0], screen[image, m, 1], screen[image, m, 2]
                     turned = (
                         ax * (by * cz - bz * cy)
                         + ay * (bz * cx - bx * cz)

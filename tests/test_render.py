@@ -282,7 +282,7 @@ def test_errors():
     with pytest.raises(ValueError, match=r"background is 4x5 \(h x w\) but camera is 8x8; resize"):
         render(replace(scene, background=torch.zeros(4, 5, 3)), camera(8))
     many = replace(scene.objects[0], world_from_object=torch.eye(4).expand(3, 4, 4))
-    with pytest.raises(ValueError, match=r"the batch axes \(3,\), \(2,\) .* do not broadcast"):
+    with pytest.raises(ValueError, match=r"the batch axes \(2,\), \(3,\) .* do not broadcast"):
         render(Scene((many,)), camera(8, (2,)))
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from invgraph import environment, harmonics, transforms
+from invgraph.batching import map_batched
 from invgraph.camera import Camera
 from invgraph.mesh import vertex_normals
 from invgraph.scene import DirectionalLight, EnvironmentMap, Object, PointLight, Scene
@@ -109,33 +110,7 @@ def _variant() -> Iterator[Any]:
 
 def _item(scene: Scene, index: int) -> Scene:
     """One item of a batch."""
-    from dataclasses import replace
-
-    def one(tensor: Tensor, own: int) -> Tensor:
-        return tensor[index] if tensor.ndim > own else tensor
-
-    objects = tuple(
-        replace(
-            item,
-            mesh=replace(item.mesh, vertices=one(item.mesh.vertices, 2)),
-            world_from_object=one(item.world_from_object, 2),
-        )
-        for item in scene.objects
-    )
-    lights = []
-    for light in scene.lights:
-        if isinstance(light, HarmonicLight):
-            light = replace(light, coefficients=one(light.coefficients, 2))
-        elif isinstance(light, DirectionalLight):
-            light = replace(
-                light, direction=one(light.direction, 1), irradiance=one(light.irradiance, 1)
-            )
-        elif isinstance(light, PointLight):
-            light = replace(
-                light, position=one(light.position, 1), intensity=one(light.intensity, 1)
-            )
-        lights.append(light)
-    return replace(scene, objects=objects, lights=tuple(lights))
+    return map_batched(lambda tensor, own: tensor[index] if tensor.ndim > own else tensor, scene)
 
 
 def _load(
