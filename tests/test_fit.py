@@ -50,6 +50,7 @@ def write_capture(folder: Path, photos: int = 16, size: int = 64) -> Path:
     scene, frames = painted_torus(), []
     for i, camera in enumerate(ring_of_cameras(photos, size)):
         seen = render(scene, camera, outputs=("color", "alpha"))
+        assert seen.color is not None and seen.alpha is not None
         solid = metrics.display(seen.color / seen.alpha[..., None].clamp_min(1e-3))
         pixels = torch.cat([solid, seen.alpha[..., None]], -1) * 255
         Image.fromarray(pixels.round().byte().numpy()).save(folder / f"{i:02d}.png")
@@ -247,6 +248,7 @@ def test_a_real_capture_beats_a_flat_colour(data_dir, tmp_path):
     flat = []
     for index in capture.test:
         photo, mask = capture.frames[index].load()
+        assert mask is not None
         shown = metrics.display(photo)
         mean = shown[mask > 0.5].mean(0).expand_as(shown)
         flat.append(metrics.psnr_mask(mean, shown, mask))

@@ -125,7 +125,9 @@ def test_state_comes_back_exactly(tmp_path):
     assert folder.load_state() is None
     tensors = {"x": torch.randn(3, 2), "faces": torch.arange(6, dtype=torch.int32).reshape(2, 3)}
     folder.save_state(tensors, {"step": 7})
-    back, facts = folder.load_state()
+    state = folder.load_state()
+    assert state is not None
+    back, facts = state
     assert facts == {"step": 7} and back.keys() == tensors.keys()
     assert all(torch.equal(back[name], tensors[name]) for name in tensors)
 

@@ -26,6 +26,7 @@ def test_compiled_and_plain_photometric_agree_also_below_zero_and_above_one():
     assert float(compiled.detach()) == pytest.approx(float(plain.detach()), rel=1e-5)
     (3 * compiled).backward()
     (3 * plain).backward()
+    assert fast.grad is not None and slow.grad is not None
     torch.testing.assert_close(fast.grad.double(), slow.grad, rtol=1e-4, atol=1e-8)
     assert float(fast.grad.abs().sum()) > 0
 
@@ -42,6 +43,7 @@ def test_photometric_without_any_weight_is_zero():
     color = torch.rand(1, 2, 3).requires_grad_()
     value = losses.photometric(color, torch.rand(1, 2, 3), torch.zeros(1, 2))
     value.backward()
+    assert color.grad is not None
     assert float(value.detach()) == 0 and float(color.grad.abs().sum()) == 0
 
 
