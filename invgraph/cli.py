@@ -45,7 +45,7 @@ def fit(
     seed: int = 0,
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> None:
-    """Reconstruct an object from photos: shape, texture, light and refined cameras.
+    """Reconstruct an object from photos: shape, texture, gloss and light.
 
     The capture is a folder with photos and cameras: Blender or nerfstudio `transforms.json`, LLFF
     `poses_bounds.npy`, or Middlebury `*_par.txt`; masks as files or as alpha. Every 8th photo is

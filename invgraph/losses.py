@@ -4,8 +4,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import smooth_l1_loss
 
 from invgraph.color import srgb_from_linear
+
+SMALL = 0.06  # sRGB
 
 
 def photometric(
@@ -13,7 +16,10 @@ def photometric(
     photo: Float[Tensor, "*batch h w 3"],
     weight: Float[Tensor, "*batch h w"],
 ) -> Float[Tensor, ""]:
-    """Mean absolute difference in sRGB, which forgives highlights and other outliers.
+    """Mean Huber loss of the difference in sRGB: noise averages out, outliers are forgiven.
+
+    A difference ``d`` costs ``d ** 2 / (2 s)`` up to ``s``, a few times the noise of a camera, and
+    ``abs(d) - s / 2`` beyond.
 
     Args:
         color: rendered, linear; it may leave [0, 1], where the sRGB curve goes on.
@@ -25,11 +31,14 @@ def photometric(
 
     Gradients:
         Reach ``color``.
+
+    Source:
+        Huber, Robust Estimation of a Location Parameter (1964).
     """
     if color.dtype == torch.float32 and color.device.type == "cpu" and color.numel():
         return _Photometric.apply(color, photo, weight)
-    difference = (srgb_from_linear(color) - photo).abs().mean(-1)
-    return (difference * weight).sum() / _total(weight)
+    difference = smooth_l1_loss(srgb_from_linear(color), photo, reduction="none", beta=SMALL)
+    return (difference.mean(-1) * weight).sum() / _total(weight)
 
 
 def silhouette(
@@ -70,7 +79,7 @@ class _Photometric(torch.autograd.Function):
         )
         sums = np.zeros((-(-len(colors) // losses_cpu.ROWS), 2))
         weights = arrays[2].reshape(-1, width).numpy()
-        run(losses_cpu.photometric, colors, photos, weights, slopes, sums)
+        run(losses_cpu.photometric, colors, photos, weights, np.float32(SMALL), slopes, sums)
         difference, total = sums.sum(0)
         ctx.slope, ctx.total = slope, max(float(total), 1e-30)
         return color.new_tensor(difference / ctx.total)

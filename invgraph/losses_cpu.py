@@ -9,13 +9,14 @@ ROWS = 32  # rows a unit of work
 
 
 @njit(nogil=True, cache=True, fastmath={"contract", "nsz", "arcp"})
-def photometric(team, color, photo, weight, slope, sums):
-    """Absolute difference in sRGB; rows of all images in one axis.
+def photometric(team, color, photo, weight, small, slope, sums):
+    """Huber's loss of the difference in sRGB; rows of all images in one axis.
 
     Args:
         color: ``n w 3``, linear.
         photo: ``n w 3``, sRGB.
         weight: ``n w``.
+        small: differences below this count by their square.
         slope: ``n w 3``, receives the derivative of the weighted sum to ``color``.
         sums: per unit, receives the weighted sum of differences and the sum of weights.
     """
@@ -44,13 +45,12 @@ def photometric(team, color, photo, weight, slope, sums):
                             value = -value
                         steep = root / (np.float32(2.4) * size)
                     gap = value - photo[row, column, c]
-                    difference += third * abs(gap)
-                    if gap > 0:
-                        slope[row, column, c] = third * steep
-                    elif gap < 0:
-                        slope[row, column, c] = -third * steep
+                    if abs(gap) < small:
+                        difference += third * gap * gap / (2 * small)
+                        slope[row, column, c] = third * steep * gap / small
                     else:
-                        slope[row, column, c] = 0
+                        difference += third * (abs(gap) - small / 2)
+                        slope[row, column, c] = third * steep if gap > 0 else -third * steep
         sums[unit, 0] = difference
         sums[unit, 1] = total
         unit = finish_and_take(team, 0, units)

@@ -84,7 +84,7 @@ def finished(capture, tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "torus"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(descent, "STAGES", GOOD)
-        return fit(capture, run, FitSettings(budget_s=600.0, texture=64))
+        return fit(capture, run, FitSettings(budget_s=600.0))
 
 
 def test_a_small_fit_explains_held_out_photos(finished, capture):
@@ -133,10 +133,7 @@ def test_a_run_is_not_overwritten_without_being_asked(finished, capture):
 
 
 def test_same_seed_same_result(capture, short, tmp_path):
-    runs = [
-        fit(capture, tmp_path / name, FitSettings(budget_s=600.0, texture=64, seed=3))
-        for name in "ab"
-    ]
+    runs = [fit(capture, tmp_path / name, FitSettings(budget_s=600.0, seed=3)) for name in "ab"]
     first, second = (run.scene.objects[0].mesh.vertices for run in runs)
     assert torch.equal(first, second)
 
@@ -153,11 +150,11 @@ def test_ctrl_c_scores_what_there_is_and_resume_goes_on(capture, short, tmp_path
 
     monkeypatch.setattr(stages.Model, "step", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        fit(capture, run, FitSettings(budget_s=600.0, texture=64))
+        fit(capture, run, FitSettings(budget_s=600.0))
     stopped = json.loads((run / "metrics.json").read_text())
     assert stopped["complete"] is False and stopped["psnr_mask_db"] > 10
     assert (run / "report.html").exists()
-    result = fit(capture, run, FitSettings(budget_s=600.0, texture=64), resume=True)
+    result = fit(capture, run, FitSettings(budget_s=600.0), resume=True)
     assert result.metrics["complete"] is True
     assert len(count) == 31  # 20 tried both lights, 4 painted, 1 was interrupted, 6 were left
 
@@ -182,7 +179,7 @@ def test_a_killed_run_can_be_read_and_resumed(capture, tmp_path):
     assert len(load_scene(run).objects) == 1
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(descent, "STAGES", SHORT)
-        result = fit(capture, run, FitSettings(budget_s=600.0, texture=64), resume=True)
+        result = fit(capture, run, FitSettings(budget_s=600.0), resume=True)
     assert result.metrics["complete"] is True
 
 
@@ -198,7 +195,7 @@ def test_a_full_disk_is_said_and_leaves_the_checkpoint(capture, short, tmp_path,
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        fit(capture, run, FitSettings(budget_s=600.0, texture=64))
+        fit(capture, run, FitSettings(budget_s=600.0))
     monkeypatch.undo()
     assert descent.RunFolder(run, resume=True).load_state() is not None
 
@@ -226,7 +223,7 @@ def test_photos_without_masks_are_refused(capture, tmp_path):
         fit(folder, tmp_path / "run")
 
 
-@pytest.mark.parametrize("bad", [{"budget_s": 0.0}, {"texture": 1}, {"views": 0}])
+@pytest.mark.parametrize("bad", [{"budget_s": 0.0}, {"views": 0}])
 def test_senseless_settings_are_refused(bad):
     with pytest.raises(ValueError, match="change the settings"):
         FitSettings(**bad)

@@ -9,10 +9,11 @@ from invgraph.color import linear_from_srgb, srgb_from_linear
 
 def test_photometric_by_hand():
     photo = torch.tensor([[[0.5, 0.5, 0.5], [0.1, 0.2, 0.3]]])
-    color = linear_from_srgb(torch.tensor([[[0.7, 0.5, 0.4], [9.0, 9.0, 9.0]]]))
+    color = linear_from_srgb(torch.tensor([[[0.7, 0.5, 0.47], [9.0, 9.0, 9.0]]]))
     weight = torch.tensor([[2.0, 0.0]])
     value = losses.photometric(color, photo, weight)
-    assert float(value) == pytest.approx((0.2 + 0.0 + 0.1) / 3, abs=1e-6)
+    far, near = 0.2 - 0.06 / 2, 0.03**2 / (2 * 0.06)
+    assert float(value) == pytest.approx((far + 0.0 + near) / 3, abs=1e-6)
 
 
 def test_compiled_and_plain_photometric_agree_also_below_zero_and_above_one():

@@ -37,20 +37,18 @@ class FitSettings:
     Attributes:
         budget_s: wall time for everything, seconds; a fast machine needs less.
         seed: of the order of the photos.
-        texture: wanted side of the albedo texture, texels.
         views: photos per step.
     """
 
     budget_s: float = 600.0
     seed: int = 0
-    texture: int = 1024
     views: int = 4
 
     def __post_init__(self) -> None:
-        if not self.budget_s > 0 or self.texture < 16 or self.views < 1:
+        if not self.budget_s > 0 or self.views < 1:
             raise ValueError(
-                f"expected a positive budget, a texture of at least 16 and at least 1 view but got "
-                f"{self.budget_s} s, {self.texture} and {self.views}; change the settings."
+                "expected a positive budget and at least 1 view but got "
+                f"{self.budget_s} s and {self.views}; change the settings."
             )
 
 
@@ -220,7 +218,7 @@ class _Run:
         mesh, look = self.model.frozen()
         size = stages.diagonal(mesh)
         if stage.textured:
-            mesh, look = stages.paint(mesh, look, self.settings.texture)
+            mesh, look = stages.paint(mesh, look, stages.texture_side(self.photos))
         else:
             mesh, look = stages.retriangulate(mesh, look, stage.edge * size)
         self.model = Model(mesh, look, stage.stride * stage.edge * size)

@@ -6,7 +6,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from invgraph.mesh import Mesh
+from invgraph.mesh import Mesh, face_areas
+
+FILL = 0.7  # share of an atlas that charts usually cover
 
 
 def remesh(mesh: Mesh, edge: float, rounds: int = 5) -> Mesh:
@@ -59,7 +61,8 @@ def unwrap(mesh: Mesh, size: int) -> tuple[Mesh, tuple[int, int]]:
     atlas = xatlas.Atlas()
     atlas.add_mesh(mesh.vertices.detach().numpy(), mesh.faces.numpy().astype(np.uint32))
     packing = xatlas.PackOptions()
-    packing.resolution, packing.padding, packing.bilinear = size, 2, True
+    packing.padding, packing.bilinear = 2, True
+    packing.texels_per_unit = size * (FILL / float(face_areas(mesh).detach().sum())) ** 0.5
     atlas.generate(pack_options=packing)
     _, uv_faces, uv = atlas[0]
     laid_out = replace(

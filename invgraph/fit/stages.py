@@ -11,12 +11,13 @@ from torch import Tensor
 from invgraph import losses
 from invgraph.fit.model import Look, Model
 from invgraph.fit.photos import Photo, Photos
-from invgraph.fit.remesh import remesh, unwrap
+from invgraph.fit.remesh import FILL, remesh, unwrap
 from invgraph.mesh import Mesh
 from invgraph.raster import interpolate, rasterize
 from invgraph.render import render
 
 REFRESH = 100  # steps between looks at what shadows what
+TEXELS_PER_PIXEL = 1.2  # more are noise: the photos do not support them
 HOLD = 0.4  # share of a stage at full step size, before the decay to a tenth
 
 
@@ -132,6 +133,16 @@ def retriangulate(mesh: Mesh, look: Look, edge: float) -> tuple[Mesh, Look]:
     fresh = remesh(mesh, edge)
     _, nearest = KDTree(mesh.vertices.numpy()).query(fresh.vertices.numpy())
     return fresh, replace(look, albedo=look.albedo[torch.from_numpy(nearest)])
+
+
+def texture_side(photos: Sequence[Photo]) -> int:
+    """Side of a texture that holds about as much detail as the photos show, texels.
+
+    The silhouettes of a convex body cover a quarter of its surface on average (Cauchy's formula),
+    which gives the surface in pixels.
+    """
+    shown = sum(float((photo.mask > 127).sum()) for photo in photos) / len(photos)
+    return round(min(max((4 * shown * TEXELS_PER_PIXEL / FILL) ** 0.5, 64), 4096))
 
 
 def paint(mesh: Mesh, look: Look, size: int) -> tuple[Mesh, Look]:
