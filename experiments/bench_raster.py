@@ -114,7 +114,7 @@ def our_pipeline(vertices: torch.Tensor, faces: torch.Tensor, size: int, batch: 
 def deodr(vertices: torch.Tensor, faces: torch.Tensor, size: int, batch: int):
     """Forward without and forward + backward with antialiasing, or None if it is not installed."""
     try:
-        from deodr.differentiable_renderer import Scene2DBase, renderScene, renderSceneB
+        from deodr.differentiable_renderer import Scene2DBase, renderScene, renderSceneB  # pyright: ignore[reportMissingImports]
     except ImportError:
         return None
     screen = on_screen(vertices, size).double().numpy()
