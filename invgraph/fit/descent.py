@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SAVE_EVERY_S = 30.0
 LOG_EVERY = 10
+CAMERA_BONUS = 0.98  # light that follows the camera must explain this much better: it is rarer
 RESERVE = 0.08  # share of the budget kept for scores and the report
 
 
@@ -165,6 +166,13 @@ class _Run:
             self._restore(*state)
 
     @property
+    def believed(self) -> Tensor:
+        """Per training photo, 1 where its mask is trusted, else 0."""
+        trust = torch.ones(len(self.train))
+        trust[list(self.suspects)] = 0
+        return trust
+
+    @property
     def seconds(self) -> float:
         """Time spent, earlier sessions included."""
         return time.monotonic() - self._began
@@ -206,9 +214,10 @@ class _Run:
             look = Look.plain(len(shape.vertices), background, frame)
             self.model = Model(shape, look, stage.stride * stage.edge * size)
             until = self.seconds + 0.5 * stage.share * (1 - RESERVE) * self.settings.budget_s
-            loss = self._run_stage(stage, until, meter, f"{stage.name}, light fixed to {frame}")
-            tried.append((loss, self.model))
-        self.model = min(tried, key=lambda pair: pair[0])[1]
+            photos = self._run_stage(stage, until, meter, f"{stage.name}, light fixed to {frame}")
+            tried.append((stages.mean_loss(self.model, photos, self.believed), self.model))
+        (world, first), (camera, second) = tried
+        self.model = second if camera < CAMERA_BONUS * world else first
         self.stage, self.step = 1, 0
 
     def _enter(self, stage: Stage, meter: "Meter") -> None:
@@ -224,23 +233,21 @@ class _Run:
         self.model = Model(mesh, look, stage.stride * stage.edge * size)
         self._setup = self.seconds - begin
 
-    def _run_stage(self, stage: Stage, until: float, meter: "Meter", name: str = "") -> float:
-        """Descend until the clock shows ``until``; gives the mean loss of the last steps."""
+    def _run_stage(
+        self, stage: Stage, until: float, meter: "Meter", name: str = ""
+    ) -> stages.Photos:
+        """Descend until the clock shows ``until``; gives the photos as the stage saw them."""
         assert self.model is not None
         model = self.model
         meter.begin(name or stage.name)
         photos = stages.photos_for(self.photos, stage, model.mesh)
-        believed = torch.ones(len(self.train))
-        believed[list(self.suspects)] = 0
         begin, first = self.seconds, self.step
-        losses: list[float] = []
 
         def done(step: int) -> float:
             spent = (self.seconds - begin) / max(until - begin, 1e-9)
             return max(step, first + (stage.steps - first) * spent) / stage.steps
 
         def report(now: stages.Report) -> None:
-            losses.append(now.loss)
             self.step, self.total = now.step + 1, self.total + 1
             if self.total % LOG_EVERY == 0:
                 facts = {"loss": round(now.loss, 5), "psnr_db": round(now.psnr_db, 3)}
@@ -258,7 +265,7 @@ class _Run:
         stages.descend(
             model,
             photos,
-            believed,
+            self.believed,
             stage,
             self.settings.views,
             self.generator,
@@ -267,7 +274,7 @@ class _Run:
             first,
         )
         self._preview(photos)
-        return sum(losses[-50:]) / max(len(losses[-50:]), 1)
+        return photos
 
     def _preview(self, photos: stages.Photos) -> None:
         assert self.model is not None

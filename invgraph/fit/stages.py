@@ -10,7 +10,7 @@ from torch import Tensor
 
 from invgraph import losses
 from invgraph.fit.model import Look, Model
-from invgraph.fit.photos import Photo, Photos
+from invgraph.fit.photos import Batch, Photo, Photos
 from invgraph.fit.remesh import FILL, remesh, unwrap
 from invgraph.mesh import Mesh
 from invgraph.raster import interpolate, rasterize
@@ -18,6 +18,7 @@ from invgraph.render import render
 
 REFRESH = 100  # steps between looks at what shadows what
 TEXELS_PER_PIXEL = 1.2  # more are noise: the photos do not support them
+SURE = 0.99  # mask values above are object and nothing else
 HOLD = 0.4  # share of a stage at full step size, before the decay to a tenth
 
 
@@ -92,15 +93,27 @@ def descend(
             order += torch.randperm(len(photos), generator=generator).tolist()
         chosen, order = order[:views], order[views:]
         batch = photos.batch(chosen)
-        seen = render(model.scene(), batch.camera, outputs=("color", "alpha"))
-        assert seen.color is not None and seen.alpha is not None
-        inside = (batch.mask > 0.99).float()
-        color = losses.photometric(seen.color, batch.color, inside)
-        trust = batch.known * believed[chosen][:, None, None]
-        outline = losses.silhouette(seen.alpha, batch.mask, trust)
-        loss = color + outline
+        loss, color = _compare(model, batch, believed[chosen])
         model.step(loss, 0.1 ** max(0.0, (done - HOLD) / (1 - HOLD)))
-        report(Report(step, float(loss.detach()), _psnr(seen.color.detach(), batch.color, inside)))
+        psnr = _psnr(color.detach(), batch.color, (batch.mask > SURE).float())
+        report(Report(step, float(loss.detach()), psnr))
+
+
+@torch.no_grad()
+def mean_loss(model: Model, photos: Photos, believed: Tensor, count: int = 24) -> float:
+    """The loss over some photos, evenly chosen; the same ones for every model."""
+    chosen = sorted({i * len(photos) // count for i in range(count)})
+    values = [_compare(model, photos.batch([i]), believed[[i]])[0].item() for i in chosen]
+    return sum(values) / len(values)
+
+
+def _compare(model: Model, batch: Batch, believed: Tensor) -> tuple[Tensor, Tensor]:
+    """The loss of a batch and what was rendered."""
+    seen = render(model.scene(), batch.camera, outputs=("color", "alpha"))
+    assert seen.color is not None and seen.alpha is not None
+    color = losses.photometric(seen.color, batch.color, (batch.mask > SURE).float())
+    trust = batch.known * believed[:, None, None]
+    return color + losses.silhouette(seen.alpha, batch.mask, trust), seen.color
 
 
 def _psnr(color: Tensor, photo: Tensor, inside: Tensor) -> float:
