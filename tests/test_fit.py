@@ -249,5 +249,5 @@ def test_a_real_capture_beats_a_flat_colour(data_dir, tmp_path):
         shown = metrics.display(photo)
         mean = shown[mask > 0.5].mean(0).expand_as(shown)
         flat.append(metrics.psnr_mask(mean, shown, mask))
-    assert result.metrics["psnr_mask_db"] > sum(flat) / len(flat) + 2
+    assert result.metrics["psnr_mask_db"] > sum(flat) / len(flat) + 4
     assert result.metrics["mask_iou"] > 0.93

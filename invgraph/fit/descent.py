@@ -149,6 +149,7 @@ class _Run:
         settings: FitSettings,
         state: tuple[dict[str, Tensor], dict[str, Any]] | None,
     ) -> None:
+        self._began = time.monotonic()
         self.folder, self.settings, self.capture = folder, settings, capture
         self.train = [(i, capture.frames[i]) for i in capture.train]
         self.test = [(i, capture.frames[i]) for i in capture.test]
@@ -159,7 +160,6 @@ class _Run:
         self.step = 0
         self.total = 0
         self.suspects: tuple[int, ...] = ()
-        self._began = time.monotonic()
         self._saved = self._began
         self._setup = 0.0
         if state is not None:
@@ -307,9 +307,12 @@ class _Run:
                 f"{self.folder.path} is a run on {facts['capture']} but the capture is "
                 f"{self.capture.name}; choose another --out."
             )
-        self.stage, self.step, self.total = facts["stage"], facts["step"], facts["total"]
-        self.suspects = tuple(facts["suspects"])
+        self.total = facts["total"]
         self._began -= facts["seconds"]
+        if facts["stage"] == 0:
+            return  # which light it is was not decided yet: try both again
+        self.stage, self.step = facts["stage"], facts["step"]
+        self.suspects = tuple(facts["suspects"])
         self.generator.set_state(tensors.pop("generator"))
         self.model = Model.from_state(tensors, facts)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from invgraph import losses
+from invgraph.color import srgb_from_linear
 from invgraph.fit.model import Look, Model
 from invgraph.fit.photos import Batch, Photo, Photos
 from invgraph.fit.remesh import FILL, remesh, unwrap
@@ -117,8 +118,6 @@ def _compare(model: Model, batch: Batch, believed: Tensor) -> tuple[Tensor, Tens
 
 
 def _psnr(color: Tensor, photo: Tensor, inside: Tensor) -> float:
-    from invgraph.color import srgb_from_linear
-
     error = (srgb_from_linear(color.clamp(0, 1)) - photo).square().mean(-1)
     mean = float((error * inside).sum() / inside.sum().clamp_min(1))
     return -10 * math.log10(max(mean, 1e-10))
