@@ -15,95 +15,33 @@ from numba.extending import intrinsic as _intrinsic
 intrinsic: Any = _intrinsic  # calls leave the first parameter out: no static type says so
 
 LANES = 8  # pixels of a row that are drawn together
-_F32, _I32 = ir.FloatType(), ir.IntType(32)
+F32, I32 = ir.FloatType(), ir.IntType(32)
 
 
-def _place(context, builder, array_type, array, index):
+def place_of(context, builder, array_type, array, index):
     data = cgutils.create_struct_proxy(array_type)(context, builder, value=array).data
     return builder.gep(data, [index])
 
 
-def _load(builder, pointer, kind):
+def load(builder, pointer, kind):
     return builder.load(builder.bitcast(pointer, kind.as_pointer()), align=4)
 
 
-def _store(builder, value, pointer):
+def store(builder, value, pointer):
     builder.store(value, builder.bitcast(pointer, value.type.as_pointer()), align=4)
 
 
-def _splat(builder, scalar, count):
+def splat(builder, scalar, count):
     one = builder.insert_element(
-        ir.Constant(ir.VectorType(scalar.type, count), ir.Undefined), scalar, ir.Constant(_I32, 0)
+        ir.Constant(ir.VectorType(scalar.type, count), ir.Undefined), scalar, ir.Constant(I32, 0)
     )
-    order = ir.Constant(ir.VectorType(_I32, count), [0] * count)
-    return builder.shuffle_vector(one, one, order)
+    return shuffle(builder, one, one, [0] * count)
 
 
-@intrinsic
-def draw_lanes(typingctx, tile, plane, start, face, edges, steps, doubt, scale, limit):
-    """Z-test and write ``LANES`` pixels of a triangle; gives the bits of those that it left open.
-
-    ``tile`` holds planes of ``plane`` float32: 1 / depth, c_0, c_1, and the bits of the face.
-    ``edges`` are the three edge values at the first pixel, ``steps`` their change per pixel. Pixels
-    where the least is nearer to 0 than ``doubt`` are left open. 1 / depth is the sum times
-    ``scale``, and at most ``limit``.
-    """
-
-    def codegen(context, builder, signature, args):
-        tile, plane, start, face, edges, steps, doubt, scale, limit = args
-        kind = ir.VectorType(_F32, LANES)
-        lane = ir.Constant(kind, [float(i) for i in range(LANES)])
-        values = []
-        for k in range(3):
-            step = _splat(builder, builder.extract_value(steps, k), LANES)
-            edge = _splat(builder, builder.extract_value(edges, k), LANES)
-            values.append(builder.fadd(edge, builder.fmul(step, lane)))
-        least = values[0]
-        for value in values[1:]:
-            least = builder.select(builder.fcmp_ordered("<", value, least), value, least)
-        inside = builder.fcmp_ordered(">", least, _splat(builder, doubt, LANES))
-        outside = builder.fcmp_ordered("<", least, _splat(builder, builder.fneg(doubt), LANES))
-        factor = _splat(builder, scale, LANES)
-        total = builder.fadd(builder.fadd(values[0], values[1]), values[2])
-        inverse = builder.fmul(total, factor)
-        places = [
-            _place(
-                context,
-                builder,
-                signature.args[0],
-                tile,
-                builder.add(start, builder.mul(plane, ir.Constant(plane.type, k))),
-            )
-            for k in range(4)
-        ]
-        before = _load(builder, places[0], kind)
-        seen = builder.and_(inside, builder.fcmp_ordered(">", inverse, before))
-        seen = builder.and_(
-            seen, builder.fcmp_ordered("<=", inverse, _splat(builder, limit, LANES))
-        )
-        bits = ir.IntType(LANES)
-        any_seen = builder.icmp_unsigned("!=", builder.bitcast(seen, bits), ir.Constant(bits, 0))
-        with builder.if_then(any_seen):
-            faces = _splat(builder, builder.bitcast(face, _F32), LANES)
-            new = [
-                inverse,
-                builder.fmul(values[0], factor),
-                builder.fmul(values[1], factor),
-                faces,
-            ]
-            for value, place in zip(new, places, strict=True):
-                old = _load(builder, place, kind)
-                _store(builder, builder.select(seen, value, old), place)
-        known = builder.or_(inside, outside)
-        left_open = builder.bitcast(builder.not_(known), bits)
-        return builder.zext(left_open, ir.IntType(64))
-
-    three = types.UniTuple(types.float32, 3)
-    number = types.float32
-    signature = types.int64(
-        tile, types.int64, types.int64, types.int32, three, three, number, number, number
-    )
-    return signature, codegen
+def shuffle(builder, first, second, order):
+    """A vector of numbers of two: ``order`` counts through the first, then the second."""
+    order = list(order)
+    return builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(I32, len(order)), order))
 
 
 @intrinsic
@@ -111,7 +49,7 @@ def as_float_bits(typingctx, value):
     """The float32 with the bits of an int32."""
 
     def codegen(context, builder, signature, args):
-        return builder.bitcast(args[0], _F32)
+        return builder.bitcast(args[0], F32)
 
     return types.float32(types.int32), codegen
 
@@ -134,7 +72,7 @@ def mix4(typingctx, out, place, values, corners, bary, pixel, count, stride):
             total = builder.fadd(builder.fmul(first, w0), builder.fmul(second, w1))
             total = builder.fadd(total, builder.fmul(third, w2))
             index = builder.add(place, builder.mul(loop.index, stride))
-            _store(builder, total, _place(context, builder, signature.args[0], out, index))
+            store(builder, total, place_of(context, builder, signature.args[0], out, index))
         return context.get_dummy_value()
 
     index = types.int64
@@ -166,7 +104,7 @@ def unmix4(
         sums, place, step, grad, source, values, corners, bary, grad_bary, pixel, count, stride = (
             args
         )
-        kind = ir.VectorType(_F32, 4)
+        kind = ir.VectorType(F32, 4)
         first, second, third = _corners(context, builder, signature.args[5], values, corners)
         first, second = builder.fsub(first, third), builder.fsub(second, third)
         totals = [
@@ -176,20 +114,20 @@ def unmix4(
             here = builder.add(pixel, loop.index)
             weights = _weights(context, builder, signature.args[7], bary, here)
             index = builder.add(source, builder.mul(loop.index, stride))
-            g = _load(builder, _place(context, builder, signature.args[3], grad, index), kind)
+            g = load(builder, place_of(context, builder, signature.args[3], grad, index), kind)
             for total, weight in zip(totals, weights, strict=True):
                 builder.store(builder.fadd(builder.load(total), builder.fmul(g, weight)), total)
-            pair = ir.VectorType(_F32, 2)
+            pair = ir.VectorType(F32, 2)
             both = [_add_up(builder, builder.fmul(g, slope)) for slope in (first, second)]
             result = ir.Constant(pair, ir.Undefined)
             for k in range(2):
-                result = builder.insert_element(result, both[k], ir.Constant(_I32, k))
-            target = _place(context, builder, signature.args[8], grad_bary, builder.add(here, here))
-            _store(builder, builder.fadd(_load(builder, target, pair), result), target)
+                result = builder.insert_element(result, both[k], ir.Constant(I32, k))
+            target = place_of(context, builder, signature.args[8], grad_bary, builder.add(here, here))
+            store(builder, builder.fadd(load(builder, target, pair), result), target)
         for total in totals:
-            target = _place(context, builder, signature.args[0], sums, place)
-            value = builder.fadd(_load(builder, target, kind), builder.load(total))
-            _store(builder, value, target)
+            target = place_of(context, builder, signature.args[0], sums, place)
+            value = builder.fadd(load(builder, target, kind), builder.load(total))
+            store(builder, value, target)
             place = builder.add(place, step)
         return context.get_dummy_value()
 
@@ -203,10 +141,10 @@ def unmix4(
 
 def _corners(context, builder, array_type, values, corners):
     return [
-        _load(
+        load(
             builder,
-            _place(context, builder, array_type, values, builder.extract_value(corners, k)),
-            ir.VectorType(_F32, 4),
+            place_of(context, builder, array_type, values, builder.extract_value(corners, k)),
+            ir.VectorType(F32, 4),
         )
         for k in range(3)
     ]
@@ -214,56 +152,21 @@ def _corners(context, builder, array_type, values, corners):
 
 def _weights(context, builder, array_type, bary, pixel):
     """All three weights of a pixel, four times each."""
-    place = _place(context, builder, array_type, bary, builder.add(pixel, pixel))
+    place = place_of(context, builder, array_type, bary, builder.add(pixel, pixel))
     w0 = builder.load(place, align=4)
-    w1 = builder.load(builder.gep(place, [ir.Constant(_I32, 1)]), align=4)
-    w2 = builder.fsub(builder.fsub(ir.Constant(_F32, 1.0), w0), w1)
-    return [_splat(builder, w, 4) for w in (w0, w1, w2)]
+    w1 = builder.load(builder.gep(place, [ir.Constant(I32, 1)]), align=4)
+    w2 = builder.fsub(builder.fsub(ir.Constant(F32, 1.0), w0), w1)
+    return [splat(builder, w, 4) for w in (w0, w1, w2)]
 
 
 def _add_up(builder, four):
-    low = builder.shuffle_vector(four, four, ir.Constant(ir.VectorType(_I32, 2), [0, 1]))
-    high = builder.shuffle_vector(four, four, ir.Constant(ir.VectorType(_I32, 2), [2, 3]))
+    low = builder.shuffle_vector(four, four, ir.Constant(ir.VectorType(I32, 2), [0, 1]))
+    high = builder.shuffle_vector(four, four, ir.Constant(ir.VectorType(I32, 2), [2, 3]))
     pair = builder.fadd(low, high)
     return builder.fadd(
-        builder.extract_element(pair, ir.Constant(_I32, 0)),
-        builder.extract_element(pair, ir.Constant(_I32, 1)),
+        builder.extract_element(pair, ir.Constant(I32, 0)),
+        builder.extract_element(pair, ir.Constant(I32, 1)),
     )
-
-
-@intrinsic
-def resolve_lanes(typingctx, tile, plane, start, face, depth, bary, pixel):
-    """Write ``LANES`` pixels of a tile to the images: face, depth and both weights."""
-
-    def codegen(context, builder, signature, args):
-        tile, plane, start, face, depth, bary, pixel = args
-        kind = ir.VectorType(_F32, LANES)
-
-        def read(k, kind):
-            index = builder.add(start, builder.mul(plane, ir.Constant(plane.type, k)))
-            return _load(builder, _place(context, builder, signature.args[0], tile, index), kind)
-
-        inverse = read(0, kind)
-        zero = ir.Constant(kind, [0.0] * LANES)
-        one = ir.Constant(kind, [1.0] * LANES)
-        some = builder.fcmp_ordered(">", inverse, zero)
-        z = builder.fdiv(one, builder.select(some, inverse, one))
-        z = builder.select(some, z, zero)
-        order = [k // 2 + (k % 2) * LANES for k in range(2 * LANES)]
-        both = builder.shuffle_vector(
-            builder.select(some, builder.fmul(read(1, kind), z), zero),
-            builder.select(some, builder.fmul(read(2, kind), z), zero),
-            ir.Constant(ir.VectorType(_I32, 2 * LANES), order),
-        )
-        faces = read(3, ir.VectorType(_I32, LANES))
-        twice = builder.add(pixel, pixel)
-        _store(builder, faces, _place(context, builder, signature.args[3], face, pixel))
-        _store(builder, z, _place(context, builder, signature.args[4], depth, pixel))
-        _store(builder, both, _place(context, builder, signature.args[5], bary, twice))
-        return context.get_dummy_value()
-
-    index = types.int64
-    return types.void(tile, index, index, face, depth, bary, index), codegen
 
 
 @intrinsic
@@ -272,9 +175,9 @@ def changes16(typingctx, values, i, j):
 
     def codegen(context, builder, signature, args):
         values, i, j = args
-        kind = ir.VectorType(_I32, 16)
+        kind = ir.VectorType(I32, 16)
         left, right = (
-            _load(builder, _place(context, builder, signature.args[0], values, index), kind)
+            load(builder, place_of(context, builder, signature.args[0], values, index), kind)
             for index in (i, j)
         )
         bits = builder.bitcast(builder.icmp_signed("!=", left, right), ir.IntType(16))
@@ -303,7 +206,7 @@ def bends16(typingctx, depth, i, step):
 
     def codegen(context, builder, signature, args):
         depth, i, step = args
-        kind = ir.VectorType(_F32, 16)
+        kind = ir.VectorType(F32, 16)
 
         def splat(value):
             return ir.Constant(kind, [value] * 16)
@@ -316,7 +219,7 @@ def bends16(typingctx, depth, i, step):
         z = []
         for _ in range(4):
             z.append(
-                _load(builder, _place(context, builder, signature.args[0], depth, index), kind)
+                load(builder, place_of(context, builder, signature.args[0], depth, index), kind)
             )
             index = builder.add(index, step)
         left, here, right = (builder.fsub(z[k + 1], z[k]) for k in range(3))

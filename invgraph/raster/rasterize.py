@@ -12,6 +12,8 @@ from . import arguments, buffers
 from .fragments import Fragments
 
 _NONE = np.zeros(0, np.float32)
+_CHUNK = 1024  # faces that are sorted into tiles together, at least
+_CHUNKS = 64  # that all faces are cut into, at most, unless there are more images
 
 
 def rasterize(
@@ -95,42 +97,47 @@ class _Rasterize(torch.autograd.Function):
 
 
 def _forward(screen: Tensor, plan: arguments.Plan, options: tuple) -> tuple[Tensor, ...]:
-    from .rasterize_cpu import CHUNK, HIGH, WIDE, count, draw
+    from .rasterize_cpu import HIGH, WIDE, rasterize
     from .threads import run
 
     near, cull, derivatives = options
     height, width = plan.height, plan.width
     images = plan.images
-    rows = arguments.flat(screen, 3)
-    faces = plan.topology.faces
+    rows = arguments.line(screen)
+    faces = plan.topology.faces.reshape(-1)
     ranges = plan.ranges
+    count = int(ranges[:, 1].sum())
+    chunk = max(_CHUNK, -(-count // _CHUNKS))
     chunk_start = np.zeros(images + 1, np.int64)
-    np.cumsum((ranges[:, 1] + (CHUNK - 1)) // CHUNK, out=chunk_start[1:])
+    np.cumsum(-(-ranges[:, 1] // chunk), out=chunk_start[1:])
     chunks = int(chunk_start[-1])
     tiles = -(-width // WIDE) * -(-height // HIGH)
-    kept_face = buffers.empty((chunks * CHUNK,), np.int32)
-    kept_box = buffers.empty((chunks * CHUNK, 4), np.int16)
-    kept = np.empty(chunks, np.int32)
-    counts = buffers.empty((chunks, tiles), np.int32)
-    starts = np.zeros(images * tiles + 1, np.int64)
-    totals = np.empty((images, tiles), np.int64)
-    positions = buffers.empty((len(rows), 2), np.float32)
-    run(
-        count, rows, faces, plan.vertex_start, ranges, chunk_start, near, cull, height, width,
-        positions, kept_face, kept_box, kept, counts, totals,
-    )  # fmt: skip
-    np.cumsum(totals.reshape(-1), out=starts[1:])
-    entries = buffers.empty((int(starts[-1]),), np.int64)
+    boxes = buffers.empty((4 * len(rows) // 3,), np.int16)
+    kept_face = buffers.empty((chunks * chunk,), np.int32)
+    kept_box = buffers.empty((chunks * chunk,), np.int64)
+    spots = buffers.empty((2 * chunks * chunk,), np.int32)
+    values = buffers.empty((3 * chunks * chunk,), np.float32)
+    kept = np.empty((chunks, 2), np.int64)
+    counts = buffers.empty((chunks, 2 * tiles), np.int32)
     shape = (images, height, width)
     face = buffers.empty(shape, np.int32)
     bary = buffers.empty((*shape, 2), np.float32)
     depth = buffers.empty(shape, np.float32)
     slope = buffers.empty((*shape, 4), np.float32) if derivatives else _NONE
-    run(
-        draw, rows, faces, plan.vertex_start, ranges, chunk_start, near, height, width,
-        kept_face, kept_box, kept, counts, starts, entries, derivatives,
-        face.reshape(-1), bary.reshape(-1), depth.reshape(-1), slope.reshape(-1),
-    )  # fmt: skip
+    capacity = 2 * count + 8 * images * tiles
+    while True:
+        starts = np.empty(2 * images * tiles + 1, np.int64)
+        entry_face = buffers.empty((capacity,), np.int32)
+        entry_box = buffers.empty((capacity,), np.int64)
+        run(
+            rasterize, rows, faces, plan.vertex_start, ranges, chunk, chunk_start, near, cull,
+            height, width, boxes, kept_face, kept_box, spots, values, kept, counts, starts,
+            entry_face, entry_box, derivatives, face.reshape(-1), bary.reshape(-1), depth.reshape(-1), slope.reshape(-1),
+        )  # fmt: skip
+        if starts[-1] <= capacity:
+            break
+        # A helper that is late reads the old ``starts``, finds them too many, and leaves.
+        capacity = int(starts[-1])
     arrays = (face, bary, depth, slope) if derivatives else (face, bary, depth)
     if plan.batched:
         return tuple(torch.from_numpy(array) for array in arrays)

@@ -1,4 +1,4 @@
-"""Which triangle does each pixel see: the compiled kernels of ``rasterize``.
+"""Which triangle does each pixel see: the compiled kernel of ``rasterize``.
 
 Triangles stay in homogeneous pixels p = (u z, v z, z). The ray of a pixel r = (u, v, 1) meets the
 triangle where sum_i c_i p_i = r with all c_i >= 0: c_i = a_i . r / det with the edge planes
@@ -8,52 +8,86 @@ plane is clipped exactly, pixel by pixel (Olano & Greer, Triangle scan conversio
 homogeneous coordinates, 1997).
 
 Watertight: the products of two float32 are exact in float64, so the planes of an edge, seen from
-its two sides, are exact negatives of each other, and so are their values at a pixel. Float32
-decides only where its rounding cannot change the answer. A pixel on an edge goes to the side that
-the top-left rule names.
+its two sides, are exact negatives of each other, and so are their values at a pixel. A pixel on an
+edge goes to the side that the top-left rule names.
+
+Fine meshes have more triangles than pixels, most of which hold no pixel centre. So vertices know
+which pixel centres lie beyond them, as four int16, and three such rows make a triangle's box.
 """
 
 import numpy as np
-from numba import njit
 
-from .lanes import LANES, as_float_bits, draw_lanes, lowest_bit, resolve_lanes
-from .threads import finish_and_take, take, wait
+from .edge_lanes import (
+    DETERMINANT,
+    PLANES,
+    SCALE,
+    SIDE,
+    find_boxes,
+    plan,
+    points,
+    resolve_lanes,
+    spans,
+    stamp_row,
+    stamp_square,
+)
+from .lanes import LANES, lowest_bit
+from .threads import finish, finish_and_take, inner, kernel, take, wait
 
 WIDE, HIGH = 64, 16  # of a tile, px: long rows, because that is how images lie in memory
-PIXELS = WIDE * HIGH  # of a plane of a tile: 1 / depth, c_0, c_1, the bits of the face
-SMALL = 3  # boxes up to so many pixels wide are cheaper one pixel at a time
-CHUNK = 2048  # faces that are binned together
-_DOUBT = 2.0**-17  # px; in float32, LANES pixels from where they are exact, edges err by less
-_MARGIN = 1 / 256  # px; screen positions err by less, and the edges decide exactly
+_WIDE_BITS, _HIGH_BITS = 6, 4
+STRIDE = WIDE + LANES  # what is drawn to the right of a tile or below it goes nowhere
+PIXELS = STRIDE * (HIGH + 1)  # of a plane of a tile: 1 / depth, c_0, c_1, the face
+VERTICES = 8192  # that are placed together
+_REACH = np.float32(0.5 + 1 / 256)  # px; screen positions err by less than the 1 / 256
 _FAR = 1e9  # px; positions beyond mean the same
-_BAD, _BEHIND = np.float32(np.nan), np.float32(np.inf)
+_LARGEST = np.float32(32767)
+_EMPTY = 1  # a box that holds nothing
+_UNKNOWN = -32768  # marks a vertex before the near plane, or one that is not finite
 
 
-@njit(nogil=True, cache=True)
-def _positions(screen, near, positions, start, stop):
-    """Screen positions; inf marks a vertex before the near plane, NaN one that is not finite."""
+@inner
+def _ahead(x, last):
+    """The first pixel whose centre is not below ``x`` and the last whose is not above."""
+    low, high = np.ceil(x - _REACH), np.floor(x + _REACH - np.float32(1))
+    low = low if low > np.float32(0) else np.float32(0)
+    low = low if low < _LARGEST else _LARGEST
+    high = high if high > np.float32(-1) else np.float32(-1)
+    high = high if high < last else last
+    return np.int16(np.int32(low)), np.int16(-np.int32(high))
+
+
+@inner
+def _place(screen, near, right, bottom, boxes, start, stop):
+    """First pixels right of and below a vertex, and minus the last left of and above it."""
     for i in range(start, stop):
-        x, y, z = screen[i, 0], screen[i, 1], screen[i, 2]
-        if not np.isfinite(x + y + z) and not (
-            np.isfinite(x) and np.isfinite(y) and np.isfinite(z)
-        ):
-            positions[i, 0] = _BAD
-        elif z < near:
-            positions[i, 0] = _BEHIND
-        else:
-            positions[i, 0] = min(max(x / z, -_FAR), _FAR)
-            positions[i, 1] = min(max(y / z, -_FAR), _FAR)
+        x, y, z = screen[3 * i], screen[3 * i + 1], screen[3 * i + 2]
+        known = (z >= near) & (abs(x) < np.inf) & (abs(y) < np.inf) & (z < np.inf)
+        inverse = z if known else np.float32(1)
+        x0, x1 = _ahead(x / inverse, right)
+        y0, y1 = _ahead(y / inverse, bottom)
+        boxes[4 * i] = x0 if known else np.int16(_UNKNOWN)
+        boxes[4 * i + 1] = y0 if known else np.int16(_UNKNOWN)
+        boxes[4 * i + 2] = x1 if known else np.int16(_UNKNOWN)
+        boxes[4 * i + 3] = y1 if known else np.int16(_UNKNOWN)
 
 
-@njit(nogil=True, cache=True)
-def _clipped_box(screen, i0, i1, i2, near):
-    """Bounds of the part of a triangle beyond the near plane; empty if there is none."""
+@inner
+def _bounds(box):
+    """x0, y0, x1, y1 of a box, all inclusive."""
+    return (box << 48) >> 48, (box << 32) >> 48, -((box << 16) >> 48), -(box >> 48)
+
+
+@inner
+def _clipped_box(screen, i0, i1, i2, near, right, bottom):
+    """The box of the part of a triangle beyond the near plane; empty if there is none."""
     u0, v0, u1, v1 = _FAR, _FAR, -_FAR, -_FAR
     for k in range(3):
         i = i0 if k == 0 else (i1 if k == 1 else i2)
         j = i1 if k == 0 else (i2 if k == 1 else i0)
-        x, y, z = np.float64(screen[i, 0]), np.float64(screen[i, 1]), np.float64(screen[i, 2])
-        dx, dy, dz = screen[j, 0] - x, screen[j, 1] - y, screen[j, 2] - z
+        x, y, z = float(screen[3 * i]), float(screen[3 * i + 1]), float(screen[3 * i + 2])
+        dx, dy, dz = screen[3 * j] - x, screen[3 * j + 1] - y, screen[3 * j + 2] - z
+        if not (abs(x) < np.inf and abs(y) < np.inf and abs(z) < np.inf):
+            return np.int64(_EMPTY)
         if z >= near:
             u, v = x / z, y / z
             u0, v0, u1, v1 = min(u0, u), min(v0, v), max(u1, u), max(v1, v)
@@ -64,181 +98,188 @@ def _clipped_box(screen, i0, i1, i2, near):
             slack = 1e-6 * (abs(u) + abs(v)) + 1.0
             u0, v0 = min(u0, u - slack), min(v0, v - slack)
             u1, v1 = max(u1, u + slack), max(v1, v + slack)
-    return u0, v0, u1, v1
+    x0 = np.int64(np.ceil(max(min(u0, _FAR) - _REACH, 0.0)))
+    y0 = np.int64(np.ceil(max(min(v0, _FAR) - _REACH, 0.0)))
+    x1 = np.int64(np.floor(min(max(u1, -_FAR) + _REACH - 1, right)))
+    y1 = np.int64(np.floor(min(max(v1, -_FAR) + _REACH - 1, bottom)))
+    if x0 > x1 or y0 > y1:
+        return np.int64(_EMPTY)
+    return x0 | (y0 << 16) | ((-x1 & 0xFFFF) << 32) | (-y1 << 48)
 
 
-@njit(nogil=True, cache=True)
-def _determinant(screen, i0, i1, i2):
-    x0, y0, z0 = np.float64(screen[i0, 0]), np.float64(screen[i0, 1]), np.float64(screen[i0, 2])
-    x1, y1, z1 = np.float64(screen[i1, 0]), np.float64(screen[i1, 1]), np.float64(screen[i1, 2])
-    x2, y2, z2 = np.float64(screen[i2, 0]), np.float64(screen[i2, 1]), np.float64(screen[i2, 2])
-    return x0 * (y1 * z2 - z1 * y2) + y0 * (z1 * x2 - x1 * z2) + z0 * (x1 * y2 - y1 * x2)
+@inner
+def _draw_spots(
+    screen, faces, offset, limit, cull, tiles_x, count, spot, spots, values, counts, scratch
+):
+    """Draw up to ``LANES`` faces of one pixel; gives the place after the last that is seen."""
+    plans, tiny_face, tiny_box, tiny_values = scratch
+    plan(screen, faces, offset, tiny_face, 0, count - 1, plans)
+    bits = points(plans, tiny_box, limit, tiny_values) & ((1 << count) - 1)
+    spots_of_tile = counts[counts.size // 2 :]
+    while bits != 0:
+        lane = lowest_bit(bits)
+        bits &= bits - 1
+        if cull and not plans[np.uint64(DETERMINANT * LANES + lane)] < 0:
+            continue
+        x, y, _, _ = _bounds(tiny_box[np.uint64(lane)])
+        spots[np.uint64(2 * spot)] = (y << 16) | x
+        spots[np.uint64(2 * spot + 1)] = tiny_face[np.uint64(lane)]
+        for k in range(3):
+            values[np.uint64(3 * spot + k)] = tiny_values[np.uint64(k * LANES + lane)]
+        spot += 1
+        spots_of_tile[np.uint64((y >> _HIGH_BITS) * tiles_x + (x >> _WIDE_BITS))] += 1
+    return spot
 
 
-@njit(nogil=True, cache=True)
-def count(
-    team, screen, faces, vertex_start, ranges, chunk_start, near, cull, height, width,
-    positions, kept_face, kept_box, kept, counts, totals,
+@inner
+def _keep(
+    screen, faces, offset, boxes, near, cull, right, bottom, tiles_x, first, last,
+    place, kept_face, kept_box, spots, values, counts, scratch,
 ):  # fmt: skip
-    """Find the faces whose box holds a pixel centre, and count them per tile.
+    """Keep, in order, the faces that may hold a pixel centre; count them by tiles.
 
-    ``chunk_start[i]`` is the first chunk of image i. A chunk keeps its survivors, in order, from
-    place ``CHUNK * chunk`` on: ``kept_face``, ``kept_box`` (x0, y0, x1, y1, inclusive), ``kept`` of
-    them. ``counts[chunk, tile]`` becomes the place of the chunk's first entry for that tile among
-    the tile's, ``totals[image, tile]`` the number of entries of a tile.
+    Faces with one pixel to test are drawn at once. Gives how many are kept as triangles, and how
+    many as spots: ``spots`` says pixel and face, ``values`` what is seen there.
     """
-    images = ranges.shape[0]
-    chunks = chunk_start[images]
-    tiles_x = (width + WIDE - 1) // WIDE
-    tiles = tiles_x * ((height + HIGH - 1) // HIGH)
-    blocks = (screen.shape[0] + 8191) // 8192
-
-    unit = take(team, 0, blocks)
-    while unit >= 0:
-        _positions(screen, near, positions, unit * 8192, min((unit + 1) * 8192, screen.shape[0]))
-        unit = finish_and_take(team, 0, blocks)
-    wait(team, 0, blocks)
-
-    unit = take(team, 1, chunks)
-    while unit >= 0:
-        image = 0
-        while chunk_start[image + 1] <= unit:
-            image += 1
-        offset = vertex_start[image]
-        first = ranges[image, 0] + (unit - chunk_start[image]) * CHUNK
-        last = min(first + CHUNK, ranges[image, 0] + ranges[image, 1])
-        counts[unit, :] = 0
-        place = unit * CHUNK
-        for f in range(first, last):
-            i0, i1, i2 = faces[f, 0] + offset, faces[f, 1] + offset, faces[f, 2] + offset
-            u0, v0 = positions[i0, 0], positions[i0, 1]
-            u1, v1 = positions[i1, 0], positions[i1, 1]
-            u2, v2 = positions[i2, 0], positions[i2, 1]
-            reach = u0 + u1 + u2
-            if np.isfinite(reach):
-                left, right = min(min(u0, u1), u2), max(max(u0, u1), u2)
-                top, bottom = min(min(v0, v1), v2), max(max(v0, v1), v2)
-            elif np.isnan(reach):
-                continue
-            else:
-                left, top, right, bottom = _clipped_box(screen, i0, i1, i2, near)
-            x0 = max(np.int64(np.ceil(left - 0.5 - _MARGIN)), 0)
-            x1 = min(np.int64(np.floor(right - 0.5 + _MARGIN)), width - 1)
-            y0 = max(np.int64(np.ceil(top - 0.5 - _MARGIN)), 0)
-            y1 = min(np.int64(np.floor(bottom - 0.5 + _MARGIN)), height - 1)
-            if x0 > x1 or y0 > y1:
-                continue
-            if cull and not _determinant(screen, i0, i1, i2) < 0:
-                continue
-            kept_face[place] = f
-            kept_box[place, 0] = x0
-            kept_box[place, 1] = y0
-            kept_box[place, 2] = x1
-            kept_box[place, 3] = y1
-            place += 1
-            for ty in range(y0 // HIGH, y1 // HIGH + 1):
-                for tx in range(x0 // WIDE, x1 // WIDE + 1):
-                    counts[unit, ty * tiles_x + tx] += 1
-        kept[unit] = place - unit * CHUNK
-        unit = finish_and_take(team, 1, chunks)
-    wait(team, 1, chunks)
-
-    unit = take(team, 2, images)
-    while unit >= 0:
-        totals[unit, :] = 0
-        for chunk in range(chunk_start[unit], chunk_start[unit + 1]):
-            for tile in range(tiles):
-                before = totals[unit, tile]
-                totals[unit, tile] = before + counts[chunk, tile]
-                counts[chunk, tile] = before
-        unit = finish_and_take(team, 2, images)
-    wait(team, 2, images)
-
-
-@njit(nogil=True, cache=True)
-def _owns(a, b):
-    """Does a pixel exactly on the edge with this plane belong to the triangle (top-left rule)?"""
-    return a > 0 or (a == 0 and b > 0)
-
-
-@njit(nogil=True, cache=True)
-def _draw(
-    screen, i0, i1, i2, face, near, left, top, x0, y0, x1, y1,
-    tile,
-):  # fmt: skip
-    """Draw pixels x0..x1, y0..y1 (inclusive, within the tile at left, top) of one triangle."""
-    px0, py0, pz0 = np.float64(screen[i0, 0]), np.float64(screen[i0, 1]), np.float64(screen[i0, 2])
-    px1, py1, pz1 = np.float64(screen[i1, 0]), np.float64(screen[i1, 1]), np.float64(screen[i1, 2])
-    px2, py2, pz2 = np.float64(screen[i2, 0]), np.float64(screen[i2, 1]), np.float64(screen[i2, 2])
-    a0, b0, c0 = py1 * pz2 - pz1 * py2, pz1 * px2 - px1 * pz2, px1 * py2 - py1 * px2
-    a1, b1, c1 = py2 * pz0 - pz2 * py0, pz2 * px0 - px2 * pz0, px2 * py0 - py2 * px0
-    a2, b2, c2 = py0 * pz1 - pz0 * py1, pz0 * px1 - px0 * pz1, px0 * py1 - py0 * px1
-    det = px0 * a0 + py0 * b0 + pz0 * c0
-    if det < 0:
-        det = -det
-        a0, b0, c0 = -a0, -b0, -c0
-        a1, b1, c1 = -a1, -b1, -c1
-        a2, b2, c2 = -a2, -b2, -c2
-    # A power of two keeps float32 away from its limits and changes no digit.
-    size = max(max(abs(a0) + abs(b0), abs(a1) + abs(b1)), abs(a2) + abs(b2))
-    if not (size > 0 and det > 0 and np.isfinite(det)):
-        return
-    if size < 1e-12 or size > 1e12:
-        scale = 2.0 ** (-np.floor(np.log2(size)))
-        a0, b0, c0 = a0 * scale, b0 * scale, c0 * scale
-        a1, b1, c1 = a1 * scale, b1 * scale, c1 * scale
-        a2, b2, c2 = a2 * scale, b2 * scale, c2 * scale
-        det *= scale
-    inverse_det = 1.0 / det
-    scale32 = np.float32(inverse_det)
-    if not np.isfinite(scale32):
-        return
+    tiny_face, tiny_box = scratch[1], scratch[2]
     limit = np.float32(1.0 / near)
-    face32 = np.int32(face)
-    small = x1 - x0 < SMALL
-    steps = (np.float32(a0), np.float32(a1), np.float32(a2))
-    doubt = np.float32(_DOUBT * max(max(abs(a0), abs(a1)), abs(a2)))
-    for y in range(y0, y1 + 1):
-        v = top + y + 0.5
-        r0, r1, r2 = b0 * v + c0, b1 * v + c1, b2 * v + c2
-        for block in range(x0 // LANES, x1 // LANES + 1):
-            low = block * LANES
-            if small:
-                first, last = max(x0, low), min(x1, low + LANES - 1)
-                bits = ((1 << (last - first + 1)) - 1) << (first - low)
-            else:
-                u = left + low + 0.5
-                edges = (np.float32(a0 * u + r0), np.float32(a1 * u + r1), np.float32(a2 * u + r2))
-                start = y * WIDE + low
-                bits = draw_lanes(tile, PIXELS, start, face32, edges, steps, doubt, scale32, limit)
-            while bits != 0:
-                x = low + lowest_bit(bits)
-                bits &= bits - 1
-                u = left + x + 0.5
-                e0, e1, e2 = a0 * u + r0, a1 * u + r1, a2 * u + r2
-                if e0 < 0 or e1 < 0 or e2 < 0:
-                    continue
-                if (
-                    (e0 == 0 and not _owns(a0, b0))
-                    or (e1 == 0 and not _owns(a1, b1))
-                    or (e2 == 0 and not _owns(a2, b2))
-                ):
-                    continue
-                inverse = np.float32((e0 + e1 + e2) * inverse_det)
-                i = y * WIDE + x
-                if inverse > tile[i] and inverse <= limit:
-                    tile[i] = inverse
-                    tile[PIXELS + i] = e0 * inverse_det
-                    tile[2 * PIXELS + i] = e1 * inverse_det
-                    tile[3 * PIXELS + i] = as_float_bits(face32)
+    found = find_boxes(faces, offset, boxes, first, last, kept_face, kept_box, place)
+    triangles, spot, tiny = place, place, 0
+    for i in range(np.uint64(place), np.uint64(found)):
+        face, box = kept_face[i], kept_box[i]
+        x0, y0, x1, y1 = _bounds(box)
+        if x0 == _UNKNOWN:
+            i0, i1, i2 = faces[3 * face], faces[3 * face + 1], faces[3 * face + 2]
+            box = _clipped_box(screen, i0 + offset, i1 + offset, i2 + offset, near, right, bottom)
+            if box == _EMPTY:
+                continue
+            x0, y0, x1, y1 = _bounds(box)
+        if x0 < x1 or y0 < y1:
+            kept_face[np.uint64(triangles)] = face
+            kept_box[np.uint64(triangles)] = box
+            triangles += 1
+            for ty in range(y0 >> _HIGH_BITS, (y1 >> _HIGH_BITS) + 1):
+                for tx in range(x0 >> _WIDE_BITS, (x1 >> _WIDE_BITS) + 1):
+                    counts[np.uint64(ty * tiles_x + tx)] += 1
+            continue
+        tiny_face[np.uint64(tiny)] = face
+        tiny_box[np.uint64(tiny)] = box
+        tiny += 1
+        if tiny == LANES:
+            spot = _draw_spots(
+                screen, faces, offset, limit, cull, tiles_x, tiny, spot, spots, values, counts,
+                scratch,
+            )  # fmt: skip
+            tiny = 0
+    if tiny > 0:
+        spot = _draw_spots(
+            screen, faces, offset, limit, cull, tiles_x, tiny, spot, spots, values, counts, scratch
+        )
+    return triangles - place, spot - place
 
 
-@njit(nogil=True, cache=True)
+@inner
+def _order(chunk_start, counts, starts):
+    """Turn ``counts`` (chunk x list) into places within lists, ``starts`` into those of lists."""
+    total, lists = 0, counts.shape[1]
+    for image in range(chunk_start.size - 1):
+        begin = starts[image * lists : (image + 1) * lists]
+        for i in range(lists):
+            begin[i] = 0
+        for chunk in range(chunk_start[image], chunk_start[image + 1]):
+            for i in range(lists):
+                before = begin[i]
+                begin[i] += counts[chunk, i]
+                counts[chunk, i] = before
+        for i in range(lists):
+            total += begin[i]
+            begin[i] = total - begin[i]
+    starts[starts.size - 1] = total
+
+
+@inner
+def _sort(
+    kept_face, kept_box, spots, first, triangles, seen, tiles_x, starts, counts,
+    entry_face, entry_box,
+):  # fmt: skip
+    """List triangles and spots by tiles; ``counts`` says how many of a list come before."""
+    for i in range(np.uint64(first), np.uint64(first + triangles)):
+        x0, y0, x1, y1 = _bounds(kept_box[i])
+        for ty in range(y0 >> _HIGH_BITS, (y1 >> _HIGH_BITS) + 1):
+            for tx in range(x0 >> _WIDE_BITS, (x1 >> _WIDE_BITS) + 1):
+                tile = np.uint64(ty * tiles_x + tx)
+                entry = np.uint64(starts[tile] + counts[tile])
+                counts[tile] += 1
+                entry_face[entry] = kept_face[i]
+                entry_box[entry] = kept_box[i]
+    tiles = counts.size // 2
+    for i in range(first, first + seen):
+        at = np.int64(spots[np.uint64(2 * i)])
+        tile = (at >> 16 >> _HIGH_BITS) * tiles_x + ((at & 0xFFFF) >> _WIDE_BITS)
+        place = np.uint64(tiles + tile)
+        entry_face[np.uint64(starts[place] + counts[place])] = i
+        counts[place] += 1
+
+
+@inner
+def _draw_triangles(
+    screen, faces, offset, near, cull, left, top, wide, high, entry_face, entry_box, first, last,
+    plans, begins, ends, tile,
+):  # fmt: skip
+    """Draw a tile's triangles in the order of the faces: ties in depth go to the lower face."""
+    limit = np.float32(1.0 / near)
+    for group in range(first, last, LANES):
+        plan(screen, faces, offset, entry_face, group, last - 1, plans)
+        for lane in range(min(LANES, last - group)):
+            if not plans[np.uint64(SCALE * LANES + lane)] > 0:
+                continue
+            if cull and not plans[np.uint64(DETERMINANT * LANES + lane)] < 0:
+                continue
+            x0, y0, x1, y1 = _bounds(entry_box[np.uint64(group + lane)])
+            x0, y0 = max(x0 - left, 0), max(y0 - top, 0)
+            x1, y1 = min(x1 - left, wide - 1), min(y1 - top, high - 1)
+            face = entry_face[np.uint64(group + lane)]
+            if x1 - x0 < SIDE:
+                for y in range(y0, y1 + 1, LANES // SIDE):
+                    stamp_square(
+                        plans, lane, face, left + x0, top + y, tile, y * STRIDE + x0, STRIDE,
+                        PIXELS, limit,
+                    )  # fmt: skip
+                continue
+            for block in range(y0, y1 + 1, LANES):
+                spans(plans, lane, left, top + block, begins, ends)
+                for row in range(min(LANES, y1 + 1 - block)):
+                    y = block + row
+                    begin = np.int64(min(max(begins[row], x0), x1 + 1))
+                    end = np.int64(max(min(ends[row], x1), -1))
+                    for x in range(begin, end + 1, LANES):
+                        stamp_row(
+                            plans, lane, face, left + x, top + y, tile, y * STRIDE + x, STRIDE,
+                            PIXELS, limit,
+                        )  # fmt: skip
+
+
+@inner
+def _add_spots(spots, values, entries, first, last, left, top, tile, tile_face):
+    """Draw a tile's spots over its triangles: ties in depth go to the lower face here as well."""
+    for entry in range(np.uint64(first), np.uint64(last)):
+        i = np.int64(entries[entry])
+        at, face = np.int64(spots[np.uint64(2 * i)]), spots[np.uint64(2 * i + 1)]
+        inverse = values[np.uint64(3 * i)]
+        k = np.uint64(((at >> 16) - top) * STRIDE + (at & 0xFFFF) - left)
+        if inverse > tile[k] or (inverse == tile[k] and face < tile_face[k]):
+            tile[k] = inverse
+            tile[np.uint64(PIXELS) + k] = values[np.uint64(3 * i + 1)]
+            tile[np.uint64(2 * PIXELS) + k] = values[np.uint64(3 * i + 2)]
+            tile_face[k] = face
+
+
+@inner
 def _slopes(screen, i0, i1, i2, planes):
     """How c_0, c_1 and the sum of all three c change with u and v."""
-    px0, py0, pz0 = np.float64(screen[i0, 0]), np.float64(screen[i0, 1]), np.float64(screen[i0, 2])
-    px1, py1, pz1 = np.float64(screen[i1, 0]), np.float64(screen[i1, 1]), np.float64(screen[i1, 2])
-    px2, py2, pz2 = np.float64(screen[i2, 0]), np.float64(screen[i2, 1]), np.float64(screen[i2, 2])
+    px0, py0, pz0 = float(screen[3 * i0]), float(screen[3 * i0 + 1]), float(screen[3 * i0 + 2])
+    px1, py1, pz1 = float(screen[3 * i1]), float(screen[3 * i1 + 1]), float(screen[3 * i1 + 2])
+    px2, py2, pz2 = float(screen[3 * i2]), float(screen[3 * i2 + 1]), float(screen[3 * i2 + 2])
     a0, b0, c0 = py1 * pz2 - pz1 * py2, pz1 * px2 - px1 * pz2, px1 * py2 - py1 * px2
     a1, b1 = py2 * pz0 - pz2 * py0, pz2 * px0 - px2 * pz0
     a2, b2 = py0 * pz1 - pz0 * py1, pz0 * px1 - px0 * pz1
@@ -248,104 +289,144 @@ def _slopes(screen, i0, i1, i2, planes):
     planes[4], planes[5] = (a0 + a1 + a2) * inverse, (b0 + b1 + b2) * inverse
 
 
-@njit(nogil=True, cache=True)
-def draw(
-    team, screen, faces, vertex_start, ranges, chunk_start, near, height, width,
-    kept_face, kept_box, kept, counts, starts, entries, derivatives,
-    out_face, out_bary, out_depth, out_slope,
-):  # fmt: skip
-    """Sort the survivors of ``count`` into tiles and draw each tile.
+@inner
+def _resolve(tile, tile_face, wide, high, first, width, out_face, out_depth, out_bary):
+    """Write a tile to the images, of which its first pixel is number ``first``."""
+    whole = wide // LANES * LANES
+    for y in range(high):
+        pixel, start = first + y * width, y * STRIDE
+        for x in range(0, whole, LANES):
+            resolve_lanes(tile, PIXELS, start + x, out_face, out_depth, out_bary, pixel + x)
+        for x in range(whole, wide):
+            inverse = tile[start + x]
+            z = np.float32(1) / inverse if inverse > 0 else np.float32(0)
+            out_face[pixel + x] = tile_face[start + x]
+            out_depth[pixel + x] = z
+            out_bary[2 * (pixel + x)] = tile[PIXELS + start + x] * z if z > 0 else z
+            out_bary[2 * (pixel + x) + 1] = tile[2 * PIXELS + start + x] * z if z > 0 else z
 
-    ``starts`` (image x tile, and one more) says where a tile's entries begin. A tile's entries are
-    in the order of the faces, and only a strictly nearer one replaces an earlier: so ties go to the
-    lower face, whatever the threads do.
+
+@inner
+def _slopes_of_tile(
+    screen, faces, offset, tile_face, wide, high, first, width, out_depth, out_bary, out_slope
+):
+    """Write how the weights of a tile's pixels change."""
+    planes = np.empty(6, np.float64)
+    for y in range(high):
+        last = -1
+        for x in range(wide):
+            f, pixel = tile_face[y * STRIDE + x], first + y * width + x
+            if f < 0:
+                for k in range(4):
+                    out_slope[4 * pixel + k] = 0
+                continue
+            if f != last:
+                i0, i1, i2 = faces[3 * f], faces[3 * f + 1], faces[3 * f + 2]
+                _slopes(screen, i0 + offset, i1 + offset, i2 + offset, planes)
+                last = f
+            z = out_depth[pixel]
+            w0, w1 = out_bary[2 * pixel], out_bary[2 * pixel + 1]
+            out_slope[4 * pixel] = z * (planes[0] - w0 * planes[4])
+            out_slope[4 * pixel + 1] = z * (planes[1] - w0 * planes[5])
+            out_slope[4 * pixel + 2] = z * (planes[2] - w1 * planes[4])
+            out_slope[4 * pixel + 3] = z * (planes[3] - w1 * planes[5])
+
+
+@kernel
+def rasterize(
+    team, screen, faces, vertex_start, ranges, chunk, chunk_start, near, cull, height, width,
+    boxes, kept_face, kept_box, spots, values, kept, counts, starts, entry_face, entry_box,
+    derivatives, out_face, out_bary, out_depth, out_slope,
+):  # fmt: skip
+    """Fill the images, if there is room for ``starts[-1]`` entries; else do nothing.
+
+    ``chunk`` faces of an image are sorted into tiles together; ``chunk_start[i]`` is the first
+    chunk of image i. What a chunk keeps, begins at place ``chunk * unit``; ``kept`` says how many
+    triangles and spots. There are two lists of entries per tile: the first half of ``counts`` and
+    ``starts`` of an image is about triangles, the second about spots.
     """
     images = ranges.shape[0]
     chunks = chunk_start[images]
     tiles_x = (width + WIDE - 1) // WIDE
     tiles = tiles_x * ((height + HIGH - 1) // HIGH)
+    vertices = screen.size // 3
+    blocks = (vertices + VERTICES - 1) // VERTICES
+    right, bottom = np.float32(width - 1), np.float32(height - 1)
 
-    unit = take(team, 0, chunks)
+    unit = take(team, 0, blocks)
+    while unit >= 0:
+        stop = min((unit + 1) * VERTICES, vertices)
+        _place(screen, near, right, bottom, boxes, unit * VERTICES, stop)
+        unit = finish_and_take(team, 0, blocks)
+    wait(team, 0, blocks)
+
+    plans = np.empty(PLANES * LANES, np.float64)
+    tiny = np.empty(LANES, np.int32), np.empty(LANES, np.int64), np.empty(3 * LANES, np.float32)
+    unit = take(team, 1, chunks)
     while unit >= 0:
         image = 0
         while chunk_start[image + 1] <= unit:
             image += 1
-        for place in range(unit * CHUNK, unit * CHUNK + kept[unit]):
-            for ty in range(kept_box[place, 1] // HIGH, kept_box[place, 3] // HIGH + 1):
-                for tx in range(kept_box[place, 0] // WIDE, kept_box[place, 2] // WIDE + 1):
-                    tile = ty * tiles_x + tx
-                    entry = counts[unit, tile]
-                    counts[unit, tile] = entry + 1
-                    entries[starts[image * tiles + tile] + entry] = place
-        unit = finish_and_take(team, 0, chunks)
-    wait(team, 0, chunks)
+        first = ranges[image, 0] + (unit - chunk_start[image]) * chunk
+        last = min(first + chunk, ranges[image, 0] + ranges[image, 1])
+        mine = counts[unit]
+        for i in range(mine.size):
+            mine[i] = 0
+        kept[unit, 0], kept[unit, 1] = _keep(
+            screen, faces, vertex_start[image], boxes, near, cull, right, bottom, tiles_x,
+            first, last, unit * chunk, kept_face, kept_box, spots, values, mine, (plans, *tiny),
+        )  # fmt: skip
+        unit = finish_and_take(team, 1, chunks)
+    wait(team, 1, chunks)
 
-    canvas = np.empty(4 * PIXELS, np.float32)
-    canvas_face = canvas[3 * PIXELS :].view(np.int32)
-    planes = np.empty(6, np.float64)
-    unit = take(team, 1, images * tiles)
+    if take(team, 2, 1) >= 0:
+        _order(chunk_start, counts, starts)
+        finish(team, 2)
+    wait(team, 2, 1)
+    if starts[starts.size - 1] > entry_face.size:
+        return
+
+    unit = take(team, 3, chunks)
     while unit >= 0:
-        image, tile = unit // tiles, unit % tiles
-        left, top = (tile % tiles_x) * WIDE, (tile // tiles_x) * HIGH
+        image = 0
+        while chunk_start[image + 1] <= unit:
+            image += 1
+        _sort(
+            kept_face, kept_box, spots, unit * chunk, kept[unit, 0], kept[unit, 1], tiles_x,
+            starts[2 * image * tiles : 2 * (image + 1) * tiles], counts[unit],
+            entry_face, entry_box,
+        )  # fmt: skip
+        unit = finish_and_take(team, 3, chunks)
+    wait(team, 3, chunks)
+
+    tile = np.empty(4 * PIXELS, np.float32)
+    tile_face = tile[3 * PIXELS :].view(np.int32)
+    begins, ends = np.empty(LANES, np.float64), np.empty(LANES, np.float64)
+    unit = take(team, 4, images * tiles)
+    while unit >= 0:
+        image = unit // tiles
+        left, top = (unit % tiles % tiles_x) * WIDE, (unit % tiles // tiles_x) * HIGH
         wide, high = min(WIDE, width - left), min(HIGH, height - top)
-        offset = vertex_start[image]
-        if starts[unit] == starts[unit + 1]:
-            for y in range(top, top + high):
-                pixel = (image * height + y) * width + left
-                out_face[pixel : pixel + wide] = -1
-                out_depth[pixel : pixel + wide] = 0
-                out_bary[2 * pixel : 2 * (pixel + wide)] = 0
-                if derivatives:
-                    out_slope[4 * pixel : 4 * (pixel + wide)] = 0
-            unit = finish_and_take(team, 1, images * tiles)
-            continue
-        canvas[:PIXELS] = 0
-        canvas_face[:] = -1
-        for entry in range(starts[unit], starts[unit + 1]):
-            place = entries[entry]
-            f = kept_face[place]
-            _draw(
-                screen, faces[f, 0] + offset, faces[f, 1] + offset, faces[f, 2] + offset, f, near,
-                left, top,
-                max(kept_box[place, 0] - left, 0), max(kept_box[place, 1] - top, 0),
-                min(kept_box[place, 2] - left, wide - 1), min(kept_box[place, 3] - top, high - 1),
-                canvas,
+        offset, pixel = vertex_start[image], (image * height + top) * width + left
+        for i in range(PIXELS):
+            tile[i] = 0
+            tile[PIXELS + i] = 0
+            tile[2 * PIXELS + i] = 0
+            tile_face[i] = -1
+        entry = unit + image * tiles
+        _draw_triangles(
+            screen, faces, offset, near, cull, left, top, wide, high, entry_face, entry_box,
+            starts[entry], starts[entry + 1], plans, begins, ends, tile,
+        )  # fmt: skip
+        entry += tiles
+        _add_spots(
+            spots, values, entry_face, starts[entry], starts[entry + 1], left, top, tile, tile_face
+        )
+        _resolve(tile, tile_face, wide, high, pixel, width, out_face, out_depth, out_bary)
+        if derivatives:
+            _slopes_of_tile(
+                screen, faces, offset, tile_face, wide, high, pixel, width, out_depth, out_bary,
+                out_slope,
             )  # fmt: skip
-        for y in range(high):
-            pixel = (image * height + top + y) * width + left
-            start = y * WIDE
-            whole = wide // LANES * LANES
-            for x in range(0, whole, LANES):
-                resolve_lanes(
-                    canvas, PIXELS, start + x, out_face, out_depth, out_bary, pixel + x
-                )  # fmt: skip
-            for x in range(whole, wide):
-                inverse = canvas[start + x]
-                z = np.float32(1) / inverse if inverse > 0 else np.float32(0)
-                out_face[pixel + x] = canvas_face[start + x]
-                out_depth[pixel + x] = z
-                w0, w1 = canvas[PIXELS + start + x], canvas[2 * PIXELS + start + x]
-                out_bary[2 * (pixel + x)] = w0 * z if inverse > 0 else np.float32(0)
-                out_bary[2 * (pixel + x) + 1] = w1 * z if inverse > 0 else np.float32(0)
-            if derivatives:
-                last = -1
-                for x in range(wide):
-                    f = canvas_face[start + x]
-                    slope = out_slope[4 * (pixel + x) : 4 * (pixel + x) + 4]
-                    if f < 0:
-                        slope[:] = 0
-                        continue
-                    if f != last:
-                        _slopes(
-                            screen, faces[f, 0] + offset, faces[f, 1] + offset,
-                            faces[f, 2] + offset, planes,
-                        )  # fmt: skip
-                        last = f
-                    z = out_depth[pixel + x]
-                    w0, w1 = out_bary[2 * (pixel + x)], out_bary[2 * (pixel + x) + 1]
-                    slope[0] = z * (planes[0] - w0 * planes[4])
-                    slope[1] = z * (planes[1] - w0 * planes[5])
-                    slope[2] = z * (planes[2] - w1 * planes[4])
-                    slope[3] = z * (planes[3] - w1 * planes[5])
-        unit = finish_and_take(team, 1, images * tiles)
-    wait(team, 1, images * tiles)
+        unit = finish_and_take(team, 4, images * tiles)
+    wait(team, 4, images * tiles)

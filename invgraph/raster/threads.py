@@ -4,7 +4,7 @@
 up to ``torch.get_num_threads() - 1`` helpers. Inside, the kernel cuts its work into numbered units
 and hands them out with ``take``; ``wait`` returns once every unit of a phase is finished::
 
-    @njit(nogil=True, cache=True)
+    @kernel
     def double(team, x, units, size):
         unit = take(team, 0, units)
         while unit >= 0:
@@ -15,7 +15,7 @@ and hands them out with ``take``; ``wait`` returns once every unit of a phase is
 
 The rules of a kernel:
 
-- It is ``@njit(nogil=True, cache=True)``, raises nothing, and ends with ``wait`` for its last
+- It is compiled with ``@kernel``, raises nothing, and ends with ``wait`` for its last
   phase.
 - It writes to shared arrays only inside a unit. A step that one thread has to do alone is a phase
   with one unit. A helper that comes late finds every unit taken, and touches nothing.
@@ -43,6 +43,11 @@ from numba.core import cgutils
 from numba.extending import intrinsic as _intrinsic
 
 intrinsic: Any = _intrinsic  # calls leave the first parameter out: no static type says so
+
+_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
+_INNER_OPTIONS: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True}
+kernel = njit(**_OPTIONS)  # what ``run`` takes
+inner = njit(**_INNER_OPTIONS)  # what kernels call
 
 PHASES = 24
 _TAKEN, _DONE, _LINE = 0, 8, 16  # counters of a phase sit on separate cache lines
@@ -77,27 +82,27 @@ def _load(typingctx, array, index):
     return types.int64(array, types.int64), codegen
 
 
-@njit(nogil=True, cache=True)
+@inner
 def take(team, phase, count):
     """The next unit of ``phase`` that nobody has taken, or -1 when all ``count`` are gone."""
     unit = _fetch_add(team, phase * _LINE + _TAKEN, 1)
     return unit if unit < count else -1
 
 
-@njit(nogil=True, cache=True)
+@inner
 def finish(team, phase):
     """Say that a unit taken from ``phase`` is done."""
     _fetch_add(team, phase * _LINE + _DONE, 1)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def finish_and_take(team, phase, count):
     """Say that a unit of ``phase`` is done and take the next one, or -1."""
     finish(team, phase)
     return take(team, phase, count)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def wait(team, phase, count):
     """Return once all ``count`` units of ``phase`` are done."""
     spins = 0
@@ -107,7 +112,7 @@ def wait(team, phase, count):
             _yield()
 
 
-@njit(nogil=True, cache=True)
+@inner
 def reserve(counter, size):
     """Set ``size`` places of a shared buffer aside; gives the first. ``counter`` is one int64.
 
