@@ -16,23 +16,26 @@ _KEEP = 1 << 29  # bytes that may lie idle, in all
 
 class _Store:
     def __init__(self) -> None:
-        self.free: dict[int, list[np.ndarray]] = {}
+        self.free: dict[int, list[tuple[np.ndarray, int]]] = {}
         self.idle = 0
         self.lock = threading.RLock()  # a collection may free a block while the lock is held
 
-    def get(self, size: int) -> np.ndarray:
+    def get(self, size: int) -> tuple[np.ndarray, int]:
+        """Memory and its address, which numpy is slow to tell."""
         with self.lock:
             blocks = self.free.get(size)
             if blocks:
                 self.idle -= size
                 return blocks.pop()
-        return np.empty(size, np.uint8)
+        memory = np.empty(size, np.uint8)
+        return memory, memory.ctypes.data
 
-    def put(self, memory: np.ndarray) -> None:
+    def put(self, memory: tuple[np.ndarray, int]) -> None:
+        size = memory[0].size
         with self.lock:
-            if self.idle + memory.size <= _KEEP:
-                self.idle += memory.size
-                self.free.setdefault(memory.size, []).append(memory)
+            if self.idle + size <= _KEEP:
+                self.idle += size
+                self.free.setdefault(size, []).append(memory)
 
 
 class _Block:
@@ -44,7 +47,7 @@ class _Block:
         self.store = store
         self.memory = store.get(size)
         self.__array_interface__ = {
-            "data": (self.memory.ctypes.data, False),
+            "data": (self.memory[1], False),
             "shape": shape,
             "typestr": dtype.str,
             "version": 3,

@@ -27,24 +27,30 @@ def _constant(value):
 
 
 @intrinsic
-def find_boxes(typingctx, faces, offset, boxes, first, last, found_face, found_box, place):
-    """List the faces from ``first`` to before ``last`` whose box is not empty, from ``place`` on;
-    gives the place after.
+def find_boxes(
+    typingctx, faces, offset, boxes, first, last, found_face, found_box, place, tiny_face, tiny_box
+):
+    """List the faces from ``first`` to before ``last`` whose box is not empty: those of one pixel
+    in ``tiny_face``, ``tiny_box``, the others in ``found_face``, ``found_box`` from ``place`` on.
 
     ``boxes`` (flat) has four int16 per vertex; ``offset`` is added to the faces' (flat) vertices. A
     face's box is the least of its vertices' rows, number by number: x0, y0, -x1, -y1. Vectors of
     int16 and no branches, because this is all that happens to most faces of a fine mesh.
+
+    Returns:
+        The place after the last in either list.
     """
 
     def codegen(context, builder, signature, args):
-        faces, offset, boxes, first, last, found_face, found_box, place = args
+        faces, offset, boxes, first, last = args[:5]
         kind = ir.VectorType(ir.IntType(16), 4)
+        none, bits = ir.Constant(kind, [0] * 4), ir.IntType(4)
 
         def at(which, index):
             return place_of(context, builder, signature.args[which], args[which], index)
 
-        end = cgutils.alloca_once_value(builder, place)
-        one = ir.Constant(_I64, 1)
+        zero, one = ir.Constant(_I64, 0), ir.Constant(_I64, 1)
+        ends = [cgutils.alloca_once_value(builder, start) for start in (args[7], zero)]
         with cgutils.for_range_slice(builder, first, last, one) as (face, _):
             corner = builder.mul(face, ir.Constant(_I64, 3))
             box = None
@@ -55,20 +61,25 @@ def find_boxes(typingctx, faces, offset, boxes, first, last, found_face, found_b
                 if box is not None:
                     row = builder.select(builder.icmp_signed("<", row, box), row, box)
                 box = row
-            now = builder.load(end)
-            builder.store(builder.trunc(face, I32), at(5, now))
-            builder.store(builder.bitcast(box, _I64), at(6, now))
-            # x0 - x1 and y0 - y1. Where the box is unknown, this wraps around to 0.
+            # x0 - x1 and y0 - y1.
             excess = builder.add(box, shuffle(builder, box, box, [2, 3, 0, 1]))
-            above = builder.icmp_signed(">", excess, ir.Constant(kind, [0] * 4))
-            bits = builder.bitcast(above, ir.IntType(4))
-            holds = builder.icmp_unsigned("==", bits, ir.IntType(4)(0))
-            builder.store(builder.add(now, builder.zext(holds, _I64)), end)
-        return builder.load(end)
+            above, below = (
+                builder.bitcast(builder.icmp_signed(op, excess, none), bits) for op in "><"
+            )
+            holds = builder.icmp_unsigned("==", above, bits(0))
+            several = builder.icmp_unsigned("!=", below, bits(0))
+            belongs = builder.and_(holds, several), builder.and_(holds, builder.not_(several))
+            for end, which, mine in zip(ends, (5, 8), belongs, strict=True):
+                now = builder.load(end)
+                builder.store(builder.trunc(face, I32), at(which, now))
+                builder.store(builder.bitcast(box, _I64), at(which + 1, now))
+                builder.store(builder.add(now, builder.zext(mine, _I64)), end)
+        both = [builder.load(end) for end in ends]
+        return context.make_tuple(builder, signature.return_type, both)
 
     index = types.int64
-    kinds = (faces, index, boxes, index, index, found_face, found_box, index)
-    return types.int64(*kinds), codegen
+    kinds = (faces, index, boxes, index, index, found_face, found_box, index, tiny_face, tiny_box)
+    return types.UniTuple(index, 2)(*kinds), codegen
 
 
 @intrinsic
@@ -147,19 +158,18 @@ def plan(typingctx, screen, faces, offset, entries, first, last, plans):
 
 
 @intrinsic
-def points(typingctx, plans, boxes, limit, values):
-    """Draw ``LANES`` triangles of one pixel each, the first of ``boxes[i]``: bit i is set if
+def points(typingctx, plans, boxes, first, limit, values):
+    """Draw ``LANES`` triangles of one pixel each, that of ``boxes[first + i]``: bit i is set if
     triangle i of ``plans`` is seen there.
 
     ``values`` becomes 1 / depth of all triangles, then c_0, then c_1.
     """
 
     def codegen(context, builder, signature, args):
-        plans, boxes, limit, values = args
-        zero = ir.Constant(_I64, 0)
+        plans, boxes, first, limit, values = args
         integers = ir.VectorType(_I64, LANES)
         box = load(
-            builder, place_of(context, builder, signature.args[1], boxes, zero), integers
+            builder, place_of(context, builder, signature.args[1], boxes, first), integers
         )
 
         def centre(bits):
@@ -183,11 +193,11 @@ def points(typingctx, plans, boxes, limit, values):
         seen = builder.and_(seen, builder.fcmp_ordered("<=", inverse, limit))
         for k, value in enumerate((inverse, *_weights(builder, numbers, edges))):
             index = ir.Constant(_I64, k * LANES)
-            place = place_of(context, builder, signature.args[3], values, index)
+            place = place_of(context, builder, signature.args[4], values, index)
             store(builder, value, place)
         return builder.zext(builder.bitcast(seen, ir.IntType(LANES)), _I64)
 
-    return types.int64(plans, boxes, types.float32, values), codegen
+    return types.int64(plans, boxes, types.int64, types.float32, values), codegen
 
 
 def _edges(builder, numbers, u, v):

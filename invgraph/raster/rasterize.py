@@ -13,7 +13,7 @@ from .fragments import Fragments
 
 _NONE = np.zeros(0, np.float32)
 _CHUNK = 1024  # faces that are sorted into tiles together, at least
-_CHUNKS = 64  # that all faces are cut into, at most, unless there are more images
+_CHUNKS = 128  # that all faces are cut into, at most, unless there are more images
 
 
 def rasterize(

@@ -42,7 +42,6 @@ _REACH = np.float32(0.5 + 1 / 256)  # px; screen positions err by less than the 
 _FAR = 1e9  # px; positions beyond mean the same
 _LARGEST = np.float32(32767)
 _EMPTY = 1  # a box that holds nothing
-_UNKNOWN = -32768  # marks a vertex before the near plane, or one that is not finite
 
 
 @inner
@@ -58,17 +57,21 @@ def _ahead(x, last):
 
 @inner
 def _place(screen, near, right, bottom, boxes, start, stop):
-    """First pixels right of and below a vertex, and minus the last left of and above it."""
+    """First pixels right of and below a vertex, and minus the last left of and above it.
+
+    A vertex is unknown if it lies before the near plane, or is not finite.
+    """
     for i in range(start, stop):
         x, y, z = screen[3 * i], screen[3 * i + 1], screen[3 * i + 2]
         known = (z >= near) & (abs(x) < np.inf) & (abs(y) < np.inf) & (z < np.inf)
         inverse = z if known else np.float32(1)
         x0, x1 = _ahead(x / inverse, right)
         y0, y1 = _ahead(y / inverse, bottom)
-        boxes[4 * i] = x0 if known else np.int16(_UNKNOWN)
-        boxes[4 * i + 1] = y0 if known else np.int16(_UNKNOWN)
-        boxes[4 * i + 2] = x1 if known else np.int16(_UNKNOWN)
-        boxes[4 * i + 3] = y1 if known else np.int16(_UNKNOWN)
+        # With unknown vertices, a box has x0 = -1 and is not empty.
+        boxes[4 * i] = x0 if known else np.int16(-1)
+        boxes[4 * i + 1] = y0 if known else np.int16(-1)
+        boxes[4 * i + 2] = x1 if known else np.int16(-32767)
+        boxes[4 * i + 3] = y1 if known else np.int16(-32767)
 
 
 @inner
@@ -109,73 +112,56 @@ def _clipped_box(screen, i0, i1, i2, near, right, bottom):
 
 @inner
 def _draw_spots(
-    screen, faces, offset, limit, cull, tiles_x, count, spot, spots, values, counts, scratch
+    screen, faces, offset, near, cull, tiles_x, count, scratch, place, spots, values, counts
 ):
-    """Draw up to ``LANES`` faces of one pixel; gives the place after the last that is seen."""
-    plans, tiny_face, tiny_box, tiny_values = scratch
-    plan(screen, faces, offset, tiny_face, 0, count - 1, plans)
-    bits = points(plans, tiny_box, limit, tiny_values) & ((1 << count) - 1)
-    spots_of_tile = counts[counts.size // 2 :]
-    while bits != 0:
-        lane = lowest_bit(bits)
-        bits &= bits - 1
-        if cull and not plans[np.uint64(DETERMINANT * LANES + lane)] < 0:
-            continue
-        x, y, _, _ = _bounds(tiny_box[np.uint64(lane)])
-        spots[np.uint64(2 * spot)] = (y << 16) | x
-        spots[np.uint64(2 * spot + 1)] = tiny_face[np.uint64(lane)]
-        for k in range(3):
-            values[np.uint64(3 * spot + k)] = tiny_values[np.uint64(k * LANES + lane)]
-        spot += 1
-        spots_of_tile[np.uint64((y >> _HIGH_BITS) * tiles_x + (x >> _WIDE_BITS))] += 1
-    return spot
+    """Draw ``count`` faces of one pixel and count by tiles those that are seen; gives their number.
+
+    ``spots`` says pixel and face, ``values`` 1 / depth, c_0 and c_1.
+    """
+    tiny_face, tiny_box, plans, seen = scratch
+    limit = np.float32(1.0 / near)
+    spot = place
+    for group in range(0, count, LANES):
+        plan(screen, faces, offset, tiny_face, group, count - 1, plans)
+        bits = points(plans, tiny_box, group, limit, seen)
+        bits &= (1 << min(LANES, count - group)) - 1
+        while bits != 0:
+            lane = lowest_bit(bits)
+            bits &= bits - 1
+            if cull and not plans[np.uint64(DETERMINANT * LANES + lane)] < 0:
+                continue
+            x, y, _, _ = _bounds(tiny_box[np.uint64(group + lane)])
+            spots[np.uint64(2 * spot)] = (y << 16) | x
+            spots[np.uint64(2 * spot + 1)] = tiny_face[np.uint64(group + lane)]
+            for k in range(3):
+                values[np.uint64(3 * spot + k)] = seen[np.uint64(k * LANES + lane)]
+            spot += 1
+            counts[np.uint64((y >> _HIGH_BITS) * tiles_x + (x >> _WIDE_BITS))] += 1
+    return spot - place
 
 
 @inner
 def _keep(
-    screen, faces, offset, boxes, near, cull, right, bottom, tiles_x, first, last,
-    place, kept_face, kept_box, spots, values, counts, scratch,
-):  # fmt: skip
-    """Keep, in order, the faces that may hold a pixel centre; count them by tiles.
-
-    Faces with one pixel to test are drawn at once. Gives how many are kept as triangles, and how
-    many as spots: ``spots`` says pixel and face, ``values`` what is seen there.
-    """
-    tiny_face, tiny_box = scratch[1], scratch[2]
-    limit = np.float32(1.0 / near)
-    found = find_boxes(faces, offset, boxes, first, last, kept_face, kept_box, place)
-    triangles, spot, tiny = place, place, 0
-    for i in range(np.uint64(place), np.uint64(found)):
+    screen, faces, offset, near, right, bottom, tiles_x, first, last, kept_face, kept_box, counts
+):
+    """Clip boxes at the near plane and count faces by tiles; gives how many are left."""
+    place = first
+    for i in range(np.uint64(first), np.uint64(last)):
         face, box = kept_face[i], kept_box[i]
         x0, y0, x1, y1 = _bounds(box)
-        if x0 == _UNKNOWN:
+        if x0 < 0:
             i0, i1, i2 = faces[3 * face], faces[3 * face + 1], faces[3 * face + 2]
             box = _clipped_box(screen, i0 + offset, i1 + offset, i2 + offset, near, right, bottom)
             if box == _EMPTY:
                 continue
             x0, y0, x1, y1 = _bounds(box)
-        if x0 < x1 or y0 < y1:
-            kept_face[np.uint64(triangles)] = face
-            kept_box[np.uint64(triangles)] = box
-            triangles += 1
-            for ty in range(y0 >> _HIGH_BITS, (y1 >> _HIGH_BITS) + 1):
-                for tx in range(x0 >> _WIDE_BITS, (x1 >> _WIDE_BITS) + 1):
-                    counts[np.uint64(ty * tiles_x + tx)] += 1
-            continue
-        tiny_face[np.uint64(tiny)] = face
-        tiny_box[np.uint64(tiny)] = box
-        tiny += 1
-        if tiny == LANES:
-            spot = _draw_spots(
-                screen, faces, offset, limit, cull, tiles_x, tiny, spot, spots, values, counts,
-                scratch,
-            )  # fmt: skip
-            tiny = 0
-    if tiny > 0:
-        spot = _draw_spots(
-            screen, faces, offset, limit, cull, tiles_x, tiny, spot, spots, values, counts, scratch
-        )
-    return triangles - place, spot - place
+        kept_face[np.uint64(place)] = face
+        kept_box[np.uint64(place)] = box
+        place += 1
+        for ty in range(y0 >> _HIGH_BITS, (y1 >> _HIGH_BITS) + 1):
+            for tx in range(x0 >> _WIDE_BITS, (x1 >> _WIDE_BITS) + 1):
+                counts[np.uint64(ty * tiles_x + tx)] += 1
+    return place - first
 
 
 @inner
@@ -242,6 +228,13 @@ def _draw_triangles(
             if x1 - x0 < SIDE:
                 for y in range(y0, y1 + 1, LANES // SIDE):
                     stamp_square(
+                        plans, lane, face, left + x0, top + y, tile, y * STRIDE + x0, STRIDE,
+                        PIXELS, limit,
+                    )  # fmt: skip
+                continue
+            if x1 - x0 < LANES:
+                for y in range(y0, y1 + 1):
+                    stamp_row(
                         plans, lane, face, left + x0, top + y, tile, y * STRIDE + x0, STRIDE,
                         PIXELS, limit,
                     )  # fmt: skip
@@ -361,20 +354,30 @@ def rasterize(
     wait(team, 0, blocks)
 
     plans = np.empty(PLANES * LANES, np.float64)
-    tiny = np.empty(LANES, np.int32), np.empty(LANES, np.int64), np.empty(3 * LANES, np.float32)
+    scratch = (
+        np.empty(chunk + LANES, np.int32), np.empty(chunk + LANES, np.int64), plans,
+        np.empty(3 * LANES, np.float32),
+    )  # fmt: skip
     unit = take(team, 1, chunks)
     while unit >= 0:
         image = 0
         while chunk_start[image + 1] <= unit:
             image += 1
+        place, offset = unit * chunk, vertex_start[image]
         first = ranges[image, 0] + (unit - chunk_start[image]) * chunk
         last = min(first + chunk, ranges[image, 0] + ranges[image, 1])
-        mine = counts[unit]
-        for i in range(mine.size):
-            mine[i] = 0
-        kept[unit, 0], kept[unit, 1] = _keep(
-            screen, faces, vertex_start[image], boxes, near, cull, right, bottom, tiles_x,
-            first, last, unit * chunk, kept_face, kept_box, spots, values, mine, (plans, *tiny),
+        for i in range(2 * tiles):
+            counts[unit, i] = 0
+        end, tiny = find_boxes(
+            faces, offset, boxes, first, last, kept_face, kept_box, place, scratch[0], scratch[1]
+        )
+        kept[unit, 0] = _keep(
+            screen, faces, offset, near, right, bottom, tiles_x, place, end, kept_face, kept_box,
+            counts[unit],
+        )  # fmt: skip
+        kept[unit, 1] = _draw_spots(
+            screen, faces, offset, near, cull, tiles_x, tiny, scratch, place, spots, values,
+            counts[unit, tiles:],
         )  # fmt: skip
         unit = finish_and_take(team, 1, chunks)
     wait(team, 1, chunks)
