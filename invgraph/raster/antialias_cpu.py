@@ -12,17 +12,16 @@ hardly ever silhouettes.
 """
 
 import numpy as np
-from numba import njit
 
 from .lanes import bends16, changes16, lowest_bit
-from .threads import finish_and_take, reserve, take, wait
+from .threads import finish_and_take, inner, kernel, reserve, take, wait
 
 ROWS = 16  # rows of an image that are searched together
 BLOCK = 1 << 16  # numbers that are copied together
 _STEPS = 10_000  # a walk of so many triangles within one pixel goes round in circles
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def neighbours(faces, vertices, heads, after, out):
     """``out[f, k]``: the face across the edge opposite corner k, -1 if none or more than one.
 
@@ -59,7 +58,7 @@ def neighbours(faces, vertices, heads, after, out):
             heads[low] = 3 * f + k
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _edge(screen, i, j, u, v, du, dv):
     """Value of the plane through edge i, j at a pixel, and its change towards the other pixel."""
     x0, y0, z0 = np.float64(screen[i, 0]), np.float64(screen[i, 1]), np.float64(screen[i, 2])
@@ -68,7 +67,7 @@ def _edge(screen, i, j, u, v, du, dv):
     return a * u + (b * v + c), a * du + b * dv
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _side(screen, i, j, k):
     """On which side of edge i, j does vertex k lie?"""
     x0, y0, z0 = np.float64(screen[i, 0]), np.float64(screen[i, 1]), np.float64(screen[i, 2])
@@ -78,7 +77,7 @@ def _side(screen, i, j, k):
     return a * x2 + b * y2 + c * z2
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _walk(screen, faces, adjacent, offset, f, u, v, du, dv):
     """The silhouette edge between a pixel in face ``f`` and the next: t and its vertices' rows.
 
@@ -124,7 +123,7 @@ def _walk(screen, faces, adjacent, offset, f, u, v, du, dv):
     return 2.0, np.int64(-1), np.int64(-1)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _joined(a0, a1, a2, b0, b1, b2):
     """Do two faces have a vertex in common?"""
     return (
@@ -134,7 +133,7 @@ def _joined(a0, a1, a2, b0, b1, b2):
     )
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _smooth(z0, z1, z2, z3):
     """Does the depth change between the inner two of four pixels as it does on either side?"""
     left, here, right = z1 - z0, z2 - z1, z3 - z2
@@ -143,7 +142,7 @@ def _smooth(z0, z1, z2, z3):
     return like & (z0 > 0) & (z3 > 0)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _pair(
     screen, faces, adjacent, offset, face, depth, first, axis, x, y, width,
     pixels, rows, weight, code, size,
@@ -173,7 +172,7 @@ def _pair(
     return size + 1
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def find(
     team, screen, faces, adjacent, vertex_start, shape, face, depth,
     counter, spans, pair_pixels, pair_rows, pair_weight, pair_code,
@@ -265,13 +264,13 @@ def find(
     wait(team, 0, images * bands)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _copy(source, out, start, stop):
     for i in range(start, stop):
         out[i] = source[i]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def blend(
     team, images, spans, pair_pixels, pair_weight, channels, in_place, color, out, differences
 ):  # fmt: skip
@@ -303,7 +302,7 @@ def blend(
     wait(team, 1, images)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def backward(
     team, screen, images, groups, height, width, spans, pair_pixels, pair_rows, pair_weight,
     pair_code, channels, differences, grad, grad_color, grad_screen, want_color, want_screen,

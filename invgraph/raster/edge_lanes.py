@@ -130,9 +130,7 @@ def plan(typingctx, screen, faces, offset, entries, first, last, plans):
             builder.fmul(z0, planes[2]),
         )
         zero = _constant(0.0)
-        sign = builder.select(
-            builder.fcmp_ordered("<", det, zero), _constant(-1.0), _constant(1.0)
-        )
+        sign = builder.select(builder.fcmp_ordered("<", det, zero), _constant(-1.0), _constant(1.0))
         planes = [builder.fmul(p, sign) for p in planes]
         size = builder.fmul(det, sign)
         usable = builder.and_(
@@ -168,9 +166,7 @@ def points(typingctx, plans, boxes, first, limit, values):
     def codegen(context, builder, signature, args):
         plans, boxes, first, limit, values = args
         integers = ir.VectorType(_I64, LANES)
-        box = load(
-            builder, place_of(context, builder, signature.args[1], boxes, first), integers
-        )
+        box = load(builder, place_of(context, builder, signature.args[1], boxes, first), integers)
 
         def centre(bits):
             """Of the pixel whose number is in the 16 bits below ``bits``."""

@@ -1,17 +1,16 @@
 """Blend the attributes of a triangle's corners: the compiled kernels of ``interpolate``."""
 
 import numpy as np
-from numba import njit
 
 from .lanes import mix4, unmix4
 from .records_cpu import HIGH, SLOTS, WIDE, publish, slot_of
-from .threads import finish_and_take, take, wait
+from .threads import finish_and_take, kernel, take, wait
 
 ROWS = 16  # rows of an image that are computed together
 CHANNELS = 8  # of a gradient that are summed together
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def forward(team, attributes, faces, vertex_start, shape, channels, face, bary, out):
     """All maps are flat: one number after the other, in the order of pixels and channels."""
     images, height, width = shape
@@ -30,7 +29,8 @@ def forward(team, attributes, faces, vertex_start, shape, channels, face, bary, 
             while end < last and face[end] == f:
                 end += 1
             if f < 0:
-                out[pixel * channels : end * channels] = 0
+                for i in range(pixel * channels, end * channels):
+                    out[i] = 0
                 pixel = end
                 continue
             i0 = (faces[f, 0] + offset) * channels
@@ -55,7 +55,7 @@ def forward(team, attributes, faces, vertex_start, shape, channels, face, bary, 
     wait(team, 0, images * bands)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def backward(
     team, attributes, faces, vertex_start, shape, stride, face, bary, grad, channel, channels,
     grad_bary, counter, spans, record_rows, record_values,
@@ -78,15 +78,17 @@ def backward(
         image, tile = unit // tiles, unit % tiles
         left, top = (tile % tiles_x) * WIDE, (tile // tiles_x) * HIGH
         offset = vertex_start[image]
-        size = 0
-        places[:] = -1
+        size = np.int64(0)
+        for i in range(SLOTS):
+            places[i] = -1
         for y in range(top, min(top + HIGH, height)):
             start = (image * height + y) * width
             pixel, last = start + left, start + min(left + WIDE, width)
             if channel == 0:
-                grad_bary[2 * pixel : 2 * last] = 0
+                for i in range(2 * pixel, 2 * last):
+                    grad_bary[i] = 0
             while pixel < last:
-                f = face[pixel]
+                f = np.int64(face[pixel])
                 end = pixel + 1
                 while end < last and face[end] == f:
                     end += 1
@@ -98,7 +100,8 @@ def backward(
                 place = slot * 3 * channels
                 if slot == size:
                     rows[slot, 0], rows[slot, 1], rows[slot, 2] = i0, i1, i2
-                    sums[place : place + 3 * channels] = 0
+                    for i in range(place, place + 3 * channels):
+                        sums[i] = 0
                     size += 1
                 i0, i1, i2 = i0 * stride + channel, i1 * stride + channel, i2 * stride + channel
                 for k in range(0, fours, 4):
@@ -120,15 +123,6 @@ def backward(
                             grad_bary[2 * p] += g * (attributes[i0 + k] - corner)
                             grad_bary[2 * p + 1] += g * (attributes[i1 + k] - corner)
                 pixel = end
-        publish(
-            rows,
-            sums.reshape(-1, 3 * channels),
-            size,
-            counter,
-            spans,
-            unit,
-            record_rows,
-            record_values,
-        )
+        publish(rows, sums, 3 * channels, size, counter, spans, unit, record_rows, record_values)
         unit = finish_and_take(team, 0, images * tiles)
     wait(team, 0, images * tiles)

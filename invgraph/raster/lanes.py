@@ -122,7 +122,9 @@ def unmix4(
             result = ir.Constant(pair, ir.Undefined)
             for k in range(2):
                 result = builder.insert_element(result, both[k], ir.Constant(I32, k))
-            target = place_of(context, builder, signature.args[8], grad_bary, builder.add(here, here))
+            target = place_of(
+                context, builder, signature.args[8], grad_bary, builder.add(here, here)
+            )
             store(builder, builder.fadd(load(builder, target, pair), result), target)
         for total in totals:
             target = place_of(context, builder, signature.args[0], sums, place)
@@ -137,6 +139,64 @@ def unmix4(
         sums, index, index, grad, index, values, three, bary, grad_bary, index, index, index
     )
     return signature, codegen
+
+
+def _pull(deep):
+    """An intrinsic that sums over a run of pixels in one triangle, with or without depth."""
+
+    @intrinsic
+    def pull(typingctx, sums, place, bary, grad_bary, depth, grad_depth, pixel, count):
+        """Add sum h_i w_k to ``sums[place + 4 * i + k]``, for weights w and corners i, k below 3.
+
+        h_i = g_i - sum_j g_j w_j - g_z z; without depth, the last term is left out.
+        """
+
+        def codegen(context, builder, signature, args):
+            sums, place, bary, grad_bary, depth, grad_depth, pixel, count = args
+            double = ir.DoubleType()
+            kind, pair = ir.VectorType(double, 4), ir.VectorType(F32, 2)
+
+            def at(which, index):
+                return place_of(context, builder, signature.args[which], args[which], index)
+
+            def both(which, index):
+                two = load(builder, at(which, index), pair)
+                two = builder.fpext(two, ir.VectorType(double, 2))
+                return [builder.extract_element(two, ir.Constant(I32, k)) for k in range(2)]
+
+            totals = [
+                cgutils.alloca_once_value(builder, ir.Constant(kind, [0.0] * 4)) for _ in range(3)
+            ]
+            with cgutils.for_range(builder, count) as loop:
+                here = builder.add(pixel, loop.index)
+                w0, w1 = both(2, builder.add(here, here))
+                g0, g1 = both(3, builder.add(here, here))
+                w2 = builder.fsub(builder.fsub(ir.Constant(double, 1.0), w0), w1)
+                common = builder.fadd(builder.fmul(g0, w0), builder.fmul(g1, w1))
+                if deep:
+                    z, gz = (builder.fpext(builder.load(at(k, here)), double) for k in (4, 5))
+                    common = builder.fadd(common, builder.fmul(gz, z))
+                weights = ir.Constant(kind, [0.0] * 4)
+                for k, w in enumerate((w0, w1, w2)):
+                    weights = builder.insert_element(weights, w, ir.Constant(I32, k))
+                pulls = builder.fsub(g0, common), builder.fsub(g1, common), builder.fneg(common)
+                for total, h in zip(totals, pulls, strict=True):
+                    value = builder.fmul(splat(builder, h, 4), weights)
+                    builder.store(builder.fadd(builder.load(total), value), total)
+            for i, total in enumerate(totals):
+                target = at(0, builder.add(place, ir.Constant(place.type, 4 * i)))
+                value = builder.fadd(load(builder, target, kind), builder.load(total))
+                store(builder, value, target)
+            return context.get_dummy_value()
+
+        index = types.int64
+        kinds = (sums, index, bary, grad_bary, depth, grad_depth, index, index)
+        return types.void(*kinds), codegen
+
+    return pull
+
+
+pull, pull_deep = _pull(False), _pull(True)
 
 
 def _corners(context, builder, array_type, values, corners):

@@ -157,12 +157,14 @@ def _backward(
     from .rasterize_backward_cpu import backward
 
     shape = (plan.images, plan.height, plan.width)
-    rows = arguments.flat(screen, 3)
-    gradient = buffers.empty(rows.shape, np.float32)
+    rows = arguments.line(screen)
+    gradient = buffers.empty((len(rows) // 3, 3), np.float32)
+    if grad_bary is None:
+        grad_bary = torch.zeros_like(bary)
     grads = (grad_bary, grad_depth, grad_slope)
     values = [_NONE if grad is None else arguments.line(grad) for grad in grads]
-    has = [grad is not None for grad in grads]
     maps = [arguments.line(part) for part in (face, bary, depth)]
+    has = (grad_depth is not None, grad_slope is not None)
     arguments.sum_records(
         backward,
         (rows, plan.topology.faces, plan.vertex_start, shape, *maps, *values, *has),

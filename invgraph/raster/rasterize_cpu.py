@@ -87,7 +87,11 @@ def _clipped_box(screen, i0, i1, i2, near, right, bottom):
     for k in range(3):
         i = i0 if k == 0 else (i1 if k == 1 else i2)
         j = i1 if k == 0 else (i2 if k == 1 else i0)
-        x, y, z = float(screen[3 * i]), float(screen[3 * i + 1]), float(screen[3 * i + 2])
+        x, y, z = (
+            np.float64(screen[3 * i]),
+            np.float64(screen[3 * i + 1]),
+            np.float64(screen[3 * i + 2]),
+        )
         dx, dy, dz = screen[3 * j] - x, screen[3 * j + 1] - y, screen[3 * j + 2] - z
         if not (abs(x) < np.inf and abs(y) < np.inf and abs(z) < np.inf):
             return np.int64(_EMPTY)
@@ -270,9 +274,21 @@ def _add_spots(spots, values, entries, first, last, left, top, tile, tile_face):
 @inner
 def _slopes(screen, i0, i1, i2, planes):
     """How c_0, c_1 and the sum of all three c change with u and v."""
-    px0, py0, pz0 = float(screen[3 * i0]), float(screen[3 * i0 + 1]), float(screen[3 * i0 + 2])
-    px1, py1, pz1 = float(screen[3 * i1]), float(screen[3 * i1 + 1]), float(screen[3 * i1 + 2])
-    px2, py2, pz2 = float(screen[3 * i2]), float(screen[3 * i2 + 1]), float(screen[3 * i2 + 2])
+    px0, py0, pz0 = (
+        np.float64(screen[3 * i0]),
+        np.float64(screen[3 * i0 + 1]),
+        np.float64(screen[3 * i0 + 2]),
+    )
+    px1, py1, pz1 = (
+        np.float64(screen[3 * i1]),
+        np.float64(screen[3 * i1 + 1]),
+        np.float64(screen[3 * i1 + 2]),
+    )
+    px2, py2, pz2 = (
+        np.float64(screen[3 * i2]),
+        np.float64(screen[3 * i2 + 1]),
+        np.float64(screen[3 * i2 + 2]),
+    )
     a0, b0, c0 = py1 * pz2 - pz1 * py2, pz1 * px2 - px1 * pz2, px1 * py2 - py1 * px2
     a1, b1 = py2 * pz0 - pz2 * py0, pz2 * px0 - px2 * pz0
     a2, b2 = py0 * pz1 - pz0 * py1, pz0 * px1 - px0 * pz1

@@ -7,16 +7,15 @@ gradient, and the same bits for any number of threads.
 """
 
 import numpy as np
-from numba import njit
 
-from .threads import finish_and_take, reserve, take, wait
+from .threads import finish_and_take, inner, kernel, reserve, take, wait
 
 WIDE, HIGH = 64, 16  # of a tile, px
 SLOTS = 2 * WIDE * HIGH  # of the hash from faces to the records of a tile
 _GOLDEN = 2654435769  # multiplier of Fibonacci hashing
 
 
-@njit(nogil=True, cache=True)
+@inner
 def slot_of(face, keys, places, size):
     """The record of ``face`` in this tile; ``size`` if it is a new one, which is noted."""
     slot = ((np.int64(face) * _GOLDEN) >> 12) & (SLOTS - 1)
@@ -29,9 +28,12 @@ def slot_of(face, keys, places, size):
     return size
 
 
-@njit(nogil=True, cache=True)
-def publish(rows, sums, size, counter, spans, unit, record_rows, record_values):
-    """Copy a tile's records to the shared buffer, if they fit, and note where they are."""
+@inner
+def publish(rows, sums, stride, size, counter, spans, unit, record_rows, record_values):
+    """Copy a tile's records to the shared buffer, if they fit, and note where they are.
+
+    Record i begins at ``sums[stride * i]``.
+    """
     start = reserve(counter, size)
     spans[unit, 0] = start
     spans[unit, 1] = start + size
@@ -40,10 +42,10 @@ def publish(rows, sums, size, counter, spans, unit, record_rows, record_values):
             for k in range(3):
                 record_rows[start + i, k] = rows[i, k]
             for k in range(record_values.shape[1]):
-                record_values[start + i, k] = sums[i, k]
+                record_values[start + i, k] = sums[stride * i + k]
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def collect(team, spans, groups, owners, record_rows, record_values, gradient, channel, channels):
     """Add records to ``gradient[row, channel : channel + channels]``.
 
