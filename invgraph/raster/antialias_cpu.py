@@ -13,7 +13,7 @@ hardly ever silhouettes.
 
 import numpy as np
 
-from .lanes import bends16, changes16, lowest_bit
+from .lanes import apart, bends16, changes16, lowest_bit
 from .threads import finish_and_take, inner, kernel, reserve, take, wait
 
 ROWS = 16  # rows of an image that are searched together
@@ -83,6 +83,7 @@ def _walk(screen, faces, adjacent, offset, f, u, v, du, dv):
 
     t is 2 if there is none.
     """
+    apart()
     entered = -1
     for _ in range(_STEPS):
         i0, i1, i2 = faces[f, 0] + offset, faces[f, 1] + offset, faces[f, 2] + offset
@@ -148,6 +149,7 @@ def _pair(
     pixels, rows, weight, code, size,
 ):  # fmt: skip
     """Note what to blend between pixel ``first`` at x, y and the next along an axis, if any."""
+    apart()
     step = 1 if axis == 0 else width
     second = first + step
     f, g = face[first], face[second]

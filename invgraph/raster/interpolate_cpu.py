@@ -26,7 +26,7 @@ def forward(team, attributes, faces, vertex_start, shape, channels, face, bary, 
         while pixel < last:
             f = face[pixel]
             end = pixel + 1
-            while end < last and face[end] == f:
+            while end < last and face[np.uint64(end)] == f:
                 end += 1
             if f < 0:
                 for i in range(pixel * channels, end * channels):
@@ -90,7 +90,7 @@ def backward(
             while pixel < last:
                 f = np.int64(face[pixel])
                 end = pixel + 1
-                while end < last and face[end] == f:
+                while end < last and face[np.uint64(end)] == f:
                     end += 1
                 if f < 0:
                     pixel = end

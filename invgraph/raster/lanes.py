@@ -18,6 +18,20 @@ LANES = 8  # pixels of a row that are drawn together
 F32, I32 = ir.FloatType(), ir.IntType(32)
 
 
+@intrinsic
+def apart(typingctx):
+    """Keep the function that calls this out of its callers.
+
+    Inlined into a long kernel, tight loops run out of registers, and compiling takes longer.
+    """
+
+    def codegen(context, builder, signature, args):
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
 def place_of(context, builder, array_type, array, index):
     data = cgutils.create_struct_proxy(array_type)(context, builder, value=array).data
     return builder.gep(data, [index])

@@ -9,7 +9,7 @@ z (m_iu - b_i sum_j m_ju), with m the rows of M^-1, add to g, to g_z, and to a s
 
 import numpy as np
 
-from .lanes import pull, pull_deep
+from .lanes import apart, pull, pull_deep
 from .records_cpu import HIGH, SLOTS, WIDE, publish, slot_of
 from .threads import finish_and_take, inner, kernel, take, wait
 
@@ -35,6 +35,7 @@ def _inverse(screen, rows, slot, m):
 @inner
 def _pull_slopes(m, bary, depth, grad_slope, pixel, end, sums, place):
     """Add what the gradients of screen derivatives of a run of pixels pull."""
+    apart()
     for p in range(pixel, end):
         w0, w1, z = np.float64(bary[2 * p]), np.float64(bary[2 * p + 1]), np.float64(depth[p])
         g0, g1, gz = 0.0, 0.0, 0.0
@@ -60,6 +61,7 @@ def _pull_slopes(m, bary, depth, grad_slope, pixel, end, sums, place):
 @inner
 def _to_corners(m, sums, place, has_slope):
     """Turn the sums of a triangle into the gradient -M^-T K of its corners, in their place."""
+    apart()
     k = np.empty(9, np.float64)
     for i in range(3):
         for j in range(3):
@@ -102,7 +104,7 @@ def backward(
             while pixel < last:
                 f = np.int64(face[pixel])
                 end = pixel + 1
-                while end < last and face[end] == f:
+                while end < last and face[np.uint64(end)] == f:
                     end += 1
                 if f >= 0:
                     slot = slot_of(f, keys, places, size)

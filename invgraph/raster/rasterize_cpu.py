@@ -30,7 +30,7 @@ from .edge_lanes import (
     stamp_row,
     stamp_square,
 )
-from .lanes import LANES, lowest_bit
+from .lanes import LANES, apart, lowest_bit
 from .threads import finish, finish_and_take, inner, kernel, take, wait
 
 WIDE, HIGH = 64, 16  # of a tile, px: long rows, because that is how images lie in memory
@@ -61,17 +61,20 @@ def _place(screen, near, right, bottom, boxes, start, stop):
 
     A vertex is unknown if it lies before the near plane, or is not finite.
     """
-    for i in range(start, stop):
-        x, y, z = screen[3 * i], screen[3 * i + 1], screen[3 * i + 2]
+    apart()
+    three, four = np.uint64(3), np.uint64(4)  # signed places would be tested for their sign
+    for i in range(np.uint64(start), np.uint64(stop)):
+        x, y = screen[three * i], screen[three * i + np.uint64(1)]
+        z = screen[three * i + np.uint64(2)]
         known = (z >= near) & (abs(x) < np.inf) & (abs(y) < np.inf) & (z < np.inf)
         inverse = z if known else np.float32(1)
         x0, x1 = _ahead(x / inverse, right)
         y0, y1 = _ahead(y / inverse, bottom)
         # With unknown vertices, a box has x0 = -1 and is not empty.
-        boxes[4 * i] = x0 if known else np.int16(-1)
-        boxes[4 * i + 1] = y0 if known else np.int16(-1)
-        boxes[4 * i + 2] = x1 if known else np.int16(-32767)
-        boxes[4 * i + 3] = y1 if known else np.int16(-32767)
+        boxes[four * i] = x0 if known else np.int16(-1)
+        boxes[four * i + np.uint64(1)] = y0 if known else np.int16(-1)
+        boxes[four * i + np.uint64(2)] = x1 if known else np.int16(-32767)
+        boxes[four * i + np.uint64(3)] = y1 if known else np.int16(-32767)
 
 
 @inner
@@ -83,6 +86,7 @@ def _bounds(box):
 @inner
 def _clipped_box(screen, i0, i1, i2, near, right, bottom):
     """The box of the part of a triangle beyond the near plane; empty if there is none."""
+    apart()
     u0, v0, u1, v1 = _FAR, _FAR, -_FAR, -_FAR
     for k in range(3):
         i = i0 if k == 0 else (i1 if k == 1 else i2)
@@ -115,6 +119,15 @@ def _clipped_box(screen, i0, i1, i2, near, right, bottom):
 
 
 @inner
+def _find(faces, offset, boxes, first, last, kept_face, kept_box, place, scratch):
+    """Sort out the faces that hold no pixel centre; see ``find_boxes``."""
+    apart()
+    return find_boxes(
+        faces, offset, boxes, first, last, kept_face, kept_box, place, scratch[0], scratch[1]
+    )
+
+
+@inner
 def _draw_spots(
     screen, faces, offset, near, cull, tiles_x, count, scratch, place, spots, values, counts
 ):
@@ -122,6 +135,7 @@ def _draw_spots(
 
     ``spots`` says pixel and face, ``values`` 1 / depth, c_0 and c_1.
     """
+    apart()
     tiny_face, tiny_box, plans, seen = scratch
     limit = np.float32(1.0 / near)
     spot = place
@@ -149,6 +163,7 @@ def _keep(
     screen, faces, offset, near, right, bottom, tiles_x, first, last, kept_face, kept_box, counts
 ):
     """Clip boxes at the near plane and count faces by tiles; gives how many are left."""
+    apart()
     place = first
     for i in range(np.uint64(first), np.uint64(last)):
         face, box = kept_face[i], kept_box[i]
@@ -171,6 +186,7 @@ def _keep(
 @inner
 def _order(chunk_start, counts, starts):
     """Turn ``counts`` (chunk x list) into places within lists, ``starts`` into those of lists."""
+    apart()
     total, lists = 0, counts.shape[1]
     for image in range(chunk_start.size - 1):
         begin = starts[image * lists : (image + 1) * lists]
@@ -193,6 +209,7 @@ def _sort(
     entry_face, entry_box,
 ):  # fmt: skip
     """List triangles and spots by tiles; ``counts`` says how many of a list come before."""
+    apart()
     for i in range(np.uint64(first), np.uint64(first + triangles)):
         x0, y0, x1, y1 = _bounds(kept_box[i])
         for ty in range(y0 >> _HIGH_BITS, (y1 >> _HIGH_BITS) + 1):
@@ -217,6 +234,7 @@ def _draw_triangles(
     plans, begins, ends, tile,
 ):  # fmt: skip
     """Draw a tile's triangles in the order of the faces: ties in depth go to the lower face."""
+    apart()
     limit = np.float32(1.0 / near)
     for group in range(first, last, LANES):
         plan(screen, faces, offset, entry_face, group, last - 1, plans)
@@ -301,6 +319,7 @@ def _slopes(screen, i0, i1, i2, planes):
 @inner
 def _resolve(tile, tile_face, wide, high, first, width, out_face, out_depth, out_bary):
     """Write a tile to the images, of which its first pixel is number ``first``."""
+    apart()
     whole = wide // LANES * LANES
     for y in range(high):
         pixel, start = first + y * width, y * STRIDE
@@ -320,6 +339,7 @@ def _slopes_of_tile(
     screen, faces, offset, tile_face, wide, high, first, width, out_depth, out_bary, out_slope
 ):
     """Write how the weights of a tile's pixels change."""
+    apart()
     planes = np.empty(6, np.float64)
     for y in range(high):
         last = -1
@@ -384,9 +404,7 @@ def rasterize(
         last = min(first + chunk, ranges[image, 0] + ranges[image, 1])
         for i in range(2 * tiles):
             counts[unit, i] = 0
-        end, tiny = find_boxes(
-            faces, offset, boxes, first, last, kept_face, kept_box, place, scratch[0], scratch[1]
-        )
+        end, tiny = _find(faces, offset, boxes, first, last, kept_face, kept_box, place, scratch)
         kept[unit, 0] = _keep(
             screen, faces, offset, near, right, bottom, tiles_x, place, end, kept_face, kept_box,
             counts[unit],
