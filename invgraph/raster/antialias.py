@@ -132,10 +132,11 @@ def _forward(
     known = plan.topology
     while True:
         counter = np.zeros(1, np.int64)
-        pixels = buffers.empty((capacity, 2), np.int64)
-        edge = buffers.empty((capacity, 2), np.int32)
-        weight = buffers.empty((capacity,), np.float32)
-        code = buffers.empty((capacity,), np.int8)
+        pixels, edge, weight, code = buffers.several(
+            (2 * capacity, np.int64), (2 * capacity, np.int32), (capacity, np.float32),
+            (capacity, np.int8),
+        )  # fmt: skip
+        pixels, edge = pixels.reshape(-1, 2), edge.reshape(-1, 2)
         run(
             find, rows, known.faces, known.adjacent, plan.vertex_start, shape, *maps,
             counter, spans, pixels, edge, weight, code,

@@ -151,8 +151,10 @@ def sum_records(
     capacity = images * (height * width // 4) + 1024
     while True:
         counter = np.zeros(1, np.int64)
-        rows = buffers.empty((capacity, 3), np.int32)
-        values = buffers.empty((capacity, 3 * channels), np.float32)
+        rows, values = buffers.several(
+            (3 * capacity, np.int32), (3 * channels * capacity, np.float32)
+        )
+        rows, values = rows.reshape(-1, 3), values.reshape(capacity, 3 * channels)
         run(kernel, *args, counter, spans, rows, values)
         if counter[0] <= capacity:
             break

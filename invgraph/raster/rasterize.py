@@ -112,13 +112,13 @@ def _forward(screen: Tensor, plan: arguments.Plan, options: tuple) -> tuple[Tens
     np.cumsum(-(-ranges[:, 1] // chunk), out=chunk_start[1:])
     chunks = int(chunk_start[-1])
     tiles = -(-width // WIDE) * -(-height // HIGH)
-    boxes = buffers.empty((4 * len(rows) // 3,), np.int16)
-    kept_face = buffers.empty((chunks * chunk,), np.int32)
-    kept_box = buffers.empty((chunks * chunk,), np.int64)
-    spots = buffers.empty((2 * chunks * chunk,), np.int32)
-    values = buffers.empty((3 * chunks * chunk,), np.float32)
-    kept = np.empty((chunks, 2), np.int64)
-    counts = buffers.empty((chunks, 2 * tiles), np.int32)
+    places = chunks * chunk
+    boxes, kept_face, kept_box, spots, values, counts, kept = buffers.several(
+        (4 * len(rows) // 3, np.int16), (places, np.int32), (places, np.int64),
+        (2 * places, np.int32), (3 * places, np.float32), (2 * chunks * tiles, np.int32),
+        (2 * chunks, np.int64),
+    )  # fmt: skip
+    counts, kept = counts.reshape(chunks, 2 * tiles), kept.reshape(chunks, 2)
     shape = (images, height, width)
     face = buffers.empty(shape, np.int32)
     bary = buffers.empty((*shape, 2), np.float32)
@@ -127,8 +127,7 @@ def _forward(screen: Tensor, plan: arguments.Plan, options: tuple) -> tuple[Tens
     capacity = 2 * count + 8 * images * tiles
     while True:
         starts = np.empty(2 * images * tiles + 1, np.int64)
-        entry_face = buffers.empty((capacity,), np.int32)
-        entry_box = buffers.empty((capacity,), np.int64)
+        entry_face, entry_box = buffers.several((capacity, np.int32), (capacity, np.int64))
         run(
             rasterize, rows, faces, plan.vertex_start, ranges, chunk, chunk_start, near, cull,
             height, width, boxes, kept_face, kept_box, spots, values, kept, counts, starts,
