@@ -141,6 +141,39 @@ def test_ties_in_depth_go_to_the_lower_face():
     assert (out.face == 0).all()
 
 
+def test_ties_between_faces_of_one_pixel_and_others_go_to_the_lower_face():
+    # At the same depth: a face that holds one pixel centre, (5.5, 5.5), and one that holds many.
+    screen = homogeneous(
+        [[0, 0, 2], [20, 0, 2], [0, 20, 2], [5.1, 5.1, 2], [6.1, 5.1, 2], [5.1, 6.1, 2]]
+    )
+    large, tiny = (0, 1, 2), (3, 4, 5)
+    first = rasterize(screen, faces_of(large, tiny), 16, 16)
+    assert (first.face[:8, :8] == 0).all()
+    second = rasterize(screen, faces_of(tiny, large), 16, 16)
+    assert second.face[5, 5] == 0 and (second.face == 0).sum() == 1
+    assert torch.equal(second.depth, first.depth)
+
+
+def test_more_large_faces_than_there_was_room_for():
+    count, size = 300, 96
+    corners = torch.tensor([[-50.0, -50.0], [400.0, -50.0], [-50.0, 400.0]])
+    depth = torch.linspace(3, 1, count)  # the last is the nearest
+    points = torch.cat([corners.expand(count, 3, 2), torch.ones(count, 3, 1)], -1)
+    screen = (points * depth[:, None, None]).reshape(-1, 3)
+    faces = torch.arange(3 * count, dtype=torch.int32).reshape(count, 3)
+    out = rasterize(screen, faces, size, size)
+    assert (out.face == count - 1).all()
+    assert torch.allclose(out.depth, torch.ones(size, size))
+
+
+@pytest.mark.parametrize("cull", [False, True])
+def test_faces_of_about_a_pixel_like_the_oracle(cull):
+    vertices, faces = sphere(24, 40)
+    screen = on_screen(vertices, 20)
+    out = rasterize(screen, faces, 20, 20, cull_back=cull)
+    assert_like_oracle(out, screen, faces)
+
+
 def test_culling_keeps_faces_that_look_at_the_camera():
     vertices, faces = sphere(8, 12)
     screen = on_screen(vertices, 32)

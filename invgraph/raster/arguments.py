@@ -138,26 +138,24 @@ def sum_records(
     shape: tuple[int, int, int],
     groups: int,
     gradient: np.ndarray,
-    channel: int,
     channels: int,
 ) -> None:
-    """Run a backward kernel and add what it found to ``gradient``, in a fixed order."""
-    from .records_cpu import HIGH, WIDE, collect
+    """Run a backward kernel with room for its records; it sets ``channels`` of ``gradient``."""
+    from .records_cpu import HIGH, WIDE
     from .threads import run
 
     images, height, width = shape
     tiles = images * -(-width // WIDE) * -(-height // HIGH)
     spans = np.zeros((tiles, 2), np.int64)
     capacity = images * (height * width // 4) + 1024
+    owners = 2 * torch.get_num_threads()
     while True:
         counter = np.zeros(1, np.int64)
         rows, values = buffers.several(
             (3 * capacity, np.int32), (3 * channels * capacity, np.float32)
         )
         rows, values = rows.reshape(-1, 3), values.reshape(capacity, 3 * channels)
-        run(kernel, *args, counter, spans, rows, values)
+        run(kernel, *args, counter, spans, rows, values, groups, owners, gradient)
         if counter[0] <= capacity:
             break
         capacity = int(counter[0])
-    owners = 2 * torch.get_num_threads()
-    run(collect, spans, groups, owners, rows, values, gradient, channel, channels)

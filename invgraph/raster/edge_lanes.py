@@ -1,8 +1,8 @@
 """Edge planes of triangles, several triangles or several pixels at a time.
 
 Everything here is in float64: an edge has exactly opposite planes, seen from its two sides, and
-exactly opposite values at a pixel (``rasterize_cpu`` says why that matters). So all that evaluate an
-edge have to do it in the same order, ``a * u + (b * v + c)``.
+exactly opposite values at a pixel (``rasterize_cpu`` says why that matters). So everybody evaluates
+an edge in the same order, ``a * u + (b * v + c)``.
 """
 
 from llvmlite import ir
@@ -42,7 +42,7 @@ def find_boxes(
     """
 
     def codegen(context, builder, signature, args):
-        faces, offset, boxes, first, last = args[:5]
+        offset, first, last = args[1], args[3], args[4]
         kind = ir.VectorType(ir.IntType(16), 4)
         none, bits = ir.Constant(kind, [0] * 4), ir.IntType(4)
 
@@ -94,7 +94,7 @@ def plan(typingctx, screen, faces, offset, entries, first, last, plans):
     """
 
     def codegen(context, builder, signature, args):
-        screen, faces, offset, entries, first, last, plans = args
+        offset, first, last = args[2], args[4], args[5]
         kinds = signature.args
 
         def at(which, index):
@@ -260,7 +260,11 @@ def _stamp(columns):
             def read(k):
                 kind = ir.VectorType(F32, columns)
                 parts = [load(builder, at, kind) for at in rows_of(k)]
-                return parts[0] if len(parts) == 1 else shuffle(builder, *parts, range(LANES))
+                return (
+                    parts[0]
+                    if len(parts) == 1
+                    else shuffle(builder, parts[0], parts[1], range(LANES))
+                )
 
             before = read(0)
             nearer = builder.fcmp_ordered(">", inverse, before)

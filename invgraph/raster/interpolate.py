@@ -156,7 +156,6 @@ def _backward(
             shape,
             groups,
             gradient,
-            channel,
             some,
         )
     return torch.from_numpy(gradient).view(attributes.shape), torch.from_numpy(grad_bary).view(

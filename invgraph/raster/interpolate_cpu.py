@@ -3,7 +3,7 @@
 import numpy as np
 
 from .lanes import mix4, unmix4
-from .records_cpu import HIGH, SLOTS, WIDE, publish, slot_of
+from .records_cpu import HIGH, SLOTS, WIDE, collect, publish, slot_of
 from .threads import finish_and_take, kernel, take, wait
 
 ROWS = 16  # rows of an image that are computed together
@@ -58,9 +58,9 @@ def forward(team, attributes, faces, vertex_start, shape, channels, face, bary, 
 @kernel
 def backward(
     team, attributes, faces, vertex_start, shape, stride, face, bary, grad, channel, channels,
-    grad_bary, counter, spans, record_rows, record_values,
+    grad_bary, counter, spans, record_rows, record_values, groups, owners, gradient,
 ):  # fmt: skip
-    """Gradient of the weights, and the records of channels ``channel`` to ``channel + channels``.
+    """Gradients of the weights and of channels ``channel`` to ``channel + channels``.
 
     All maps are flat, with ``stride`` channels. The first call (``channel`` 0) sets ``grad_bary``,
     later ones add.
@@ -126,3 +126,7 @@ def backward(
         publish(rows, sums, 3 * channels, size, counter, spans, unit, record_rows, record_values)
         unit = finish_and_take(team, 0, images * tiles)
     wait(team, 0, images * tiles)
+    collect(
+        team, 1, counter, spans, record_rows, record_values, groups, owners, gradient, channel,
+        channels,
+    )  # fmt: skip

@@ -166,7 +166,7 @@ def _pull(deep):
         """
 
         def codegen(context, builder, signature, args):
-            sums, place, bary, grad_bary, depth, grad_depth, pixel, count = args
+            place, pixel, count = args[1], args[6], args[7]
             double = ir.DoubleType()
             kind, pair = ir.VectorType(double, 4), ir.VectorType(F32, 2)
 

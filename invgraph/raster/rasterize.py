@@ -131,7 +131,8 @@ def _forward(screen: Tensor, plan: arguments.Plan, options: tuple) -> tuple[Tens
         run(
             rasterize, rows, faces, plan.vertex_start, ranges, chunk, chunk_start, near, cull,
             height, width, boxes, kept_face, kept_box, spots, values, kept, counts, starts,
-            entry_face, entry_box, derivatives, face.reshape(-1), bary.reshape(-1), depth.reshape(-1), slope.reshape(-1),
+            entry_face, entry_box, derivatives,
+            face.reshape(-1), bary.reshape(-1), depth.reshape(-1), slope.reshape(-1),
         )  # fmt: skip
         if starts[-1] <= capacity:
             break
@@ -170,7 +171,6 @@ def _backward(
         shape,
         plan.groups,
         gradient,
-        0,
         3,
     )
     return torch.from_numpy(gradient).view(screen.shape)

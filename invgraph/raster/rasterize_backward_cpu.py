@@ -10,9 +10,8 @@ z (m_iu - b_i sum_j m_ju), with m the rows of M^-1, add to g, to g_z, and to a s
 import numpy as np
 
 from .lanes import apart, pull, pull_deep
-from .records_cpu import HIGH, SLOTS, WIDE, publish, slot_of
+from .records_cpu import HIGH, SLOTS, WIDE, collect, publish, slot_of
 from .threads import finish_and_take, inner, kernel, take, wait
-
 
 SUMS = 18  # of a triangle: K, rows of four, then the sums of the gradients of m_iu, m_iv
 
@@ -79,9 +78,12 @@ def _to_corners(m, sums, place, has_slope):
 @kernel
 def backward(
     team, screen, faces, vertex_start, shape, face, bary, depth, grad_bary, grad_depth, grad_slope,
-    has_depth, has_slope, counter, spans, record_rows, record_values,
+    has_depth, has_slope, counter, spans, record_rows, record_values, groups, owners, gradient,
 ):  # fmt: skip
-    """The records of every tile. All maps are flat; those whose ``has`` is false are not read."""
+    """The records of every tile, and their sums.
+
+    All maps are flat; those whose ``has`` is false are not read.
+    """
     images, height, width = shape
     tiles_x = (width + WIDE - 1) // WIDE
     tiles = tiles_x * ((height + HIGH - 1) // HIGH)
@@ -131,3 +133,4 @@ def backward(
         publish(rows, sums, SUMS, size, counter, spans, unit, record_rows, record_values)
         unit = finish_and_take(team, 0, images * tiles)
     wait(team, 0, images * tiles)
+    collect(team, 1, counter, spans, record_rows, record_values, groups, owners, gradient, 0, 3)

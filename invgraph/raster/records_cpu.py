@@ -8,7 +8,7 @@ gradient, and the same bits for any number of threads.
 
 import numpy as np
 
-from .threads import finish_and_take, inner, kernel, reserve, take, wait
+from .threads import finish_and_take, inner, reserve, take, wait
 
 WIDE, HIGH = 64, 16  # of a tile, px
 SLOTS = 2 * WIDE * HIGH  # of the hash from faces to the records of a tile
@@ -45,22 +45,29 @@ def publish(rows, sums, stride, size, counter, spans, unit, record_rows, record_
                 record_values[start + i, k] = sums[stride * i + k]
 
 
-@kernel
-def collect(team, spans, groups, owners, record_rows, record_values, gradient, channel, channels):
-    """Add records to ``gradient[row, channel : channel + channels]``.
+@inner
+def collect(
+    team, phase, counter, spans, record_rows, record_values, groups, owners, gradient, channel,
+    channels,
+):  # fmt: skip
+    """Add records to ``gradient[row, channel : channel + channels]``; nothing if some did not fit.
 
     The tiles and the rows are both split evenly into ``groups`` (1, or one per image): the tiles of
     a group touch the rows of that group alone.
     """
+    if counter[0] > record_rows.shape[0]:
+        return
     units = groups * owners
     tiles = spans.shape[0] // groups
     rows = gradient.shape[0] // groups
-    unit = take(team, 0, units)
+    unit = take(team, phase, units)
     while unit >= 0:
         group, owner = unit // owners, unit % owners
         low = group * rows + rows * owner // owners
         high = group * rows + rows * (owner + 1) // owners
-        gradient[low:high, channel : channel + channels] = 0
+        for row in range(low, high):
+            for k in range(channels):
+                gradient[row, channel + k] = 0
         for tile in range(group * tiles, (group + 1) * tiles):
             for i in range(spans[tile, 0], spans[tile, 1]):
                 for corner in range(3):
@@ -68,5 +75,5 @@ def collect(team, spans, groups, owners, record_rows, record_values, gradient, c
                     if row >= low and row < high:
                         for k in range(channels):
                             gradient[row, channel + k] += record_values[i, corner * channels + k]
-        unit = finish_and_take(team, 0, units)
-    wait(team, 0, units)
+        unit = finish_and_take(team, phase, units)
+    wait(team, phase, units)
