@@ -29,7 +29,7 @@ def forward(team, attributes, faces, vertex_start, shape, channels, face, bary, 
             while end < last and face[np.uint64(end)] == f:
                 end += 1
             if f < 0:
-                for i in range(pixel * channels, end * channels):
+                for i in range(np.uint64(pixel * channels), np.uint64(end * channels)):
                     out[i] = 0
                 pixel = end
                 continue
@@ -85,7 +85,7 @@ def backward(
             start = (image * height + y) * width
             pixel, last = start + left, start + min(left + WIDE, width)
             if channel == 0:
-                for i in range(2 * pixel, 2 * last):
+                for i in range(np.uint64(2 * pixel), np.uint64(2 * last)):
                     grad_bary[i] = 0
             while pixel < last:
                 f = np.int64(face[pixel])
@@ -100,7 +100,7 @@ def backward(
                 place = slot * 3 * channels
                 if slot == size:
                     rows[slot, 0], rows[slot, 1], rows[slot, 2] = i0, i1, i2
-                    for i in range(place, place + 3 * channels):
+                    for i in range(np.uint64(place), np.uint64(place + 3 * channels)):
                         sums[i] = 0
                     size += 1
                 i0, i1, i2 = i0 * stride + channel, i1 * stride + channel, i2 * stride + channel
