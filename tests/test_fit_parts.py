@@ -10,7 +10,7 @@ from scenes import ring_of_cameras
 from invgraph.camera import Camera
 from invgraph.fit.folder import RunFolder, file_stem
 from invgraph.fit.hull import visual_hull
-from invgraph.fit.precondition import LargeSteps, UniformAdam
+from invgraph.fit.precondition import LIMIT, LargeSteps, UniformAdam
 from invgraph.fit.remesh import mean_edge, remesh, unwrap
 from invgraph.mesh import Mesh, icosphere, uniform_laplacian
 
@@ -68,11 +68,20 @@ def test_large_steps_keep_the_start_and_differentiate_like_a_dense_solve():
     torch.testing.assert_close(steps.u.grad, torch.linalg.solve(dense.T, weight), atol=1e-5, rtol=0)
 
 
-def test_uniform_adam_moves_the_largest_coordinate_by_its_rate_and_keeps_direction():
-    x = torch.zeros(2, requires_grad=True)
-    x.grad = torch.tensor([4.0, -1.0])
+def test_uniform_adam_scales_all_vertices_alike():
+    x = torch.zeros(2, 3, requires_grad=True)
+    x.grad = torch.tensor([[3.0, 0.0, 0.0], [0.0, 2.0, -1.0]])
+    UniformAdam([x], lr=0.1).step()  # the root of the mean squared gradient is sqrt(7)
+    torch.testing.assert_close(x.detach(), -0.1 * x.grad / 7**0.5)
+
+
+def test_uniform_adam_holds_back_a_vertex_that_would_run_away():
+    x = torch.zeros(100, 3, requires_grad=True)
+    x.grad = torch.zeros(100, 3)
+    x.grad[7] = torch.tensor([0.0, 3.0, 4.0])  # ten times the root of the mean square
     UniformAdam([x], lr=0.1).step()
-    torch.testing.assert_close(x.detach(), torch.tensor([-0.1, 0.025]))
+    torch.testing.assert_close(x.detach()[7], -0.1 * LIMIT * torch.tensor([0.0, 0.6, 0.8]))
+    assert int(x.detach().count_nonzero()) == 2
 
 
 def test_remesh_reaches_the_asked_edge_and_stays_on_the_surface():

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -212,7 +213,7 @@ class _Run:
         for frame in ("world", "camera"):
             self.step = 0
             look = Look.plain(len(shape.vertices), background, frame)
-            self.model = Model(shape, look, stage.stride * stage.edge * size)
+            self.model = Model(shape, look, stage.stride * stage.edge * size, stage.smoothness)
             until = self.seconds + 0.5 * stage.share * (1 - RESERVE) * self.settings.budget_s
             photos = self._run_stage(stage, until, meter, f"{stage.name}, light fixed to {frame}")
             tried.append((stages.mean_loss(self.model, photos, self.believed), self.model))
@@ -230,7 +231,7 @@ class _Run:
             mesh, look = stages.paint(mesh, look, stages.texture_side(self.photos))
         else:
             mesh, look = stages.retriangulate(mesh, look, stage.edge * size)
-        self.model = Model(mesh, look, stage.stride * stage.edge * size)
+        self.model = Model(mesh, look, stage.stride * stage.edge * size, stage.smoothness)
         self._setup = self.seconds - begin
 
     def _run_stage(
@@ -247,18 +248,19 @@ class _Run:
             spent = (self.seconds - begin) / max(until - begin, 1e-9)
             return max(step, first + (stage.steps - first) * spent) / stage.steps
 
-        def report(now: stages.Report) -> None:
-            self.step, self.total = now.step + 1, self.total + 1
+        def report(step: int, measure: Callable[[], tuple[float, float]]) -> None:
+            self.step, self.total = step + 1, self.total + 1
             if self.total % LOG_EVERY == 0:
-                facts = {"loss": round(now.loss, 5), "psnr_db": round(now.psnr_db, 3)}
+                loss, psnr = measure()
                 self.folder.log(
                     step=self.total,
                     seconds=round(self.seconds, 2),
                     stage=stage.name,
                     vertices=len(model.mesh.vertices),
-                    **facts,
+                    loss=round(loss, 5),
+                    psnr_db=round(psnr, 3),
                 )
-                meter.show(done(now.step), f"loss {now.loss:.4f}  PSNR {now.psnr_db:.1f} dB")
+                meter.show(done(step), f"loss {loss:.4f}  PSNR {psnr:.1f} dB")
             if time.monotonic() - self._saved > SAVE_EVERY_S:
                 self.save()
 

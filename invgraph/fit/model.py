@@ -13,7 +13,6 @@ from invgraph.mesh import Mesh
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
 from invgraph.visibility import visibility
 
-SMOOTHNESS = 20.0
 LIGHT_ORDER = 4
 DIRECTIONS = 128
 LEAVES = ("albedo", "roughness", "metallic", "light")
@@ -25,16 +24,16 @@ class Look:
 
     Attributes:
         albedo: logits, per vertex ``v 3`` or as a texture ``h w 3``.
-        roughness: logit of the perceptual roughness.
-        metallic: logit.
+        roughness: logit of the perceptual roughness, constant or as a texture ``h w 1``.
+        metallic: logit, likewise.
         light: spherical harmonics of the radiance around the object.
         background: linear colour behind the object; it does not descend.
         frame: what the light is fixed to.
     """
 
     albedo: Tensor
-    roughness: Float[Tensor, "1"]
-    metallic: Float[Tensor, "1"]
+    roughness: Float[Tensor, "*texture 1"]
+    metallic: Float[Tensor, "*texture 1"]
     light: Float[Tensor, "k 3"]
     background: Float[Tensor, "3"]
     frame: Literal["world", "camera"]
@@ -67,16 +66,22 @@ class Model:
     Args:
         mesh: start; its triangles stay.
         look: start.
-        stride: length of a vertex step, world units.
+        stride: length of a usual vertex step, world units.
+        smoothness: of vertex steps, as in :class:`LargeSteps`.
         table: its visibility; found by looking when left out.
     """
 
     def __init__(
-        self, mesh: Mesh, look: Look, stride: float, table: Float[Tensor, "v d"] | None = None
+        self,
+        mesh: Mesh,
+        look: Look,
+        stride: float,
+        smoothness: float,
+        table: Float[Tensor, "v d"] | None = None,
     ) -> None:
         self.mesh = mesh
-        self._stride = stride
-        self.steps = LargeSteps(mesh.vertices, mesh.faces, SMOOTHNESS)
+        self._stride, self._smoothness = stride, smoothness
+        self.steps = LargeSteps(mesh.vertices, mesh.faces, smoothness)
         leaves = {name: getattr(look, name).detach().clone().requires_grad_() for name in LEAVES}
         self.look = replace(look, **leaves)
         self.optimizers: tuple[torch.optim.Optimizer, ...] = (
@@ -84,10 +89,11 @@ class Model:
             torch.optim.Adam(
                 [
                     {"params": [leaves["albedo"]], "lr": 0.03},
-                    {"params": [leaves["roughness"], leaves["metallic"]], "lr": 0.03},
+                    {"params": [leaves["roughness"], leaves["metallic"]], "lr": 0.05},
                     {"params": [leaves["light"]], "lr": 0.02},
                 ],
                 betas=(0.9, 0.99),
+                fused=True,
             ),
         )
         self._rates = [[group["lr"] for group in o.param_groups] for o in self.optimizers]
@@ -126,7 +132,11 @@ class Model:
 
     def facts(self) -> dict[str, Any]:
         """What :meth:`from_state` needs besides the tensors; JSON."""
-        return {"frame": self.look.frame, "stride": self._stride}
+        return {
+            "frame": self.look.frame,
+            "stride": self._stride,
+            "smoothness": self._smoothness,
+        }
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that decides how the descent goes on."""
@@ -147,7 +157,7 @@ class Model:
         )
         parts = {name: tensors[name] for name in (*LEAVES, "background")}
         look = Look(**parts, frame=facts["frame"])
-        model = Model(mesh, look, facts["stride"], tensors["visibility"])
+        model = Model(mesh, look, facts["stride"], facts["smoothness"], tensors["visibility"])
         for name, tensor in tensors.items():
             if name.startswith("moment."):
                 o, i, key = name.split(".")[1:]

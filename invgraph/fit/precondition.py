@@ -7,6 +7,8 @@ from torch import Tensor
 
 from invgraph.mesh import uniform_laplacian
 
+LIMIT = 5.0  # usual steps
+
 
 class LargeSteps:
     """Vertices ``v`` as the solution of ``(I + smoothness * L) v = u``; the descent moves ``u``.
@@ -69,13 +71,22 @@ def _solve(solver, right: Tensor) -> Tensor:
 
 
 class UniformAdam(torch.optim.Optimizer):
-    """Adam with one step size for all coordinates of a tensor, which keeps directions isotropic.
+    """Adam with one scale for all vertices, which keeps directions isotropic and small steps small.
+
+    The scale is the root of the mean squared gradient; a vertex whose step would be more than
+    ``LIMIT`` times ``lr`` is held back to that, so that the few vertices with large gradients
+    neither tear the surface nor slow all others down, as they do when the scale is their maximum.
+
+    Args:
+        parameters: ``v 3`` each.
+        lr: length of the step of a vertex with the usual gradient, in the parameters' unit.
+        betas: decay of the means of the gradient and of its square.
 
     Source:
-        Nicolet, Jacobson, Jakob (2021): the second moment is the maximum over the tensor.
+        Kingma, Ba, Adam (2015), and its uniform variant in Nicolet, Jacobson, Jakob (2021).
     """
 
-    def __init__(self, parameters, lr: float, betas: tuple[float, float] = (0.9, 0.999)) -> None:
+    def __init__(self, parameters, lr: float, betas: tuple[float, float] = (0.9, 0.99)) -> None:
         super().__init__(parameters, {"lr": lr, "betas": betas})
 
     @torch.no_grad()
@@ -95,9 +106,10 @@ class UniformAdam(torch.optim.Optimizer):
                     )
                 state["step"] += 1
                 state["mean"].lerp_(parameter.grad, 1 - first)
-                peak = parameter.grad.square().max().double()
-                state["square"] += (1 - second) * (peak - state["square"])
+                square = parameter.grad.square().sum(-1).mean().double()
+                state["square"] += (1 - second) * (square - state["square"])
                 count = state["step"].item()
                 scale = (state["square"].item() / (1 - second**count)) ** 0.5
-                rate = group["lr"] / (1 - first**count) / max(scale, 1e-20)
-                parameter.sub_(state["mean"], alpha=rate)
+                move = state["mean"] / ((1 - first**count) * max(scale, 1e-20))
+                length = move.norm(dim=-1, keepdim=True)
+                parameter.sub_(move * (LIMIT / length.clamp_min(LIMIT)), alpha=group["lr"])

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -31,7 +32,8 @@ class Stage:
         name: what the log calls it.
         window: longest side of the photos' windows, px.
         edge: length of triangle edges relative to the object's diagonal.
-        stride: vertex step relative to ``edge``.
+        stride: usual vertex step relative to ``edge``.
+        smoothness: how far vertex steps spread, in units of edges squared.
         steps: at most.
         share: of the time budget, at most.
         textured: the look is a texture from here on.
@@ -41,26 +43,18 @@ class Stage:
     window: int
     edge: float
     stride: float
+    smoothness: float
     steps: int
     share: float
     textured: bool = False
 
 
 STAGES = (
-    Stage("coarse", 128, 1 / 50, 0.2, 200, 0.08),
-    Stage("middle", 256, 1 / 100, 0.2, 300, 0.2),
-    Stage("fine", 400, 1 / 160, 0.2, 250, 0.22),
-    Stage("texture", 800, 1 / 160, 0.05, 800, 0.5, textured=True),
+    Stage("coarse", 128, 1 / 50, 0.05, 20.0, 200, 0.08),
+    Stage("middle", 256, 1 / 100, 0.1, 20.0, 300, 0.2),
+    Stage("fine", 400, 1 / 160, 0.15, 10.0, 250, 0.22),
+    Stage("texture", 800, 1 / 160, 0.2, 2.0, 800, 0.5, textured=True),
 )
-
-
-@dataclass(frozen=True)
-class Report:
-    """One step, for the log."""
-
-    step: int
-    loss: float
-    psnr_db: float
 
 
 def descend(
@@ -71,7 +65,7 @@ def descend(
     views: int,
     generator: torch.Generator,
     progress: Callable[[int], float],
-    report: Callable[[Report], None],
+    report: Callable[[int, Callable[[], tuple[float, float]]], None],
     first: int = 0,
 ) -> None:
     """Move a model until its renders match the photos.
@@ -80,7 +74,7 @@ def descend(
         believed: per photo, 1 where its mask is trusted, else 0.
         views: photos per step.
         progress: maps a step to how far the stage is, 0 to 1; 1 or more ends it.
-        report: hears of every step.
+        report: hears of every step; the function that it is given measures loss and PSNR.
         first: step to start from.
     """
     order: list[int] = []
@@ -96,8 +90,7 @@ def descend(
         batch = photos.batch(chosen)
         loss, color = _compare(model, batch, believed[chosen])
         model.step(loss, 0.1 ** max(0.0, (done - HOLD) / (1 - HOLD)))
-        psnr = _psnr(color.detach(), batch.color, (batch.mask > SURE).float())
-        report(Report(step, float(loss.detach()), psnr))
+        report(step, partial(_measure, loss.detach(), color.detach(), batch))
 
 
 @torch.no_grad()
@@ -117,10 +110,12 @@ def _compare(model: Model, batch: Batch, believed: Tensor) -> tuple[Tensor, Tens
     return color + losses.silhouette(seen.alpha, batch.mask, trust), seen.color
 
 
-def _psnr(color: Tensor, photo: Tensor, inside: Tensor) -> float:
-    error = (srgb_from_linear(color.clamp(0, 1)) - photo).square().mean(-1)
+def _measure(loss: Tensor, color: Tensor, batch: Batch) -> tuple[float, float]:
+    """The loss, and the PSNR inside the masks, dB."""
+    error = (srgb_from_linear(color.clamp(0, 1)) - batch.color).square().mean(-1)
+    inside = batch.mask > SURE
     mean = float((error * inside).sum() / inside.sum().clamp_min(1))
-    return -10 * math.log10(max(mean, 1e-10))
+    return float(loss), -10 * math.log10(max(mean, 1e-10))
 
 
 def diagonal(mesh: Mesh) -> float:
@@ -158,7 +153,7 @@ def texture_side(photos: Sequence[Photo]) -> int:
 
 
 def paint(mesh: Mesh, look: Look, size: int) -> tuple[Mesh, Look]:
-    """Give a mesh a texture atlas, painted with the colours of its vertices."""
+    """Give a mesh a texture atlas, painted with the look of its vertices."""
     from scipy.ndimage import distance_transform_edt
 
     mesh, (height, width) = unwrap(mesh, size)
@@ -170,4 +165,10 @@ def paint(mesh: Mesh, look: Look, size: int) -> tuple[Mesh, Look]:
         (fragments.face[0] < 0).numpy(), return_distances=False, return_indices=True
     )
     rows, columns = torch.from_numpy(np.asarray(nearest)).long()
-    return mesh, replace(look, albedo=painted[rows, columns])
+    everywhere = (height, width, 1)
+    return mesh, replace(
+        look,
+        albedo=painted[rows, columns],
+        roughness=look.roughness.expand(everywhere),
+        metallic=look.metallic.expand(everywhere),
+    )
