@@ -61,6 +61,31 @@ def test_like_reference(size, wrap, mips, own):
         assert worst.quantile(1 if name in ("out", "tex") else 0.99) < 1e-4, name
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_gradient_of_large_textures(own):
+    """So many rows and pixels that they are worked on in several runs and bands."""
+    rng = torch.Generator().manual_seed(0)
+    tex = torch.rand(2 if own else 1, 150, 33, 5, generator=rng)
+    uv = torch.rand(2, 70, 90, 2, generator=rng)
+    slopes = torch.randn(2, 70, 90, 4, generator=rng) * 0.02
+    pull = torch.rand(2, 70, 90, 5, generator=rng)
+    ours, exact = (
+        torch.autograd.grad((read(leaf, u, s, "repeat") * p).sum(), leaf)[0]
+        for leaf, u, s, p, read in (
+            (tex.clone().requires_grad_(), uv, slopes, pull, texture),
+            (
+                tex.double().requires_grad_(),
+                uv.double(),
+                slopes.double(),
+                pull.double(),
+                lambda t, *rest: read_reference(t.expand(2, -1, -1, -1), *rest),
+            ),
+        )
+    )
+    assert exact.abs().min() > 0
+    torch.testing.assert_close(ours.double(), exact, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("mips", [False, True])
 def test_finite_differences(mips):
     tex, uv, slopes = case((8, 8), images=1)

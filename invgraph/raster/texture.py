@@ -1,6 +1,6 @@
 """Texture sampling: bilinear, and trilinear between mip levels."""
 
-from itertools import pairwise
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -138,43 +138,55 @@ class _Texture(torch.autograd.Function):
             grad_uv = torch.from_numpy(grad_uv)
             grad_uv_pixel = torch.from_numpy(grad_uv_pixel)
         if ctx.needs_input_grad[0]:
-            grad_texels = buffers.empty(ctx.texels.shape, np.float32)
-            grad_texels[:] = 0
-            if grad.size:
-                _backward_texels(grad, grad_texels, channels, ctx.reads, threads)
-            grad_textures = torch.from_numpy(_fold_pyramid(grad_texels, channels, ctx.reads[2]))
-            grad_textures = grad_textures.reshape(textures.shape)
+            grad_textures = _backward_texels(grad, textures.shape, ctx.reads, threads)
+            grad_textures = torch.from_numpy(grad_textures.reshape(textures.shape))
         return grad_textures, grad_uv, grad_uv_pixel, None, None, None
 
 
 def _backward_texels(
-    grad: np.ndarray, grad_texels: np.ndarray, channels: int, reads: tuple, threads: int | None
-) -> None:
-    from . import texture_cpu as kernels
+    grad: np.ndarray, shape: tuple[int, ...], reads: tuple, threads: int | None
+) -> np.ndarray:
+    """The gradient (textures, values) of the finest level, from the coarsest down to it."""
+    from . import texture_texels_cpu as kernels
     from .threads import run
 
     uv, uv_pixel, levels, _, per_image = reads
-    per_pixel = 2 if len(uv_pixel) else 1
-    rows = int(levels[:, 1].sum())
-    total = grad_texels.shape[0] * rows
-    band_shift = min(max(total // _BANDS, 1).bit_length() - 1, _BAND_SHIFT)
-    chunks = -(-per_image // kernels.CHUNK) * (uv.shape[0] // per_image)
-    bands = ((total - 1) >> band_shift) + 1
-    room = uv.shape[0] * per_pixel * 2
-    run(
-        kernels.backward_texels,
-        channels,
-        *reads,
-        grad,
-        rows,
-        band_shift,
-        buffers.empty((uv.shape[0], per_pixel, 2), np.int32),
-        np.zeros((chunks, bands), np.int64),
-        np.empty(bands + 1, np.int64),
-        buffers.empty((room,), np.int32 if room < 2**31 else np.int64),
-        grad_texels,
-        threads=threads,
-    )
+    count, height, _, channels = shape
+    shift = min(max(height // (_BANDS // 2), 1).bit_length() - 1, _BAND_SHIFT)
+    bands = np.zeros(len(levels) + 1, np.int64)
+    np.cumsum((levels[:, 1] - 1 >> shift) + 1, out=bands[1:])
+    lists = -(-per_image // kernels.CHUNK) * (len(uv) // max(per_image, 1))
+    room = len(uv) * 2 * (2 if len(uv_pixel) else 1)
+    ends = np.zeros((lists, bands[-1] + 1), np.int64)
+    places = buffers.empty((room, 4), np.int32)
+    shares = buffers.empty((room, 4), np.float32)
+    grad = grad.reshape(-1)
+    if lists:
+        some = (*reads, grad, bands, shift, ends, places, shares)
+        run(kernels.list_reads, channels, *some, threads=threads)
+    level = np.zeros((count, 0), np.float32)
+    for k in reversed(range(len(levels))):
+        first, height, width = levels[k].tolist()
+        coarser = level
+        level = buffers.empty((count, height * width * channels), np.float32)
+        taps = _taps(_doubling, height, width, channels, k < len(levels) - 1)
+        run(
+            kernels.add_level,
+            channels,
+            per_image,
+            grad,
+            bands[k],
+            shift,
+            ends,
+            places,
+            shares,
+            coarser,
+            *taps,
+            first * channels,
+            level,
+            threads=_useful_threads(max(level.size, grad.size)),
+        )
+    return level
 
 
 def _array(tensor: Tensor) -> np.ndarray:
@@ -186,14 +198,12 @@ def _useful_threads(values: int) -> int | None:
 
 
 def _level_table(height: int, width: int, mips: bool) -> np.ndarray:
-    """(first texel, height, width, first row) of every level; sizes halve, rounded down."""
-    table = [(0, height, width, 0)]
+    """(first texel, height, width) of every level; sizes halve, rounded down."""
+    table = [(0, height, width)]
     while mips and (height, width) != (1, 1):
-        first, _, _, row = table[-1]
-        table.append(
-            (first + height * width, max(height // 2, 1), max(width // 2, 1), row + height)
-        )
-        height, width = table[-1][1:3]
+        first = table[-1][0] + height * width
+        height, width = max(height // 2, 1), max(width // 2, 1)
+        table.append((first, height, width))
     return np.array(table, np.int64)
 
 
@@ -216,47 +226,51 @@ def _halving(size: int) -> tuple[np.ndarray, np.ndarray]:
 def _doubling(size: int) -> tuple[np.ndarray, np.ndarray]:
     """The transpose of ``_halving``: for each of ``size`` texels, where it went, how weighted."""
     places, weights = _halving(size)
-    back = [[] for _ in range(size)]
-    for i in range(places.shape[0]):
-        for place, weight in zip(places[i], weights[i], strict=True):
-            back[place].append((i, weight))
-    taps = max(len(b) for b in back)
-    padded = [b + [(0, np.float32(0))] * (taps - len(b)) for b in back]
-    at = np.array([[i for i, _ in b] for b in padded], np.int64)
-    return at, np.array([[w for _, w in b] for b in padded], np.float32)
+    half = len(places)
+    i = np.arange(size)
+    if size % 2 == 0 or size == 1:
+        return i[:, None] // 2, np.repeat(weights[:1, :1], size, 0)
+    # An even texel is the first of one box and the last of the one before.
+    own, before = np.minimum(i // 2, half - 1), np.maximum(i // 2 - 1, 0)
+    middle = i % 2 == 1
+    first = np.where(middle, weights[own, 1], np.where(i < size - 1, weights[own, 0], 0))
+    last = np.where(middle | (i == 0), 0, weights[before, 2])
+    return np.stack([own, before], 1), np.stack([first, last], 1)
 
 
-def _level(texels: np.ndarray, channels: int, level: np.ndarray) -> np.ndarray:
-    first, height, width, _ = (int(x) for x in level)
-    return texels[:, first * channels : (first + height * width) * channels]
-
-
-def _resample(source, target, width, channels, y, x, add):
-    from . import texture_cpu as kernels
-    from .threads import run
-
-    threads = _useful_threads(target.size)
-    run(kernels.resample, source, target, width, channels, *y, *x, add, threads=threads)
+def _taps(
+    resize: Callable[[int], tuple[np.ndarray, np.ndarray]],
+    height: int,
+    width: int,
+    channels: int,
+    some: bool = True,
+) -> tuple[np.ndarray, ...]:
+    """Taps of rows (rows, taps) and of all values in a row (taps, values); or none at all."""
+    y, wy = resize(height)
+    x, wx = resize(width)
+    if not some:
+        y, wy, x, wx = (table[:, :0] for table in (y, wy, x, wx))
+    values = x.T[:, :, None] * channels + np.arange(channels)
+    values = values.reshape(x.shape[1], len(x) * channels).astype(np.uint32)
+    weights = np.repeat(np.ascontiguousarray(wx.T), channels, 1)
+    return np.ascontiguousarray(y), np.ascontiguousarray(wy), values, weights
 
 
 def _pyramid(texels: np.ndarray, channels: int, levels: np.ndarray) -> np.ndarray:
     """All mip levels of each texture in one row: (textures, texels of all levels * channels)."""
+    from . import texture_texels_cpu as kernels
+    from .threads import run
+
     if len(levels) == 1:
         return texels
-    total = int((levels[:, 1] * levels[:, 2]).sum())
-    out = buffers.empty((texels.shape[0], total * channels), np.float32)
-    out[:, : texels.shape[1]] = texels
-    for fine, coarse in pairwise(levels):
-        source, target = _level(out, channels, fine), _level(out, channels, coarse)
-        y, x = _halving(int(fine[1])), _halving(int(fine[2]))
-        _resample(source, target, int(fine[2]), channels, y, x, False)
+    sizes = [(height, width) for _, height, width in levels.tolist()]
+    ends = np.cumsum([height * width * channels for height, width in sizes]).tolist()
+    out = buffers.empty((texels.shape[0], ends[-1]), np.float32)
+    source, kept = texels, out[:, : ends[0]]
+    for (height, width), start, end in zip(sizes, ends, ends[1:], strict=False):
+        target = out[:, start:end]
+        taps = _taps(_halving, height, width, channels)
+        threads = _useful_threads(target.size)
+        run(kernels.halve, source, width * channels, kept, target, *taps, threads=threads)
+        source, kept = target, out[:, :0]
     return out
-
-
-def _fold_pyramid(grad_texels: np.ndarray, channels: int, levels: np.ndarray) -> np.ndarray:
-    """Hand the gradients of coarser levels down to the finest: the transpose of ``_pyramid``."""
-    for fine, coarse in zip(levels[-2::-1], levels[:0:-1], strict=True):
-        source, target = _level(grad_texels, channels, coarse), _level(grad_texels, channels, fine)
-        y, x = _doubling(int(fine[1])), _doubling(int(fine[2]))
-        _resample(source, target, int(coarse[2]), channels, y, x, True)
-    return np.ascontiguousarray(_level(grad_texels, channels, levels[0]))
