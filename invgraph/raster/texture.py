@@ -109,7 +109,7 @@ class _Texture(torch.autograd.Function):
                 texels,
                 channels,
                 *ctx.reads,
-                out,
+                out.reshape(-1),
                 threads=_useful_threads(out.size),
             )
         ctx.save_for_backward(textures, uv, uv_pixel)
@@ -129,14 +129,15 @@ class _Texture(torch.autograd.Function):
         grad_textures = grad_uv = grad_uv_pixel = None
         if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
             grad_uv = buffers.empty(tuple(uv.shape), np.float32)
-            grad_uv_pixel = buffers.empty(tuple(uv_pixel.shape), np.float32)
+            pixels = len(uv_pixel) if ctx.needs_input_grad[2] else 0
+            grad_uv_pixel = buffers.empty((pixels, 4), np.float32)
             if grad.size:
                 targets = (grad, grad_uv, grad_uv_pixel)
                 run(
                     kernels.backward_uv, ctx.texels, channels, *ctx.reads, *targets, threads=threads
                 )
             grad_uv = torch.from_numpy(grad_uv)
-            grad_uv_pixel = torch.from_numpy(grad_uv_pixel)
+            grad_uv_pixel = torch.from_numpy(grad_uv_pixel) if ctx.needs_input_grad[2] else None
         if ctx.needs_input_grad[0]:
             grad_textures = _backward_texels(grad, textures.shape, ctx.reads, threads)
             grad_textures = torch.from_numpy(grad_textures.reshape(textures.shape))

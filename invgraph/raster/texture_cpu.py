@@ -5,7 +5,10 @@ share the only one.
 """
 
 import numpy as np
+from llvmlite import ir
+from numba import types
 
+from invgraph.raster.lanes import F32, intrinsic, load, place_of, splat, store
 from invgraph.raster.texture_places_cpu import (
     BLEND,
     FLOATS,
@@ -33,40 +36,61 @@ from invgraph.raster.threads import finish_and_take, take, wait
 CHUNK = 8192  # pixels per unit of work
 
 
+@intrinsic
+def _read4(typingctx, out, place, texels, corners, weights, add):
+    """Four channels of a read: the sum of four texels with their weights, set or added."""
+
+    def codegen(context, builder, signature, args):
+        out, place, texels, corners, weights, add = args
+        target = place_of(context, builder, signature.args[0], out, place)
+        nothing = ir.Constant(ir.VectorType(F32, 4), [0.0] * 4)
+        total = builder.select(add, load(builder, target, nothing.type), nothing)
+        for k in range(4):
+            corner = builder.extract_value(corners, k)
+            texel = place_of(context, builder, signature.args[2], texels, corner)
+            weight = splat(builder, builder.extract_value(weights, k), 4)
+            part = builder.fmul(load(builder, texel, nothing.type), weight, flags=("contract",))
+            total = builder.fadd(total, part, flags=("contract",))
+        store(builder, total, target)
+        return context.get_dummy_value()
+
+    return types.void(out, types.int64, texels, corners, weights, types.boolean), codegen
+
+
 @inner
 def _sample(start, stop, texels, channels, uv, uv_pixel, levels, wrap, out):
     scratch = new_scratch()
     _, floats, corners, weights = scratch
-    nc = np.uint64(channels)
+    fours = channels // 4 * 4
     for p in range(start, stop, LANES):
         count = min(LANES, stop - p)
         reads = choose(scratch, p, count, uv, uv_pixel, levels)
         locate(scratch, reads, levels, channels, wrap)
         for i in range(np.uint64(count)):
-            o = np.uint64(p) + i
-            a, b, c, d = four(corners, 0, i)
-            wa, wb, wc, wd = weights[0, i], weights[1, i], weights[2, i], weights[3, i]
-            for k in range(nc):
-                out[o, k] = (
-                    texels[a + k] * wa
-                    + texels[b + k] * wb
-                    + texels[c + k] * wc
-                    + texels[d + k] * wd
+            o = (p + np.int64(i)) * channels
+            for r in range(reads):
+                if r == 1 and floats[BLEND, i] == ZERO:
+                    break
+                a, b, c, d = four(corners, r, i)
+                w = 4 * r
+                wa, wb, wc, wd = (
+                    weights[w, i],
+                    weights[w + 1, i],
+                    weights[w + 2, i],
+                    weights[w + 3, i],
                 )
-        if reads == 2:
-            for i in range(np.uint64(count)):
-                if floats[BLEND, i] == ZERO:
-                    continue
-                o = np.uint64(p) + i
-                a, b, c, d = four(corners, 1, i)
-                wa, wb, wc, wd = weights[4, i], weights[5, i], weights[6, i], weights[7, i]
-                for k in range(nc):
-                    out[o, k] += (
+                for k in range(0, fours, 4):
+                    at = (np.int64(a) + k, np.int64(b) + k, np.int64(c) + k, np.int64(d) + k)
+                    _read4(out, o + k, texels, at, (wa, wb, wc, wd), r == 1)
+                for k in range(np.uint64(fours), np.uint64(channels)):
+                    value = (
                         texels[a + k] * wa
                         + texels[b + k] * wb
                         + texels[c + k] * wc
                         + texels[d + k] * wd
                     )
+                    place = np.uint64(o) + k
+                    out[place] = out[place] + value if r == 1 else value
 
 
 @inner
@@ -102,7 +126,8 @@ def _gradient_uv(
             du = ZERO
             dv = ZERO
             dlevel = ZERO
-            for r in range(reads):
+            # Where a pixel is smaller than a texel, the coarser level has no part.
+            for r in range(reads if floats[SQUARED, i] > ONE else 1):
                 a, b, c, d = four(corners, r, i)
                 fx = floats[FLOATS * r + FX, i]
                 fy = floats[FLOATS * r + FY, i]
@@ -127,7 +152,7 @@ def _gradient_uv(
             known = finite(floats, i)
             grad_uv[o, 0] = du if known else ZERO
             grad_uv[o, 1] = dv if known else ZERO
-            if reads == 2:
+            if grad_uv_pixel.shape[0] > 0:
                 gain = dlevel if known else ZERO
                 _gradient_steps(o, i, gain, levels, floats, grad_uv_pixel)
 
@@ -142,7 +167,7 @@ def _run_of(unit, chunks, per_image):
 
 @jit
 def forward(team, texels, channels, uv, uv_pixel, levels, wrap, per_image, out):
-    """Read every pixel. ``texels`` is (textures, texels * channels)."""
+    """Read every pixel. ``texels`` is (textures, texels * channels); ``out`` is flat."""
     chunks = (per_image + CHUNK - 1) // CHUNK
     units = chunks * (uv.shape[0] // per_image)
     unit = take(team, 0, units)
@@ -158,7 +183,7 @@ def forward(team, texels, channels, uv, uv_pixel, levels, wrap, per_image, out):
 def backward_uv(
     team, texels, channels, uv, uv_pixel, levels, wrap, per_image, grad, grad_uv, grad_uv_pixel
 ):
-    """Gradients towards ``uv`` and ``uv_pixel``."""
+    """Gradients towards ``uv`` and, unless ``grad_uv_pixel`` is empty, towards ``uv_pixel``."""
     chunks = (per_image + CHUNK - 1) // CHUNK
     units = chunks * (uv.shape[0] // per_image)
     unit = take(team, 0, units)

@@ -85,6 +85,22 @@ def halve(team, source, width, kept, target, y, wy, x, wx):
     wait(team, 0, units)
 
 
+@intrinsic
+def _copy4(typingctx, target, place, source, start):
+    """Copy four numbers of 32 bits from row ``start`` to row ``place``."""
+
+    def codegen(context, builder, signature, args):
+        target, place, source, start = args
+        four = ir.Constant(ir.IntType(64), 4)
+        place, start = builder.mul(place, four), builder.mul(start, four)
+        pointer = place_of(context, builder, signature.args[2], source, start)
+        row = load(builder, pointer, ir.VectorType(F32, 4))
+        store(builder, row, place_of(context, builder, signature.args[0], target, place))
+        return context.get_dummy_value()
+
+    return types.void(target, types.int64, source, types.int64), codegen
+
+
 @inner
 def _list_run(
     start, stop, channels, uv, uv_pixel, levels, wrap, grad, first_band, shift, scratch, run, ends,
@@ -123,13 +139,14 @@ def _list_run(
                 ends[upper + 1] += 1
                 if lower != upper:
                     ends[lower + 1] += 1
-                run_bands[size, 0] = upper
-                run_bands[size, 1] = lower
-                run_places[size, 0] = np.int32(p - start) + np.int32(i)
+                n = np.uint64(size)
+                run_bands[n, 0] = upper
+                run_bands[n, 1] = lower
+                run_places[n, 0] = np.int32(p - start) + np.int32(i)
                 for k in range(3):
-                    run_places[size, k + 1] = corners[4 * r + k, i]
+                    run_places[n, k + 1] = corners[4 * r + k, i]
                 for k in range(4):
-                    run_shares[size, k] = weights[4 * r + k, i]
+                    run_shares[n, k] = weights[4 * r + k, i]
                 size += 1
     # ends[band + 1] becomes where a band begins, then moves to where it ends.
     at = start * 2 * (2 if uv_pixel.shape[0] > 0 else 1)
@@ -142,11 +159,9 @@ def _list_run(
         for band in (upper, lower):
             at = ends[band + 1]
             ends[band + 1] += 1
-            places[at, 0] = run_places[n, 0] << 2 | rows
-            for k in range(1, 4):
-                places[at, k] = run_places[n, k]
-            for k in range(4):
-                shares[at, k] = run_shares[n, k]
+            _copy4(places, at, run_places, n)
+            _copy4(shares, at, run_shares, n)
+            places[np.uint64(at), 0] = run_places[np.uint64(n), 0] << 2 | rows
             if upper == lower:
                 break
             rows = np.int32(_LOWER)
