@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from scenes import ring_of_cameras
 
-from invgraph import metrics
+from invgraph import metrics, transforms
 from invgraph.data import read_capture
 from invgraph.fit import FitSettings, descent, fit, stages
 from invgraph.fit.photos import Photos, load_photo
@@ -24,8 +24,8 @@ from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
 from invgraph.scene_files import load_scene
 
 GOOD = (
-    stages.Stage("coarse", 64, 1 / 20, 0.2, 120, 0.4),
-    stages.Stage("texture", 64, 1 / 20, 0.05, 40, 0.6, textured=True),
+    stages.Stage("coarse", 64, 1 / 20, 0.05, 20.0, 120, 0.4),
+    stages.Stage("texture", 64, 1 / 20, 0.2, 2.0, 40, 0.6, textured=True),
 )
 SHORT = tuple(dataclasses.replace(stage, steps=10) for stage in GOOD)
 
@@ -165,7 +165,7 @@ def test_a_killed_run_can_be_read_and_resumed(capture, tmp_path):
         "import sys; from pathlib import Path; from invgraph.fit import descent, stages, fit\n"
         "from invgraph.fit import FitSettings\n"
         "descent.SAVE_EVERY_S = 0.0\n"
-        "long = stages.Stage('coarse', 64, 1 / 16, 0.2, 100000, 1.0)\n"
+        "long = stages.Stage('coarse', 64, 1 / 16, 0.05, 20.0, 100000, 1.0)\n"
         "descent.STAGES = (long, long)\n"
         "fit(Path(sys.argv[1]), Path(sys.argv[2]), FitSettings(budget_s=60.0))\n"
     )
@@ -227,6 +227,48 @@ def test_photos_without_masks_are_refused(capture, tmp_path):
 def test_senseless_settings_are_refused(bad):
     with pytest.raises(ValueError, match="change the settings"):
         FitSettings(**bad)
+
+
+def test_wrong_cameras_are_mended(tmp_path, monkeypatch):
+    capture = write_capture(tmp_path / "wrong")
+    path, right = capture / "transforms.json", []
+    content = json.loads(path.read_text())
+    generator = torch.Generator().manual_seed(0)
+    for frame in content["frames"]:
+        pose = torch.tensor(frame["transform_matrix"])
+        right.append(pose)
+        twist = torch.cat([torch.zeros(3), 0.04 * torch.randn(3, generator=generator)])
+        frame["transform_matrix"] = (transforms.exp_se3(twist) @ pose).tolist()
+    path.write_text(json.dumps(content))
+    monkeypatch.setattr(descent, "STAGES", (GOOD[0], GOOD[0], GOOD[1]))
+    result = fit(capture, tmp_path / "run", FitSettings(budget_s=600.0))
+    cameras = json.loads((result.run / "cameras.json").read_text())["frames"]
+    given = [frame.camera.camera_from_world for frame in read_capture(capture).frames]
+    found = [torch.tensor(frame["camera_from_world"]) for frame in cameras]
+    flip = torch.diag(torch.tensor([1.0, -1, -1, 1]))
+    truth = transforms.invert(torch.stack(right) @ flip)
+    train = [i for i, frame in enumerate(cameras) if frame["split"] == "train"]
+
+    def error(poses: list[torch.Tensor]) -> float:
+        """Mean angle by which the cameras differ after the best common turn of the world."""
+        turns = (transforms.invert(torch.stack(poses)) @ truth)[train, :3, :3]
+        u, _, v = torch.linalg.svd(turns.mean(0))
+        return float(transforms.log_so3((u @ v).mT @ turns).norm(dim=-1).mean())
+
+    assert result.metrics["camera_correction_deg"] > 0.7
+    assert error(found) < 0.6 * error(given)
+
+
+def test_a_camera_inside_the_object_does_no_harm(tmp_path, short):
+    capture = write_capture(tmp_path / "inside")
+    path = capture / "transforms.json"
+    content = json.loads(path.read_text())
+    content["frames"][3]["transform_matrix"] = [
+        [1, 0, 0, 1.0], [0, 1, 0, 0.0], [0, 0, 1, 0.0], [0, 0, 0, 1],
+    ]  # fmt: skip
+    path.write_text(json.dumps(content))
+    result = fit(capture, tmp_path / "run", FitSettings(budget_s=600.0))
+    assert result.metrics["complete"] is True and result.metrics["mask_iou"] > 0.7
 
 
 def test_windows_reach_over_the_border_and_know_it(capture):

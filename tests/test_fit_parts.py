@@ -1,13 +1,16 @@
 """The pieces of a fit, each against an answer that is known."""
 
 import json
+import math
 
 import numpy as np
 import pytest
 import torch
 from scenes import ring_of_cameras
 
-from invgraph.camera import Camera
+from invgraph import transforms
+from invgraph.camera import Camera, stack
+from invgraph.fit.cameras import Corrections
 from invgraph.fit.folder import RunFolder, file_stem
 from invgraph.fit.hull import visual_hull
 from invgraph.fit.precondition import LIMIT, LargeSteps, UniformAdam
@@ -172,3 +175,31 @@ def _edges(mesh):
 
 def _centres(mesh):
     return mesh.vertices[mesh.faces.long()].mean(1)
+
+
+def test_corrections_turn_the_world_about_the_object():
+    camera = stack(ring_of_cameras(3))
+    centre = torch.tensor([0.3, -0.2, 0.1])
+    twists = torch.zeros(3, 6)
+    twists[1, 5] = math.pi / 2
+    twists[2, 0] = 0.5
+    corrections = Corrections(twists, centre, size=2.0)
+    moved = corrections.apply(camera, [0, 1, 2]).camera_from_world
+    points = centre + torch.tensor([[[0.0, 0, 0]], [[1.0, 0, 0]], [[1.0, 0, 0]]])
+    # Nothing; a quarter turn about z, x to y; half of an object along x.
+    there = centre + torch.tensor([[[0.0, 0, 0]], [[0.0, 1, 0]], [[2.0, 0, 0]]])
+    expected = transforms.apply(camera.camera_from_world, there)
+    torch.testing.assert_close(transforms.apply(moved, points).detach(), expected)
+    assert corrections.usual_deg == 0
+
+
+def test_corrections_keep_what_all_photos_share_out_and_learn_only_chosen_photos():
+    corrections = Corrections(torch.zeros(4, 6), torch.zeros(3), 1.0)
+    camera = stack(ring_of_cameras(4))
+    corrections.apply(camera[:2], [0, 2]).camera_from_world.square().sum().backward()
+    assert corrections.twists.grad is not None
+    assert corrections.twists.grad.coalesce().indices().tolist() == [[0, 2]]
+    with torch.no_grad():
+        corrections.twists += torch.arange(24.0).reshape(4, 6)
+    corrections.recentre()
+    assert float(corrections.twists.detach().mean(0).abs().max()) < 1e-6

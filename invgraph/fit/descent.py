@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from invgraph.camera import stack
 from invgraph.data import Capture, read_capture
 from invgraph.fit import stages
+from invgraph.fit.cameras import Corrections
 from invgraph.fit.folder import RunFolder
 from invgraph.fit.hull import visual_hull
 from invgraph.fit.model import Look, Model, without_visibility
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 SAVE_EVERY_S = 30.0
 LOG_EVERY = 10
 CAMERA_BONUS = 0.98  # light that follows the camera must explain this much better: it is rarer
+INEXACT_DEG = 0.7  # cameras that descend by less are left as they were given
 RESERVE = 0.08  # share of the budget kept for scores and the report
 
 
@@ -83,7 +86,9 @@ def fit(
     The masks give a first shape; then shape, albedo, roughness, metalness and light descend
     together on the photometric and silhouette losses, from coarse photos and triangles to fine
     ones. Whether the light stays with the world or with the camera is decided by which explains the
-    photos better. Held-out photos are only looked at for the final scores.
+    photos better. Cameras that turn out to be inexact descend as well; they are written to
+    ``cameras.json``, and those of held-out photos stay as given. Held-out photos are only looked at
+    for the final scores.
 
     Args:
         capture: photographs, or the folder that holds them.
@@ -223,16 +228,31 @@ class _Run:
 
     def _enter(self, stage: Stage, meter: "Meter") -> None:
         assert self.model is not None
-        meter.begin(f"{stage.name}: new triangles")
         begin = self.seconds
         mesh, look = self.model.frozen()
         size = stages.diagonal(mesh)
-        if stage.textured:
-            mesh, look = stages.paint(mesh, look, stages.texture_side(self.photos))
-        else:
+        if mesh.uv is None:
+            meter.begin(f"{stage.name}: new triangles")
             mesh, look = stages.retriangulate(mesh, look, stage.edge * size)
-        self.model = Model(mesh, look, stage.stride * stage.edge * size, stage.smoothness)
+            if stage.textured:
+                mesh, look = stages.paint(mesh, look, stages.texture_side(self.photos))
+        corrections = self._corrections(stage, mesh, size)
+        self.model = Model(
+            mesh,
+            look,
+            stage.stride * stage.edge * size,
+            stage.smoothness,
+            corrections=corrections,
+        )
         self._setup = self.seconds - begin
+
+    def _corrections(self, stage: Stage, mesh: Mesh, size: float) -> Corrections | None:
+        """Cameras are tried in the second stage; when they hardly move they are right as given."""
+        assert self.model is not None
+        if stage == STAGES[1]:
+            return Corrections(torch.zeros(len(self.train), 6), mesh.vertices.mean(0), size)
+        found = self.model.corrections
+        return found if found is not None and found.usual_deg > INEXACT_DEG else None
 
     def _run_stage(
         self, stage: Stage, until: float, meter: "Meter", name: str = ""
@@ -318,8 +338,13 @@ class _Run:
         self.generator.set_state(tensors.pop("generator"))
         self.model = Model.from_state(tensors, facts)
 
+    @torch.no_grad()
     def _write_cameras(self) -> None:
         held_out = set(self.capture.test)
+        cameras = [frame.camera for frame in self.capture.frames]
+        if self.model is not None:
+            for row, (i, frame) in enumerate(self.train):
+                cameras[i] = self.model.cameras(stack([frame.camera]), [row])[0]
         self.folder.write_json(
             "cameras.json",
             {
@@ -327,13 +352,15 @@ class _Run:
                     {
                         "name": frame.name,
                         "split": "test" if i in held_out else "train",
-                        "camera_from_world": frame.camera.camera_from_world.tolist(),
-                        "focal": frame.camera.focal.tolist(),
-                        "principal": frame.camera.principal.tolist(),
-                        "height": frame.camera.height,
-                        "width": frame.camera.width,
+                        "camera_from_world": camera.camera_from_world.tolist(),
+                        "focal": camera.focal.tolist(),
+                        "principal": camera.principal.tolist(),
+                        "height": camera.height,
+                        "width": camera.width,
                     }
-                    for i, frame in enumerate(self.capture.frames)
+                    for i, (frame, camera) in enumerate(
+                        zip(self.capture.frames, cameras, strict=True)
+                    )
                 ]
             },
         )
@@ -341,10 +368,12 @@ class _Run:
     def finish(self, complete: bool) -> tuple[Scene, dict[str, Any]]:
         """Score held-out photos and write the last files."""
         assert self.model is not None
+        corrections = self.model.corrections
         self.model.refresh()
         with torch.no_grad():
             scene = self.model.scene()
         save_scene(scene, self.folder.path)
+        self._write_cameras()
         views = score_all(scene, self.test, self.folder)
         self.folder.picture("renders/light_ball.png", light_ball(scene))
         metrics = {
@@ -354,6 +383,7 @@ class _Run:
             "seconds": self.seconds,
             "complete": complete,
             "light_fixed_to": self.model.look.frame,
+            "camera_correction_deg": corrections.usual_deg if corrections is not None else 0.0,
             "suspect_masks": [self.train[i][1].name for i in self.suspects]
             + [view.name for view in views if view not in trusted(views)],
             "views": [{"split": "test", **asdict(view)} for view in views],

@@ -1,6 +1,6 @@
 """The leaf tensors of an object fit and the scene that they stand for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from invgraph.camera import Camera
+from invgraph.fit.cameras import Corrections
 from invgraph.fit.precondition import LargeSteps, UniformAdam
 from invgraph.mesh import Mesh
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
@@ -15,6 +17,7 @@ from invgraph.visibility import visibility
 
 LIGHT_ORDER = 4
 DIRECTIONS = 128
+TWIST = 2e-3  # step of the cameras' corrections, rad and object diagonals
 LEAVES = ("albedo", "roughness", "metallic", "light")
 
 
@@ -69,6 +72,7 @@ class Model:
         stride: length of a usual vertex step, world units.
         smoothness: of vertex steps, as in :class:`LargeSteps`.
         table: its visibility; found by looking when left out.
+        corrections: of the cameras, which then descend as well.
     """
 
     def __init__(
@@ -78,6 +82,7 @@ class Model:
         stride: float,
         smoothness: float,
         table: Float[Tensor, "v d"] | None = None,
+        corrections: Corrections | None = None,
     ) -> None:
         self.mesh = mesh
         self._stride, self._smoothness = stride, smoothness
@@ -96,6 +101,10 @@ class Model:
                 fused=True,
             ),
         )
+        self.corrections = corrections
+        if corrections is not None:
+            twists = torch.optim.SparseAdam([corrections.twists], lr=TWIST, betas=(0.8, 0.99))
+            self.optimizers += (twists,)
         self._rates = [[group["lr"] for group in o.param_groups] for o in self.optimizers]
         if table is None:
             self.refresh()
@@ -129,6 +138,12 @@ class Model:
         loss.backward()
         for optimizer in self.optimizers:
             optimizer.step()
+        if self.corrections is not None:
+            self.corrections.recentre()
+
+    def cameras(self, camera: Camera, photos: Sequence[int]) -> Camera:
+        """The cameras of some photos as far as they are corrected."""
+        return camera if self.corrections is None else self.corrections.apply(camera, photos)
 
     def facts(self) -> dict[str, Any]:
         """What :meth:`from_state` needs besides the tensors; JSON."""
@@ -136,6 +151,7 @@ class Model:
             "frame": self.look.frame,
             "stride": self._stride,
             "smoothness": self._smoothness,
+            "size": None if self.corrections is None else self.corrections.size,
         }
 
     def state(self) -> dict[str, Tensor]:
@@ -145,6 +161,8 @@ class Model:
         if mesh.uv is not None and mesh.uv_faces is not None:
             tensors |= {"uv": mesh.uv, "uv_faces": mesh.uv_faces}
         tensors |= {name: getattr(look, name) for name in (*LEAVES, "background")}
+        if self.corrections is not None:
+            tensors |= {"twists": self.corrections.twists, "centre": self.corrections.centre}
         for o, i, state in self._moments():
             tensors |= {f"moment.{o}.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
         return tensors
@@ -157,7 +175,12 @@ class Model:
         )
         parts = {name: tensors[name] for name in (*LEAVES, "background")}
         look = Look(**parts, frame=facts["frame"])
-        model = Model(mesh, look, facts["stride"], facts["smoothness"], tensors["visibility"])
+        corrections = None
+        if facts["size"] is not None:
+            corrections = Corrections(tensors["twists"], tensors["centre"], facts["size"])
+        model = Model(
+            mesh, look, facts["stride"], facts["smoothness"], tensors["visibility"], corrections
+        )
         for name, tensor in tensors.items():
             if name.startswith("moment."):
                 o, i, key = name.split(".")[1:]

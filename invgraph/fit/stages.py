@@ -36,7 +36,7 @@ class Stage:
         smoothness: how far vertex steps spread, in units of edges squared.
         steps: at most.
         share: of the time budget, at most.
-        textured: the look is a texture from here on.
+        textured: the look is a texture from here on, and the triangles stay.
     """
 
     name: str
@@ -51,9 +51,9 @@ class Stage:
 
 STAGES = (
     Stage("coarse", 128, 1 / 50, 0.05, 20.0, 200, 0.08),
-    Stage("middle", 256, 1 / 100, 0.1, 20.0, 300, 0.2),
-    Stage("fine", 400, 1 / 160, 0.15, 10.0, 250, 0.22),
-    Stage("texture", 800, 1 / 160, 0.2, 2.0, 800, 0.5, textured=True),
+    Stage("middle", 256, 1 / 100, 0.1, 10.0, 300, 0.16),
+    Stage("texture", 400, 1 / 160, 0.15, 5.0, 300, 0.26, textured=True),
+    Stage("full size", 800, 1 / 160, 0.2, 2.0, 700, 0.5, textured=True),
 )
 
 
@@ -87,8 +87,7 @@ def descend(
         if len(order) < views:
             order += torch.randperm(len(photos), generator=generator).tolist()
         chosen, order = order[:views], order[views:]
-        batch = photos.batch(chosen)
-        loss, color = _compare(model, batch, believed[chosen])
+        loss, color, batch = _compare(model, photos, chosen, believed)
         model.step(loss, 0.1 ** max(0.0, (done - HOLD) / (1 - HOLD)))
         report(step, partial(_measure, loss.detach(), color.detach(), batch))
 
@@ -97,17 +96,21 @@ def descend(
 def mean_loss(model: Model, photos: Photos, believed: Tensor, count: int = 24) -> float:
     """The loss over some photos, evenly chosen; the same ones for every model."""
     chosen = sorted({i * len(photos) // count for i in range(count)})
-    values = [_compare(model, photos.batch([i]), believed[[i]])[0].item() for i in chosen]
+    values = [_compare(model, photos, [i], believed)[0].item() for i in chosen]
     return sum(values) / len(values)
 
 
-def _compare(model: Model, batch: Batch, believed: Tensor) -> tuple[Tensor, Tensor]:
-    """The loss of a batch and what was rendered."""
-    seen = render(model.scene(), batch.camera, outputs=("color", "alpha"))
+def _compare(
+    model: Model, photos: Photos, chosen: list[int], believed: Tensor
+) -> tuple[Tensor, Tensor, Batch]:
+    """The loss of some photos, what was rendered, and the photos."""
+    batch = photos.batch(chosen)
+    camera = model.cameras(batch.camera, chosen)
+    seen = render(model.scene(), camera, outputs=("color", "alpha"))
     assert seen.color is not None and seen.alpha is not None
     color = losses.photometric(seen.color, batch.color, (batch.mask > SURE).float())
-    trust = batch.known * believed[:, None, None]
-    return color + losses.silhouette(seen.alpha, batch.mask, trust), seen.color
+    trust = batch.known * believed[chosen, None, None]
+    return color + losses.silhouette(seen.alpha, batch.mask, trust), seen.color, batch
 
 
 def _measure(loss: Tensor, color: Tensor, batch: Batch) -> tuple[float, float]:
