@@ -56,6 +56,53 @@ def forward(team, attributes, faces, vertex_start, shape, channels, face, bary, 
 
 
 @kernel
+def backward_weights(
+    team, attributes, faces, vertex_start, shape, channels, face, bary, grad, grad_bary
+):
+    """The gradient of the weights alone; all maps are flat."""
+    images, height, width = shape
+    fours = channels // 4 * 4
+    unused = np.empty(12, np.float32)
+    bands = (height + ROWS - 1) // ROWS
+    unit = take(team, 0, images * bands)
+    while unit >= 0:
+        image, band = unit // bands, unit % bands
+        offset = vertex_start[image]
+        pixel = (image * height + band * ROWS) * width
+        last = (image * height + min((band + 1) * ROWS, height)) * width
+        for i in range(np.uint64(2 * pixel), np.uint64(2 * last)):
+            grad_bary[i] = 0
+        while pixel < last:
+            f = face[pixel]
+            end = pixel + 1
+            while end < last and face[np.uint64(end)] == f:
+                end += 1
+            if f < 0:
+                pixel = end
+                continue
+            i0 = (faces[f, 0] + offset) * channels
+            i1 = (faces[f, 1] + offset) * channels
+            i2 = (faces[f, 2] + offset) * channels
+            unused[:] = 0
+            for k in range(0, fours, 4):
+                corners = (i0 + k, i1 + k, i2 + k)
+                unmix4(
+                    unused, 0, 4, grad, pixel * channels + k, attributes, corners, bary, grad_bary,
+                    pixel, end - pixel, channels,
+                )  # fmt: skip
+            for k in range(fours, channels):
+                corner = attributes[i2 + k]
+                slope0, slope1 = attributes[i0 + k] - corner, attributes[i1 + k] - corner
+                for p in range(np.uint64(pixel), np.uint64(end)):
+                    g = grad[p * np.uint64(channels) + np.uint64(k)]
+                    grad_bary[np.uint64(2) * p] += g * slope0
+                    grad_bary[np.uint64(2) * p + np.uint64(1)] += g * slope1
+            pixel = end
+        unit = finish_and_take(team, 0, images * bands)
+    wait(team, 0, images * bands)
+
+
+@kernel
 def backward(
     team, attributes, faces, vertex_start, shape, stride, face, bary, grad, channel, channels,
     grad_bary, counter, spans, record_rows, record_values, groups, owners, gradient,
