@@ -86,6 +86,15 @@ def test_gradient_of_large_textures(own):
     torch.testing.assert_close(ours.double(), exact, rtol=1e-4, atol=1e-4)
 
 
+def test_every_read_between_two_bands():
+    """Many more reads than usual lie on the border of two bands of 16 rows."""
+    tex = torch.rand(512, 8, 1, requires_grad=True)
+    uv = torch.stack(torch.meshgrid(torch.rand(100), torch.full((90,), 16 / 512), indexing="ij"))
+    (grad,) = torch.autograd.grad(texture(tex, uv.permute(1, 2, 0)[None]).sum(), tex)
+    assert grad[15:17].sum(1).flatten().tolist() == pytest.approx([4500, 4500])
+    assert grad.sum().item() == pytest.approx(9000)
+
+
 @pytest.mark.parametrize("mips", [False, True])
 def test_finite_differences(mips):
     tex, uv, slopes = case((8, 8), images=1)

@@ -157,14 +157,19 @@ def _backward_texels(
     bands = np.zeros(len(levels) + 1, np.int64)
     np.cumsum((levels[:, 1] - 1 >> shift) + 1, out=bands[1:])
     lists = -(-per_image // kernels.CHUNK) * (len(uv) // max(per_image, 1))
-    room = len(uv) * 2 * (2 if len(uv_pixel) else 1)
+    likely = len(uv) * (2 if len(uv_pixel) else 1)
+    likely += (likely >> shift) + likely // 8  # a read is listed twice where it spans two bands
     ends = np.zeros((lists, bands[-1] + 1), np.int64)
-    places = buffers.empty((room, 4), np.int32)
-    shares = buffers.empty((room, 4), np.float32)
     grad = grad.reshape(-1)
+    places, shares = _room(likely)
     if lists:
-        some = (*reads, grad, bands, shift, ends, places, shares)
-        run(kernels.list_reads, channels, *some, threads=threads)
+        some = (channels, *reads, grad, bands, shift)
+        counter = np.zeros(1, np.int64)
+        run(kernels.list_reads, *some, counter, ends, places, shares, threads=threads)
+        if counter[0] > len(places):
+            places, shares = _room(int(counter[0]))
+            counter[0] = 0
+            run(kernels.list_reads, *some, counter, ends, places, shares, threads=threads)
     level = np.zeros((count, 0), np.float32)
     for k in reversed(range(len(levels))):
         first, height, width = levels[k].tolist()
@@ -188,6 +193,10 @@ def _backward_texels(
             threads=_useful_threads(max(level.size, grad.size)),
         )
     return level
+
+
+def _room(length: int) -> tuple[np.ndarray, np.ndarray]:
+    return buffers.empty((length, 4), np.int32), buffers.empty((length, 4), np.float32)
 
 
 def _array(tensor: Tensor) -> np.ndarray:

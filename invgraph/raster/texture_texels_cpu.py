@@ -26,7 +26,7 @@ from invgraph.raster.texture_places_cpu import (
     locate,
     new_scratch,
 )
-from invgraph.raster.threads import finish_and_take, take, wait
+from invgraph.raster.threads import finish_and_take, reserve, take, wait
 
 CHUNK = 4096  # pixels per unit of work
 _UPPER, _LOWER = 1, 2  # which rows of a read a band holds
@@ -103,8 +103,8 @@ def _copy4(typingctx, target, place, source, start):
 
 @inner
 def _list_run(
-    start, stop, channels, uv, uv_pixel, levels, wrap, grad, first_band, shift, scratch, run, ends,
-    places, shares,
+    start, stop, channels, uv, uv_pixel, levels, wrap, grad, first_band, shift, scratch, run,
+    counter, ends, places, shares,
 ):  # fmt: skip
     """List the reads of a run of pixels in the order of their bands.
 
@@ -149,7 +149,10 @@ def _list_run(
                     run_shares[n, k] = weights[4 * r + k, i]
                 size += 1
     # ends[band + 1] becomes where a band begins, then moves to where it ends.
-    at = start * 2 * (2 if uv_pixel.shape[0] > 0 else 1)
+    total = ends.sum()
+    at = reserve(counter, total)
+    if at + total > places.shape[0]:
+        return
     ends[0] = at
     for band in range(1, ends.shape[0]):
         at, ends[band] = at + ends[band], at
@@ -169,15 +172,16 @@ def _list_run(
 
 @jit
 def list_reads(
-    team, channels, uv, uv_pixel, levels, wrap, per_image, grad, first_band, shift, ends, places,
-    shares,
+    team, channels, uv, uv_pixel, levels, wrap, per_image, grad, first_band, shift, counter,
+    ends, places, shares,
 ):  # fmt: skip
     """List which texels each run of pixels reads, sorted by bands of texels.
 
     ``grad`` is flat. Bands of 2 ** ``shift`` rows are counted from ``first_band`` of each level.
     Run i lists its reads of band j from ``ends[i, j]`` to ``ends[i, j + 1]``: in ``places``, 4 *
     (pixel of the run) + (which rows are in the band), and where three of four texels begin; in
-    ``shares``, the four weights.
+    ``shares``, the four weights. ``counter`` returns the length of all lists; if that is more than
+    there is room for, the lists are of no use.
     """
     chunks = (per_image + CHUNK - 1) // CHUNK
     units = ends.shape[0]
@@ -193,7 +197,7 @@ def list_reads(
         stop = min(start + CHUNK, (unit // chunks + 1) * per_image)
         _list_run(
             start, stop, channels, uv, uv_pixel, levels, wrap, grad, first_band, shift, scratch,
-            run, ends[unit], places, shares,
+            run, counter, ends[unit], places, shares,
         )  # fmt: skip
         unit = finish_and_take(team, 0, units)
     wait(team, 0, units)
