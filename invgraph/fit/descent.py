@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SAVE_EVERY_S = 30.0
 LOG_EVERY = 10
 CAMERA_BONUS = 0.98  # light that follows the camera must explain this much better: it is rarer
-INEXACT_DEG = 0.7  # cameras that descend by less are left as they were given
+INEXACT_DEG = 0.45  # cameras that move by less are left as they were given
 RESERVE = 0.08  # share of the budget kept for scores and the report
 
 
