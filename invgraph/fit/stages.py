@@ -53,7 +53,7 @@ STAGES = (
     Stage("coarse", 128, 1 / 50, 0.05, 20.0, 200, 0.08),
     Stage("middle", 256, 1 / 100, 0.1, 10.0, 300, 0.16),
     Stage("texture", 400, 1 / 160, 0.15, 5.0, 300, 0.26, textured=True),
-    Stage("full size", 800, 1 / 160, 0.2, 2.0, 700, 0.5, textured=True),
+    Stage("full size", 800, 1 / 160, 0.2, 2.0, 1400, 0.5, textured=True),
 )
 
 
