@@ -196,15 +196,17 @@ class _Run:
             self.suspects = hull.suspects
             self._write_cameras()
             self._start(hull.mesh, meter)
+        assert self.model is not None
         spendable = (1 - RESERVE) * self.settings.budget_s
         while self.stage < len(STAGES):
             stage = STAGES[self.stage]
-            shares = sum(later.share for later in STAGES[self.stage :])
-            until = self.seconds + (spendable - self.seconds) * stage.share / shares
+            share = stage.share / sum(later.share for later in STAGES[self.stage :])
             if self.step == 0:
-                if until - self.seconds < 2 * self._setup:
-                    break  # no time to gain anything from a finer stage
+                time_left = (spendable - self.seconds) * share
+                if self.model.mesh.uv is None and time_left < 2 * self._setup:
+                    break  # no time to gain anything from new triangles
                 self._enter(stage, meter)
+            until = self.seconds + (spendable - self.seconds) * share
             self._run_stage(stage, until, meter)
             self.stage, self.step = self.stage + 1, 0
 
