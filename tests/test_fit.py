@@ -159,6 +159,29 @@ def test_ctrl_c_scores_what_there_is_and_resume_goes_on(capture, short, tmp_path
     assert len(count) == 31  # 20 tried both lights, 4 painted, 1 was interrupted, 6 were left
 
 
+def test_a_checkpoint_of_another_version_is_refused(capture, short, tmp_path, monkeypatch):
+    run, step = tmp_path / "run", stages.Model.step
+    count = []
+
+    def interrupt(self, loss, rate):
+        count.append(0)
+        if len(count) == 25:
+            raise KeyboardInterrupt
+        step(self, loss, rate)
+
+    monkeypatch.setattr(stages.Model, "step", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fit(capture, run, FitSettings(budget_s=600.0))
+    folder = descent.RunFolder(run, resume=True)
+    state = folder.load_state()
+    assert state is not None
+    tensors, facts = state
+    del facts["smoothness"]
+    folder.save_state(tensors, facts)
+    with pytest.raises(ValueError, match="no 'smoothness', another version wrote it; delete"):
+        fit(capture, run, FitSettings(budget_s=600.0), resume=True)
+
+
 def test_a_killed_run_can_be_read_and_resumed(capture, tmp_path):
     run = tmp_path / "run"
     script = (

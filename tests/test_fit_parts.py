@@ -13,15 +13,18 @@ from invgraph.camera import Camera, stack
 from invgraph.fit.cameras import Corrections
 from invgraph.fit.folder import RunFolder, file_stem
 from invgraph.fit.hull import visual_hull
+from invgraph.fit.photos import Photo, doubt
 from invgraph.fit.precondition import LIMIT, LargeSteps, UniformAdam
 from invgraph.fit.remesh import mean_edge, remesh, unwrap
 from invgraph.mesh import Mesh, icosphere, uniform_laplacian
 
 
-def ball_mask(camera: Camera, radius: float) -> np.ndarray:
-    """Exact silhouette of a ball at the origin: rays that pass closer than its radius."""
+def ball_mask(
+    camera: Camera, radius: float, centre: tuple[float, float, float] = (0.0, 0.0, 0.0)
+) -> np.ndarray:
+    """Exact silhouette of a ball: rays that pass closer to its centre than its radius."""
     origins, directions = camera.rays()
-    nearest = torch.linalg.cross(origins, directions).norm(dim=-1)
+    nearest = torch.linalg.cross(origins - torch.tensor(centre), directions).norm(dim=-1)
     return (nearest < radius).numpy()
 
 
@@ -42,6 +45,34 @@ def test_hull_ignores_and_names_a_mask_with_a_hole():
     hull = visual_hull(masks, cameras, cells=64)
     assert hull.suspects == (5,)
     assert float(hull.mesh.vertices.norm(dim=-1).min()) > 0.78
+
+
+def test_hull_believes_the_photos_before_a_part_moved():
+    cameras = ring_of_cameras(24)
+    before, after = (0.0, 0.0, 0.8), (0.0, 0.8, 0.0)
+    masks = [
+        ball_mask(camera, 0.6) | ball_mask(camera, 0.3, before if i < 15 else after)
+        for i, camera in enumerate(cameras)
+    ]
+    hull = visual_hull(masks, cameras, cells=64)
+    assert hull.suspects == tuple(range(15, 24))
+    knob = hull.mesh.vertices - torch.tensor(before)
+    assert float(hull.mesh.vertices[:, 2].max()) > 1.05
+    assert float(knob[knob[:, 2] > 0.1].norm(dim=-1).max()) < 0.37
+
+
+def test_a_photo_is_doubted_where_its_mask_and_the_shape_differ_in_thick_parts():
+    (camera,) = ring_of_cameras(1)
+    body = ball_mask(camera, 0.62)  # a thin rim around the shape
+    knob = ball_mask(camera, 0.3, (0.0, 0.0, 0.8)) & ~body
+    layer = torch.from_numpy(body | knob).byte() * 255
+    full = torch.full_like(layer, 255)
+    photo = Photo(full[..., None].expand(-1, -1, 3), layer, full, camera)
+    ball = icosphere(4)
+    known = doubt(photo, Mesh(0.6 * ball.vertices, ball.faces)).known.numpy()
+    assert knob.sum() > 100 and known[knob].mean() < 10
+    assert known[ball_mask(camera, 0.4)].min() == 255
+    assert (known == 0).sum() < 2 * knob.sum()
 
 
 def test_hull_of_masks_that_never_meet_says_so():

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from invgraph.fit.cameras import Corrections
 from invgraph.fit.folder import RunFolder
 from invgraph.fit.hull import visual_hull
 from invgraph.fit.model import Look, Model, without_visibility
-from invgraph.fit.photos import load_photo, surroundings
+from invgraph.fit.photos import Photo, Photos, doubt, load_photo, surroundings
 from invgraph.fit.pictures import light_ball, side_by_side
 from invgraph.fit.scores import mean_scores, score_all, trusted
 from invgraph.fit.stages import STAGES, Stage
@@ -171,12 +171,22 @@ class _Run:
         if state is not None:
             self._restore(*state)
 
-    @property
-    def believed(self) -> Tensor:
-        """Per training photo, 1 where its mask is trusted, else 0."""
-        trust = torch.ones(len(self.train))
-        trust[list(self.suspects)] = 0
-        return trust
+    def _evidence(self, stage: Stage) -> tuple[list[Photo], Tensor]:
+        """The photos as far as they are believed, and per photo whether its mask counts.
+
+        Suspect masks do not count while the shape is coarse; later they count but where they still
+        disagree with it.
+        """
+        counts = torch.ones(len(self.photos))
+        if not stage.textured:
+            counts[list(self.suspects)] = 0
+            return self.photos, counts
+        assert self.model is not None
+        mesh, _ = self.model.frozen()
+        photos = list(self.photos)
+        for i in self.suspects:
+            photos[i] = doubt(photos[i], mesh)
+        return photos, counts
 
     @property
     def seconds(self) -> float:
@@ -222,8 +232,10 @@ class _Run:
             look = Look.plain(len(shape.vertices), background, frame)
             self.model = Model(shape, look, stage.stride * stage.edge * size, stage.smoothness)
             until = self.seconds + 0.5 * stage.share * (1 - RESERVE) * self.settings.budget_s
-            photos = self._run_stage(stage, until, meter, f"{stage.name}, light fixed to {frame}")
-            tried.append((stages.mean_loss(self.model, photos, self.believed), self.model))
+            photos, counts = self._run_stage(
+                stage, until, meter, f"{stage.name}, light fixed to {frame}"
+            )
+            tried.append((stages.mean_loss(self.model, photos, counts), self.model))
         (world, first), (camera, second) = tried
         self.model = second if camera < CAMERA_BONUS * world else first
         self.stage, self.step = 1, 0
@@ -258,12 +270,13 @@ class _Run:
 
     def _run_stage(
         self, stage: Stage, until: float, meter: "Meter", name: str = ""
-    ) -> stages.Photos:
-        """Descend until the clock shows ``until``; gives the photos as the stage saw them."""
+    ) -> tuple[Photos, Tensor]:
+        """Descend until the clock shows ``until``; gives the evidence as the stage saw it."""
         assert self.model is not None
         model = self.model
         meter.begin(name or stage.name)
-        photos = stages.photos_for(self.photos, stage, model.mesh)
+        evidence, counts = self._evidence(stage)
+        photos = stages.photos_for(evidence, stage, model.mesh)
         begin, first = self.seconds, self.step
 
         def done(step: int) -> float:
@@ -289,7 +302,7 @@ class _Run:
         stages.descend(
             model,
             photos,
-            self.believed,
+            counts,
             stage,
             self.settings.views,
             self.generator,
@@ -298,11 +311,12 @@ class _Run:
             first,
         )
         self._preview(photos)
-        return photos
+        return photos, counts
 
-    def _preview(self, photos: stages.Photos) -> None:
+    def _preview(self, photos: Photos) -> None:
         assert self.model is not None
         batch = photos.batch([0])
+        batch = replace(batch, camera=self.model.cameras(batch.camera, [0]))
         self.folder.picture(
             f"renders/preview_{self.total:05d}.png", side_by_side(self.model.scene(), batch)
         )
@@ -338,7 +352,13 @@ class _Run:
         self.stage, self.step = facts["stage"], facts["step"]
         self.suspects = tuple(facts["suspects"])
         self.generator.set_state(tensors.pop("generator"))
-        self.model = Model.from_state(tensors, facts)
+        try:
+            self.model = Model.from_state(tensors, facts)
+        except KeyError as error:
+            raise ValueError(
+                f"{self.folder.path}: the checkpoint has no {error}, another version wrote it; "
+                "delete the run folder or choose another --out."
+            ) from error
 
     @torch.no_grad()
     def _write_cameras(self) -> None:

@@ -8,12 +8,16 @@ import torch
 from jaxtyping import Bool, Float
 
 from invgraph.camera import Camera
+from invgraph.fit.photos import thick_parts
 from invgraph.mesh import Mesh
+from invgraph.raster import rasterize
 
 COARSE_CELLS = 96
 MASK_SIDE = 432  # longest side of carving masks; finer ones move the hull by less than a cell
 SUSPECT_RATIO = 5.0
 FEW_PHOTOS = 8  # below, no photo may err
+NEEDED = 0.1  # share of photos whose gaps a cell must fill to be given back
+MISSING = 1e-3  # share of silhouettes that a hull may leave out in thick parts
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Hull:
 
     Attributes:
         mesh: watertight surface in world units.
-        suspects: indices of photos whose masks contradict all the others; they were left out.
+        suspects: indices of photos whose masks contradict the others; they were left out.
     """
 
     mesh: Mesh
@@ -46,7 +50,10 @@ def visual_hull(
 
     Returns:
         The hull and the photos that were not believed. A photo is not believed when it alone
-        vetoes several times more of the volume than any but the worst few others do.
+        vetoes several times more of the volume than any but the worst few others do. When the hull
+        lacks thick parts of the silhouettes, something moved during the capture: the longest run
+        of photos that agree, from the first on or up to the last, is believed then, if it is half
+        of them.
 
     Raises:
         ValueError: fewer than two photos, or the masks have no common volume.
@@ -62,10 +69,10 @@ def visual_hull(
     centre, radius = _bounding_ball(views, cameras)
     low, high = centre - radius, centre + radius
     field, vetoes, step = _carve(views, low, high, COARSE_CELLS)
-    suspects = _suspects(vetoes)
-    if suspects:
-        views = views.without(suspects)
-        field, _, step = _carve(views, low, high, COARSE_CELLS)
+    rest = np.setdiff1d(np.arange(len(masks)), _suspects(vetoes))
+    views = views.only(rest)
+    agreeing = _agreeing_run(views, low, high)
+    field, _, step = _carve(views.only(agreeing), low, high, COARSE_CELLS)
     inside = np.argwhere(field > 0)[:, ::-1]
     if not len(inside):
         raise ValueError(
@@ -74,7 +81,10 @@ def visual_hull(
         )
     low, high = low + (inside.min(0) - 3) * step, low + (inside.max(0) + 3) * step
     field, _, step = _carve(views, low, high, cells)
-    return Hull(_surface(field, low, step), suspects)
+    if len(agreeing) < len(rest):
+        field = _restore(views.only(agreeing), field, low, high, step)
+    suspects = np.setdiff1d(np.arange(len(masks)), rest[agreeing])
+    return Hull(_surface(field, low, step), tuple(suspects.tolist()))
 
 
 @dataclass(frozen=True)
@@ -99,9 +109,8 @@ class _Silhouettes:
             distance, np.stack([p for _, p, _ in views]), np.array([f for _, _, f in views])
         )
 
-    def without(self, photos: tuple[int, ...]) -> "_Silhouettes":
-        keep = np.setdiff1d(np.arange(len(self.focal)), photos)
-        return _Silhouettes(self.distance[keep], self.projection[keep], self.focal[keep])
+    def only(self, photos: np.ndarray) -> "_Silhouettes":
+        return _Silhouettes(self.distance[photos], self.projection[photos], self.focal[photos])
 
 
 def _signed_distance(mask: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray, float]:
@@ -170,6 +179,71 @@ def _suspects(vetoes: np.ndarray) -> tuple[int, ...]:
         return ()
     usual = max(int(np.sort(vetoes)[-4]), 20)
     return tuple(np.flatnonzero(vetoes > SUSPECT_RATIO * usual).tolist())
+
+
+def _agreeing_run(views: _Silhouettes, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """The longest run of photos, from the first on or up to the last, whose hull fills them.
+
+    All photos when they agree, or when no half of them does.
+    """
+    everything = np.arange(len(views.focal))
+
+    def agree(run: np.ndarray) -> bool:
+        part = views.only(run)
+        field, _, step = _carve(part, low, high, COARSE_CELLS)
+        if not (field > 0).any():
+            return False
+        gaps = _gaps(part, _surface(field, low, step))
+        shares = gaps.sum((1, 2)) / (part.distance > 0).sum((1, 2)).clip(1)
+        return float(shares.mean()) < MISSING
+
+    def longest(order: np.ndarray) -> np.ndarray:
+        good, bad = len(order) // 2, len(order)
+        if not agree(order[:good]):
+            return order[:0]
+        while bad - good > 1:
+            middle = (good + bad) // 2
+            good, bad = (middle, bad) if agree(order[:middle]) else (good, middle)
+        return np.sort(order[:good])
+
+    if len(everything) < 2 * FEW_PHOTOS or agree(everything):
+        return everything
+    best = max(longest(everything), longest(everything[::-1]), key=len)
+    return best if len(best) else everything
+
+
+def _gaps(views: _Silhouettes, mesh: Mesh) -> Bool[np.ndarray, "n h w"]:
+    """Thick parts of the silhouettes that a shape leaves out."""
+    height, width = views.distance.shape[1:]
+    points = torch.cat([mesh.vertices, torch.ones(len(mesh.vertices), 1)], 1).double()
+    gaps = []
+    for distance, projection in zip(views.distance, views.projection, strict=True):
+        silhouette = torch.from_numpy(distance > 0)
+        screen = (points @ torch.from_numpy(projection).T).float()
+        covered = rasterize(screen[None], mesh.faces, height, width).face[0] >= 0
+        gaps.append(thick_parts(silhouette & ~covered, silhouette).numpy())
+    return np.stack(gaps)
+
+
+def _restore(
+    views: _Silhouettes, field: np.ndarray, low: np.ndarray, high: np.ndarray, step: float
+) -> np.ndarray:
+    """Give a hull back what others carved away but photos that agree need."""
+    from scipy.ndimage import maximum_filter
+
+    ours, _, _ = _carve(views, low, high, round(float((high - low).max()) / step))
+    gaps = _gaps(views, _surface(field, low, step))
+    lost = np.argwhere((ours > 0) & (field <= 0))
+    places = np.concatenate([low + lost[:, ::-1] * step, np.ones((len(lost), 1))], 1)
+    seen = np.zeros(len(lost), int)
+    for gap, projection in zip(gaps, views.projection, strict=True):
+        x, y, z = projection @ places.T
+        column, row = (np.floor(pixel / z).astype(int) for pixel in (x, y))
+        inside = (row >= 0) & (row < gap.shape[0]) & (column >= 0) & (column < gap.shape[1])
+        seen[inside] += gap[row[inside], column[inside]]
+    needed = np.zeros(field.shape, bool)
+    needed[tuple(lost[seen > NEEDED * len(gaps)].T)] = True
+    return np.where(maximum_filter(needed, 3), ours, np.minimum(ours, field))
 
 
 def _surface(field: np.ndarray, low: np.ndarray, step: float) -> Mesh:

@@ -1,18 +1,21 @@
 """Photographs as a fit sees them: windows around the object, at one scale."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d, pad
 
 from invgraph.camera import Camera, stack
 from invgraph.color import linear_from_srgb, srgb_from_linear
 from invgraph.data import Frame
+from invgraph.mesh import Mesh
+from invgraph.raster import rasterize
 
 MARGIN = 0.06  # of the window on every side of the object
+THICK = 0.02  # of a silhouette's side
 RIM_PX = (2, 8)  # the surroundings begin and end so far outside the mask
 
 
@@ -23,7 +26,7 @@ class Batch:
     Attributes:
         color: the photographs, sRGB in [0, 1].
         mask: 1 on the object.
-        known: 0 where the window reaches over the border of the photograph.
+        known: 0 where the photograph is not believed or the window reaches over its border.
         camera: of the windows.
     """
 
@@ -40,11 +43,13 @@ class Photo:
     Attributes:
         color: sRGB.
         mask: 255 on the object.
+        known: 255 where colour and mask are believed, else 0.
         camera: that took it.
     """
 
     color: UInt8[Tensor, "h w 3"]
     mask: UInt8[Tensor, "h w"]
+    known: UInt8[Tensor, "h w"]
     camera: Camera
 
 
@@ -62,7 +67,8 @@ def load_photo(frame: Frame) -> Photo:
         )
     if frame.mask_source == "alpha":
         image = image * mask[..., None]
-    return Photo(_bytes(srgb_from_linear(image)), _bytes(mask), frame.camera)
+    mask = _bytes(mask)
+    return Photo(_bytes(srgb_from_linear(image)), mask, torch.full_like(mask, 255), frame.camera)
 
 
 def surroundings(photos: Sequence[Photo]) -> Float[Tensor, "3"]:
@@ -77,8 +83,37 @@ def surroundings(photos: Sequence[Photo]) -> Float[Tensor, "3"]:
     return (total / max(count, 1)).float()
 
 
+def thick_parts(
+    region: Bool[Tensor, "h w"], of: Bool[Tensor, "h w"], growth: int = 1
+) -> Bool[Tensor, "h w"]:
+    """The parts of a region that inexact cameras cannot explain.
+
+    Args:
+        region: where two silhouettes differ.
+        of: a silhouette; parts thinner than ``THICK`` of its longer side are left out.
+        growth: above 1, the parts grow by half of ``THICK`` for each more.
+    """
+    rows, columns = torch.nonzero(of, as_tuple=True)
+    if not len(rows):
+        return torch.zeros_like(region)
+    side = max(int(rows.max() - rows.min()), int(columns.max() - columns.min()))
+    reach = max(1, round(side * THICK / 2))
+    core = _erode(region.float()[None, None], reach)
+    return -_erode(-core, reach * growth)[0, 0] > 0.5
+
+
 def _erode(region: Tensor, reach: int) -> Tensor:
     return -max_pool2d(-region, 2 * reach + 1, 1, reach)
+
+
+@torch.no_grad()
+def doubt(photo: Photo, shape: Mesh) -> Photo:
+    """The photo, unknown where its mask and a shape disagree in thick parts: something moved."""
+    camera, mask = photo.camera, photo.mask > 127
+    screen = camera.homogeneous_pixels(shape.vertices)[None]
+    covered = rasterize(screen, shape.faces, camera.height, camera.width).face[0] >= 0
+    moved = thick_parts(covered != mask, mask, growth=2)
+    return replace(photo, known=photo.known.masked_fill(moved, 0))
 
 
 class Photos:
@@ -91,20 +126,21 @@ class Photos:
 
     def __init__(self, photos: Sequence[Photo], scale: float) -> None:
         whole = [_shrink(photo, scale) for photo in photos]
-        boxes = [_box(mask) for _, mask, _ in whole]
+        boxes = [_box(photo.mask) for photo in whole]
         self.height = round(max(bottom - top for top, _, bottom, _ in boxes) * (1 + 2 * MARGIN))
         self.width = round(max(right - left for _, left, _, right in boxes) * (1 + 2 * MARGIN))
-        self._windows = [self._cut(*photo, box) for photo, box in zip(whole, boxes, strict=True)]
+        self._windows = [self._cut(photo, box) for photo, box in zip(whole, boxes, strict=True)]
 
     def __len__(self) -> int:
         return len(self._windows)
 
     def _cut(
-        self, color: Tensor, mask: Tensor, camera: Camera, box: tuple[int, int, int, int]
+        self, photo: Photo, box: tuple[int, int, int, int]
     ) -> tuple[UInt8[Tensor, "h w 5"], Camera]:
+        camera = photo.camera
         top = (box[0] + box[2] - self.height) // 2
         left = (box[1] + box[3] - self.width) // 2
-        layers = torch.cat([color, mask[..., None], torch.full_like(mask, 255)[..., None]], -1)
+        layers = torch.cat([photo.color, torch.stack([photo.mask, photo.known], -1)], -1)
         borders = (
             -left,
             left + self.width - camera.width,
@@ -125,17 +161,18 @@ def _bytes(values: Tensor) -> UInt8[Tensor, "..."]:
     return (values.clamp(0, 1) * 255).round().byte()
 
 
-def _shrink(photo: Photo, scale: float) -> tuple[Tensor, Tensor, Camera]:
+def _shrink(photo: Photo, scale: float) -> Photo:
     if scale >= 1:
-        return photo.color, photo.mask, photo.camera
+        return photo
     camera = photo.camera
     size = (max(1, round(camera.height * scale)), max(1, round(camera.width * scale)))
-    mask = photo.mask.float()[..., None] / 255
+    mask, known = (layer.float()[..., None] / 255 for layer in (photo.mask, photo.known))
     image = linear_from_srgb(photo.color.float() / 255)
-    layers = torch.cat([image * mask, mask], -1).movedim(-1, 0)[None]
+    layers = torch.cat([image * mask, mask, known], -1).movedim(-1, 0)[None]
     layers = interpolate(layers, size=size, mode="area")[0].movedim(0, -1)
-    image = layers[..., :3] / layers[..., 3:].clamp_min(1e-6)
-    return _bytes(srgb_from_linear(image)), _bytes(layers[..., 3]), camera.resize(*size)
+    image = layers[..., :3] / layers[..., 3:4].clamp_min(1e-6)
+    mask, known = _bytes(layers[..., 3:]).unbind(-1)
+    return Photo(_bytes(srgb_from_linear(image)), mask, known, camera.resize(*size))
 
 
 def _box(mask: Tensor) -> tuple[int, int, int, int]:

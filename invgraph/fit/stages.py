@@ -71,7 +71,7 @@ def descend(
     """Move a model until its renders match the photos.
 
     Args:
-        believed: per photo, 1 where its mask is trusted, else 0.
+        believed: per photo, 1 if its mask counts, else 0.
         views: photos per step.
         progress: maps a step to how far the stage is, 0 to 1; 1 or more ends it.
         report: hears of every step; the function that it is given measures loss and PSNR.
@@ -108,7 +108,7 @@ def _compare(
     camera = model.cameras(batch.camera, chosen)
     seen = render(model.scene(), camera, outputs=("color", "alpha"))
     assert seen.color is not None and seen.alpha is not None
-    color = losses.photometric(seen.color, batch.color, (batch.mask > SURE).float())
+    color = losses.photometric(seen.color, batch.color, (batch.mask > SURE) * batch.known)
     trust = batch.known * believed[chosen, None, None]
     return color + losses.silhouette(seen.alpha, batch.mask, trust), seen.color, batch
 
