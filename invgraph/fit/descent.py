@@ -1,6 +1,7 @@
 """``fit``: from photographs to a scene, a run folder and a report."""
 
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -221,24 +222,31 @@ class _Run:
             self.stage, self.step = self.stage + 1, 0
 
     def _start(self, shape: Mesh, meter: "Meter") -> None:
-        """Try light that stays with the world and light that stays with the camera."""
+        """Try light that stays with the world and light that stays with the camera.
+
+        Both take equally many steps, after one that has the kernels compiled.
+        """
         stage = STAGES[0]
-        size = stages.diagonal(shape)
-        shape = stages.remesh(shape, stage.edge * size)
-        background = surroundings(self.photos)
-        tried = []
-        for frame in ("world", "camera"):
-            self.step = 0
-            look = Look.plain(len(shape.vertices), background, frame)
-            self.model = Model(shape, look, stage.stride * stage.edge * size, stage.smoothness)
-            until = self.seconds + 0.5 * stage.share * (1 - RESERVE) * self.settings.budget_s
-            photos, counts = self._run_stage(
-                stage, until, meter, f"{stage.name}, light fixed to {frame}"
-            )
-            tried.append((stages.mean_loss(self.model, photos, counts), self.model))
-        (world, first), (camera, second) = tried
+        shape = stages.remesh(shape, stage.edge * stages.diagonal(shape))
+        look = Look.plain(len(shape.vertices), surroundings(self.photos), "world")
+        self._try(shape, look, replace(stage, name="compiling", steps=1), math.inf, meter)
+        until = self.seconds + 0.5 * stage.share * (1 - RESERVE) * self.settings.budget_s
+        world, first = self._try(shape, look, stage, until, meter)
+        look, stage = replace(look, frame="camera"), replace(stage, steps=self.step)
+        camera, second = self._try(shape, look, stage, math.inf, meter)
         self.model = second if camera < CAMERA_BONUS * world else first
         self.stage, self.step = 1, 0
+
+    def _try(
+        self, shape: Mesh, look: Look, stage: Stage, until: float, meter: "Meter"
+    ) -> tuple[float, Model]:
+        """The loss that some steps from a start reach, and the model."""
+        self.step = 0
+        stride = stage.stride * stage.edge * stages.diagonal(shape)
+        self.model = Model(shape, look, stride, stage.smoothness)
+        name = f"{stage.name}, light fixed to {look.frame}"
+        photos, counts = self._run_stage(stage, until, meter, name)
+        return stages.mean_loss(self.model, photos, counts), self.model
 
     def _enter(self, stage: Stage, meter: "Meter") -> None:
         assert self.model is not None
