@@ -148,7 +148,10 @@ def _forward(
     values = arguments.line(color)
     out = values if in_place else buffers.empty(values.shape, np.float32)
     differences = buffers.empty((int(counter[0]) * channels,), np.float32)
-    run(blend, plan.images, spans, pixels, weight, channels, in_place, values, out, differences)
+    run(
+        blend, plan.images, spans, pixels, weight, channels, in_place, values, out, differences,
+        threads=plan.images if in_place else None,
+    )  # fmt: skip
     result = color if in_place else torch.from_numpy(out.reshape(color.shape))
     return result, _Pairs(spans, pixels, edge, weight, code, differences)
 
@@ -176,6 +179,6 @@ def _backward(
         grad_color, grad_screen, want_color, want_screen,
     )  # fmt: skip
     return (
-        torch.from_numpy(grad_color).view(grad.shape) if want_color else None,
-        torch.from_numpy(grad_screen).view(screen.shape) if want_screen else None,
+        torch.from_numpy(grad_color.reshape(grad.shape)) if want_color else None,
+        torch.from_numpy(grad_screen.reshape(screen.shape)) if want_screen else None,
     )

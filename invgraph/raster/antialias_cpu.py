@@ -85,9 +85,9 @@ def _walk(screen, faces, adjacent, offset, f, u, v, du, dv):
     """
     apart()
     entered = -1
+    facing = _side(screen, faces[f, 0] + offset, faces[f, 1] + offset, faces[f, 2] + offset)
     for _ in range(_STEPS):
         i0, i1, i2 = faces[f, 0] + offset, faces[f, 1] + offset, faces[f, 2] + offset
-        facing = _side(screen, i0, i1, i2)
         best, corner = 2.0, -1
         for k in range(3):
             if k == entered:
@@ -120,6 +120,8 @@ def _walk(screen, faces, adjacent, offset, f, u, v, du, dv):
             if abs(along) < abs(aside) or (abs(along) == abs(aside) and dv != 0):
                 break
             return max(best, 0.0), np.int64(i + offset), np.int64(j + offset)
+        if faces[g, (entered + 1) % 3] == i:  # wound the other way; else it faces as f does
+            facing = -facing
         f = g
     return 2.0, np.int64(-1), np.int64(-1)
 
@@ -268,7 +270,7 @@ def find(
 
 @inner
 def _copy(source, out, start, stop):
-    for i in range(start, stop):
+    for i in range(np.uint64(start), np.uint64(stop)):
         out[i] = source[i]
 
 

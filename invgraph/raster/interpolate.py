@@ -150,7 +150,7 @@ def _backward_weights(
     maps = arguments.line(face), arguments.line(bary), arguments.line(grad)
     channels = attributes.shape[-1]
     run(backward_weights, rows, known.faces, start, shape, channels, *maps, out.reshape(-1))
-    return torch.from_numpy(out).view(bary.shape)
+    return torch.from_numpy(out.reshape(bary.shape))
 
 
 def _backward(
@@ -177,6 +177,7 @@ def _backward(
             gradient,
             some,
         )
-    return torch.from_numpy(gradient).view(attributes.shape), torch.from_numpy(grad_bary).view(
-        bary.shape
+    return (
+        torch.from_numpy(gradient.reshape(attributes.shape)),
+        torch.from_numpy(grad_bary.reshape(bary.shape)),
     )

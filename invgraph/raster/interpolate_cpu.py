@@ -3,7 +3,7 @@
 import numpy as np
 
 from .lanes import mix4, unmix4
-from .records_cpu import HIGH, SLOTS, WIDE, collect, publish, slot_of
+from .records_cpu import HIGH, SLOTS, WIDE, collect, publish, run_end, slot_of
 from .threads import finish_and_take, kernel, take, wait
 
 ROWS = 16  # rows of an image that are computed together
@@ -24,11 +24,9 @@ def forward(team, attributes, faces, vertex_start, shape, channels, face, bary, 
         last = (image * height + min((band + 1) * ROWS, height)) * width
         pixel = first
         while pixel < last:
-            f = face[pixel]
-            end = pixel + 1
-            while end < last and face[np.uint64(end)] == f:
-                end += 1
+            f = np.int64(face[np.uint64(pixel)])
             if f < 0:
+                end = run_end(face, pixel, last)
                 for i in range(np.uint64(pixel * channels), np.uint64(end * channels)):
                     out[i] = 0
                 pixel = end
@@ -36,21 +34,17 @@ def forward(team, attributes, faces, vertex_start, shape, channels, face, bary, 
             i0 = (faces[f, 0] + offset) * channels
             i1 = (faces[f, 1] + offset) * channels
             i2 = (faces[f, 2] + offset) * channels
+            place = pixel * channels
             for k in range(0, fours, 4):
-                corners = (i0 + k, i1 + k, i2 + k)
-                place = pixel * channels + k
-                mix4(out, place, attributes, corners, bary, pixel, end - pixel, channels)
+                mix4(out, place + k, attributes, (i0 + k, i1 + k, i2 + k), bary, pixel)
             if fours < channels:
-                for p in range(pixel, end):
-                    w0, w1 = bary[2 * p], bary[2 * p + 1]
-                    w2 = np.float32(1) - w0 - w1
-                    for k in range(fours, channels):
-                        out[p * channels + k] = (
-                            w0 * attributes[i0 + k]
-                            + w1 * attributes[i1 + k]
-                            + w2 * attributes[i2 + k]
-                        )
-            pixel = end
+                w0, w1 = bary[2 * pixel], bary[2 * pixel + 1]
+                w2 = np.float32(1) - w0 - w1
+                for k in range(fours, channels):
+                    out[place + k] = (
+                        w0 * attributes[i0 + k] + w1 * attributes[i1 + k] + w2 * attributes[i2 + k]
+                    )
+            pixel += 1
         unit = finish_and_take(team, 0, images * bands)
     wait(team, 0, images * bands)
 
@@ -74,9 +68,7 @@ def backward_weights(
             grad_bary[i] = 0
         while pixel < last:
             f = face[pixel]
-            end = pixel + 1
-            while end < last and face[np.uint64(end)] == f:
-                end += 1
+            end = run_end(face, pixel, last)
             if f < 0:
                 pixel = end
                 continue
@@ -136,9 +128,7 @@ def backward(
                     grad_bary[i] = 0
             while pixel < last:
                 f = np.int64(face[pixel])
-                end = pixel + 1
-                while end < last and face[np.uint64(end)] == f:
-                    end += 1
+                end = run_end(face, pixel, last)
                 if f < 0:
                     pixel = end
                     continue

@@ -69,29 +69,22 @@ def as_float_bits(typingctx, value):
 
 
 @intrinsic
-def mix4(typingctx, out, place, values, corners, bary, pixel, count, stride):
-    """Four channels of a run of pixels in one triangle, from pixel ``pixel`` on.
-
-    ``out[place:place+4]`` is what the three ``corners`` (places in ``values``) have, weighted by
-    ``bary``; ``place`` moves on by ``stride`` with each pixel.
+def mix4(typingctx, out, place, values, corners, bary, pixel):
+    """Four channels of a pixel: ``out[place:place+4]`` becomes what the three ``corners`` (places
+    in ``values``) have, weighted by ``bary``.
     """
 
     def codegen(context, builder, signature, args):
-        out, place, values, corners, bary, pixel, count, stride = args
+        out, place, values, corners, bary, pixel = args
         first, second, third = _corners(context, builder, signature.args[2], values, corners)
-        with cgutils.for_range(builder, count) as loop:
-            w0, w1, w2 = _weights(
-                context, builder, signature.args[4], bary, builder.add(pixel, loop.index)
-            )
-            total = builder.fadd(builder.fmul(first, w0), builder.fmul(second, w1))
-            total = builder.fadd(total, builder.fmul(third, w2))
-            index = builder.add(place, builder.mul(loop.index, stride))
-            store(builder, total, place_of(context, builder, signature.args[0], out, index))
+        w0, w1, w2 = _weights(context, builder, signature.args[4], bary, pixel)
+        total = builder.fadd(builder.fmul(first, w0), builder.fmul(second, w1))
+        total = builder.fadd(total, builder.fmul(third, w2))
+        store(builder, total, place_of(context, builder, signature.args[0], out, place))
         return context.get_dummy_value()
 
     index = types.int64
-    three = types.UniTuple(index, 3)
-    return types.void(out, index, values, three, bary, index, index, index), codegen
+    return types.void(out, index, values, types.UniTuple(index, 3), bary, index), codegen
 
 
 @intrinsic
@@ -110,8 +103,10 @@ def unmix4(
     count,
     stride,
 ):
-    """The backward pass of ``mix4``: adds to ``sums`` at ``place`` (+ ``step``, + 2 ``step``) what
-    the corners get, and to ``grad_bary`` what the weights get. ``grad`` is read from ``source`` on.
+    """The backward pass of ``mix4`` for a run of pixels in one triangle, from ``pixel`` on.
+
+    Adds to ``sums`` at ``place`` (+ ``step``, + 2 ``step``) what the corners get, and to
+    ``grad_bary`` what the weights get. ``grad`` is read from ``source`` on, every ``stride``.
     """
 
     def codegen(context, builder, signature, args):

@@ -173,4 +173,4 @@ def _backward(
         gradient,
         3,
     )
-    return torch.from_numpy(gradient).view(screen.shape)
+    return torch.from_numpy(gradient.reshape(screen.shape))

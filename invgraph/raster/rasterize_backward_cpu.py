@@ -10,7 +10,7 @@ z (m_iu - b_i sum_j m_ju), with m the rows of M^-1, add to g, to g_z, and to a s
 import numpy as np
 
 from .lanes import apart, pull, pull_deep
-from .records_cpu import HIGH, SLOTS, WIDE, collect, publish, slot_of
+from .records_cpu import HIGH, SLOTS, WIDE, collect, publish, run_end, slot_of
 from .threads import finish_and_take, inner, kernel, take, wait
 
 SUMS = 18  # of a triangle: K, rows of four, then the sums of the gradients of m_iu, m_iv
@@ -58,10 +58,12 @@ def _pull_slopes(m, bary, depth, grad_slope, pixel, end, sums, place):
 
 
 @inner
-def _to_corners(m, sums, place, has_slope):
-    """Turn the sums of a triangle into the gradient -M^-T K of its corners, in their place."""
+def _to_corners(m, sums, place, has_slope, k):
+    """Turn the sums of a triangle into the gradient -M^-T K of its corners, in their place.
+
+    ``k`` is nine numbers of scratch.
+    """
     apart()
-    k = np.empty(9, np.float64)
     for i in range(3):
         for j in range(3):
             total = sums[place + 4 * i + j]
@@ -91,7 +93,7 @@ def backward(
     places = np.empty(SLOTS, np.int16)
     rows = np.empty((WIDE * HIGH, 3), np.int32)
     sums = np.empty(WIDE * HIGH * SUMS, np.float64)
-    m = np.empty(9, np.float64)
+    m, k = np.empty(9, np.float64), np.empty(9, np.float64)
     unit = take(team, 0, images * tiles)
     while unit >= 0:
         image, tile = unit // tiles, unit % tiles
@@ -105,9 +107,7 @@ def backward(
             pixel, last = start + left, start + min(left + WIDE, width)
             while pixel < last:
                 f = np.int64(face[pixel])
-                end = pixel + 1
-                while end < last and face[np.uint64(end)] == f:
-                    end += 1
+                end = run_end(face, pixel, last)
                 if f >= 0:
                     slot = slot_of(f, keys, places, size)
                     place = slot * SUMS
@@ -129,7 +129,7 @@ def backward(
                 pixel = end
         for slot in range(size):
             _inverse(screen, rows, slot, m)
-            _to_corners(m, sums, slot * SUMS, has_slope)
+            _to_corners(m, sums, slot * SUMS, has_slope, k)
         publish(rows, sums, SUMS, size, counter, spans, unit, record_rows, record_values)
         unit = finish_and_take(team, 0, images * tiles)
     wait(team, 0, images * tiles)

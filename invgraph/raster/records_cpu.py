@@ -16,6 +16,15 @@ _GOLDEN = 2654435769  # multiplier of Fibonacci hashing
 
 
 @inner
+def run_end(face, pixel, last):
+    """The first pixel after ``pixel`` that sees another face than it does, at most ``last``."""
+    f, end = face[np.uint64(pixel)], pixel + 1
+    while end < last and face[np.uint64(end)] == f:
+        end += 1
+    return end
+
+
+@inner
 def slot_of(face, keys, places, size):
     """The record of ``face`` in this tile; ``size`` if it is a new one, which is noted."""
     slot = ((np.int64(face) * _GOLDEN) >> 12) & (SLOTS - 1)
