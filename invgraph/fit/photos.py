@@ -62,7 +62,7 @@ def load_photo(frame: Frame) -> Photo:
         )
     if frame.mask_source == "alpha":
         image = image * mask[..., None]
-    return Photo(_bytes(srgb_from_linear(image)), _bytes(mask), frame.camera)
+    return Photo(_bytes(srgb_from_linear(image)), _bytes(mask), frame.known_camera)
 
 
 def surroundings(photos: Sequence[Photo]) -> Float[Tensor, "3"]:
