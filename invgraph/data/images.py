@@ -102,6 +102,43 @@ def image_size(path: Path) -> tuple[int, int]:
     return image_header(path)[0]
 
 
+def stored_upright(path: Path) -> bool:
+    """Whether a photo's rows are stored the way it is looked at."""
+    with _opened(path) as image:
+        return _orientation(image) in (1, None)
+
+
+def thumbnail(path: Path, side: int) -> np.ndarray:
+    """A small upright picture for people to look at.
+
+    Args:
+        path: the photo.
+        side: most rows and columns.
+
+    Returns:
+        ``h w 3`` levels of 8 bits, sRGB; transparency is shown on grey.
+
+    Raises:
+        UnreadableImage: missing, truncated or not an image.
+    """
+    from PIL import Image, ImageOps
+
+    with _opened(path) as image:
+        try:
+            if image.mode in ("I", "F", "I;16", "I;16B", "I;16L"):
+                levels = (decode(path)[..., 0] >> 8).astype(np.uint8)
+                small = Image.fromarray(levels)
+            else:
+                image.draft("RGB", (side, side))
+                small = ImageOps.exif_transpose(image)
+            small = small.convert("RGBA")
+            small.thumbnail((side, side))
+        except (OSError, SyntaxError, ValueError, RuntimeError) as error:
+            raise UnreadableImage(_unreadable(path, error)) from error
+    grey = Image.new("RGBA", small.size, (128, 128, 128, 255))
+    return np.asarray(Image.alpha_composite(grey, small).convert("RGB"))
+
+
 def load_image(path: Path) -> tuple[Float[Tensor, "h w 3"], Float[Tensor, "h w"] | None]:
     """Decode a photograph.
 
