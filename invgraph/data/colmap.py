@@ -156,6 +156,8 @@ def _camera(lens: _Lens, photo: _Photo, size: tuple[int, int], where: str) -> Ca
         raise ValueError(
             f"{where}: its camera is {lens.height}x{lens.width} (h x w); export again."
         )
+    if not float(np.linalg.norm(photo.quat_wxyz)) > 1e-6:
+        raise ValueError(f"{where}: its quaternion has length 0 or NaN; export the model again.")
     camera = convert.from_colmap(
         torch.from_numpy(photo.quat_wxyz),
         torch.from_numpy(photo.translation),

@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import io
 import os
 import shutil
 import tarfile
@@ -10,7 +11,6 @@ import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
 from urllib.parse import urlsplit
 
 from invgraph.data.datasets import Dataset, RemoteFile
@@ -130,7 +130,7 @@ def _receive(url: str, part: Path, progress: Progress | None) -> None:
         )
 
 
-def _pieces(answer: IO[bytes]) -> Iterator[bytes]:
+def _pieces(answer: io.BufferedIOBase) -> Iterator[bytes]:
     while piece := answer.read(_CHUNK):
         yield piece
 
@@ -180,7 +180,7 @@ def _unpack(source: Path, folder: Path) -> None:
         ) from error
 
 
-def _write(content: IO[bytes], folder: Path, name: str, source: Path) -> None:
+def _write(content: io.BufferedIOBase, folder: Path, name: str, source: Path) -> None:
     path = inside(folder, name, source)
     path.parent.mkdir(parents=True, exist_ok=True)
     with content, path.open("wb") as sink:

@@ -175,6 +175,9 @@ def _frames(
                     else:
                         yield index, frame, span, aspect
                     index += 1
+            if stream.frames > index:
+                lost = stream.frames - index
+                skipped.append(f"{lost} frames: announced by the file but not decodable")
     except av.error.FFmpegError as error:
         reason = " ".join(str(error.strerror).split())[:120]
         raise ValueError(
