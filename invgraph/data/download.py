@@ -175,8 +175,9 @@ def _unpack(source: Path, folder: Path) -> None:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         source.unlink(missing_ok=True)
+        reason = " ".join(str(error).split())[:120]
         raise ValueError(
-            f"{source.name} is no whole archive ({error}) and has been deleted; download it again."
+            f"{source.name} is no whole archive ({reason}) and has been deleted; download it again."
         ) from error
 
 
