@@ -36,13 +36,13 @@ def main() -> None:
 
     capture = read_capture(ROOT / "assets" / "bird_whistle")
     result = fit(capture, arguments.out, FitSettings(budget_s=BUDGET_S), resume=True)
-    truth = capture.truth
-    assert truth is not None
+    assert capture.truth is not None and capture.truth.scene is not None
+    truth = capture.truth.scene
 
     (found,) = result.scene.objects
     (light,) = result.scene.lights
     assert isinstance(light, SphericalHarmonicLight)
-    cameras = [capture.frames[i].camera for i in capture.test]
+    cameras = [capture.frames[i].known_camera for i in capture.test]
     measures = [
         ("chamfer_pct", metrics.chamfer_pct(found.mesh, truth.mesh()), "%", "lower"),
         ("psnr_mask_db", result.metrics["psnr_mask_db"], "dB", "higher"),

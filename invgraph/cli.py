@@ -1,4 +1,4 @@
-"""The command line: ``invgraph fit | render | report``."""
+"""The command line: ``invgraph fit | render | report | data``."""
 
 import io
 import math
@@ -18,6 +18,7 @@ EXAMPLES = """\
 Start with a folder of photos whose cameras are known:
 
     invgraph fit my_photos --budget 10m                        writes runs/my_photos
+    invgraph data inspect my_photos                            says what it holds and lacks
     invgraph fit my_photos --resume                            goes on after Ctrl-C or a kill
     invgraph render runs/my_photos --views 8 --out orbit.png   pictures from all around
     invgraph report runs/my_photos                             builds report.html again
@@ -47,9 +48,9 @@ def fit(
 ) -> None:
     """Reconstruct an object from photos: shape, texture, gloss and light.
 
-    The capture is a folder with photos and cameras: Blender or nerfstudio `transforms.json`, LLFF
-    `poses_bounds.npy`, or Middlebury `*_par.txt`; masks as files or as alpha. Every 8th photo is
-    held out for scoring unless the capture names a test split.
+    The capture is a folder with photos and cameras: Blender or nerfstudio `transforms.json`, a
+    COLMAP model, LLFF `poses_bounds.npy`, or Middlebury `*_par.txt`; masks as files or as alpha.
+    Every 8th photo is held out for scoring unless the capture names a test split.
 
     Typical uses:
         invgraph fit my_photos
@@ -144,6 +145,7 @@ def report(run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN
 
 
 COMMANDS = {"fit": fit, "render": render, "report": report}
+GROUPS = {"data": "Look at captures, fetch public ones, convert between formats."}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -153,8 +155,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_help())
         return 0
     try:
+        if name == "data":
+            from invgraph.cli_data import run
+
+            run(rest)
+            return 0
         if name not in COMMANDS:
-            raise ValueError(f"expected one of {', '.join(COMMANDS)} but got {name!r}; see --help.")
+            known = ", ".join([*COMMANDS, *GROUPS])
+            raise ValueError(f"expected one of {known} but got {name!r}; see --help.")
         tyro.cli(COMMANDS[name], prog=f"invgraph {name}", args=rest)
     except KeyboardInterrupt as stop:
         print(f"\ninvgraph: {str(stop) or 'stopped'}", file=sys.stderr)
@@ -169,6 +177,7 @@ def _help() -> str:
     lines = ["usage: invgraph COMMAND ...", "", "Explain photographs by a scene.", ""]
     for name, command in COMMANDS.items():
         lines.append(f"    {name:8} {(command.__doc__ or '').splitlines()[0]}")
+    lines += [f"    {name:8} {text}" for name, text in GROUPS.items()]
     return "\n".join([*lines, "", EXAMPLES, "`invgraph COMMAND --help` explains each command."])
 
 

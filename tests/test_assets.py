@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from invgraph.camera import Camera
-from invgraph.data import Capture, Truth, read_capture
+from invgraph.data import Capture, SceneTruth, read_capture
 from invgraph.environment import panorama_directions
 from invgraph.harmonics import basis
 from invgraph.mesh import Mesh, volume
@@ -24,9 +24,9 @@ def capture() -> Capture:
 
 
 @pytest.fixture(scope="module")
-def truth(capture) -> Truth:
-    assert capture.truth is not None
-    return capture.truth
+def truth(capture) -> SceneTruth:
+    assert capture.truth is not None and capture.truth.scene is not None
+    return capture.truth.scene
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +57,8 @@ def test_capture_is_what_the_sources_say(capture):
     assert len(capture.frames) == 40
     assert capture.test == (0, 8, 16, 24, 32)
     for frame in capture.frames:
-        assert (frame.camera.height, frame.camera.width) == (512, 512)
-        assert frame.camera.distortion is not None and frame.mask_source == "file"
+        assert (frame.known_camera.height, frame.known_camera.width) == (512, 512)
+        assert frame.known_camera.distortion is not None and frame.mask_source == "file"
     size = sum(path.stat().st_size for path in ASSETS.rglob("*") if path.is_file())
     assert size <= 6e6
 
@@ -68,23 +68,23 @@ def test_true_mesh_projects_onto_the_masks(capture, mesh):
         frame = capture.frames[index]
         mask = frame.load_mask()
         assert mask is not None
-        assert mask_iou(coverage(mesh, frame.camera), mask) > 0.995
+        assert mask_iou(coverage(mesh, frame.known_camera), mask) > 0.995
         straight = Camera(
-            frame.camera.camera_from_world,
-            frame.camera.focal,
-            frame.camera.principal,
-            frame.camera.height,
-            frame.camera.width,
+            frame.known_camera.camera_from_world,
+            frame.known_camera.focal,
+            frame.known_camera.principal,
+            frame.known_camera.height,
+            frame.known_camera.width,
         )
         shifted = Camera(
-            frame.camera.camera_from_world,
-            frame.camera.focal,
-            frame.camera.principal + 0.5,
-            frame.camera.height,
-            frame.camera.width,
-            frame.camera.distortion,
+            frame.known_camera.camera_from_world,
+            frame.known_camera.focal,
+            frame.known_camera.principal + 0.5,
+            frame.known_camera.height,
+            frame.known_camera.width,
+            frame.known_camera.distortion,
         )
-        right = mask_iou(coverage(mesh, frame.camera), mask)
+        right = mask_iou(coverage(mesh, frame.known_camera), mask)
         # The lens and the half pixel matter at this precision.
         assert mask_iou(coverage(mesh, straight), mask) < right - 0.001
         assert mask_iou(coverage(mesh, shifted), mask) < right - 0.001
@@ -107,7 +107,7 @@ def test_true_mesh_is_closed_and_has_a_handle(mesh):
 
 def test_true_texture_belongs_to_the_photographs(capture, truth, mesh):
     frame = capture.frames[8]
-    fragments = seen(mesh, frame.camera)
+    fragments = seen(mesh, frame.known_camera)
     assert mesh.uv is not None
     albedo = truth.albedo()
 
@@ -141,22 +141,22 @@ def test_true_light_is_smooth_and_comes_from_above(truth):
 
 def test_truth_says_what_is_broken(tmp_path):
     with pytest.raises(ValueError, match=r"light\.npz cannot be read; restore it"):
-        Truth(tmp_path).light()
+        SceneTruth(tmp_path).light()
     (tmp_path / "object.glb").write_bytes(b"glTF")
     with pytest.raises(ValueError, match=r"object\.glb holds no readable texture; restore it"):
-        Truth(tmp_path).albedo()
+        SceneTruth(tmp_path).albedo()
     with pytest.raises(ValueError, match=r"object\.glb"):
-        Truth(tmp_path).mesh()
+        SceneTruth(tmp_path).mesh()
 
 
 def test_script_makes_these_cameras_and_this_light(capture, truth, script):
     poses = script.cameras()
     assert len(poses) == len(capture.frames)
     for frame, pose in zip(capture.frames, poses, strict=True):
-        found = frame.camera.camera_from_world.numpy()
+        found = frame.known_camera.camera_from_world.numpy()
         assert np.abs(found - pose).max() < 1e-6
         expected = [*script.S.focal, *script.S.principal, *script.S.distortion, 0.0]
-        camera = frame.camera
+        camera = frame.known_camera
         assert camera.distortion is not None
         numbers = torch.cat([camera.focal, camera.principal, camera.distortion])
         assert numbers.tolist() == pytest.approx(expected, rel=1e-6)
@@ -164,7 +164,7 @@ def test_script_makes_these_cameras_and_this_light(capture, truth, script):
 
 
 def test_script_inverts_the_lens_of_camera(capture, script):
-    camera = capture.frames[0].camera
+    camera = capture.frames[0].known_camera
     pixels = torch.tensor([[3.0, 5.0], [256.0, 250.0], [510.0, 400.0]])
     centre = camera.centre
     direction = camera.unproject_pixels(pixels, torch.ones(3)) - centre

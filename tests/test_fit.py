@@ -113,8 +113,8 @@ def test_the_run_folder_is_complete_and_the_scene_renders_as_scored(finished, ca
         "renders",
     }
     frame = read_capture(capture).frames[0]
-    again = render(load_scene(finished.run), frame.camera, outputs=("color",)).color
-    here = render(finished.scene, frame.camera, outputs=("color",)).color
+    again = render(load_scene(finished.run), frame.known_camera, outputs=("color",)).color
+    here = render(finished.scene, frame.known_camera, outputs=("color",)).color
     torch.testing.assert_close(again, here)
     assert len(list((finished.run / "renders").glob("*_photo.png"))) == 2
     assert (finished.run / "renders" / "light_ball.png").exists()
@@ -268,7 +268,7 @@ def test_wrong_cameras_are_mended(tmp_path, monkeypatch):
     monkeypatch.setattr(descent, "STAGES", (GOOD[0], GOOD[0], GOOD[1]))
     result = fit(capture, tmp_path / "run", FitSettings(budget_s=600.0))
     cameras = json.loads((result.run / "cameras.json").read_text())["frames"]
-    given = [frame.camera.camera_from_world for frame in read_capture(capture).frames]
+    given = [frame.known_camera.camera_from_world for frame in read_capture(capture).frames]
     found = [torch.tensor(frame["camera_from_world"]) for frame in cameras]
     flip = torch.diag(torch.tensor([1.0, -1, -1, 1]))
     truth = transforms.invert(torch.stack(right) @ flip)

@@ -26,7 +26,18 @@ PUBLIC = {
     "render",
     "save_scene",
 }
-HEAVY = {"PIL", "cholespy", "kornia", "mitsuba", "numba", "rich", "scipy", "skimage", "trimesh"}
+HEAVY = {
+    "PIL",
+    "av",
+    "cholespy",
+    "kornia",
+    "mitsuba",
+    "numba",
+    "rich",
+    "scipy",
+    "skimage",
+    "trimesh",
+}
 
 
 MODULES = ("camera", "data", "fit", "mesh", "render", "scene", "scene_files")

@@ -77,7 +77,7 @@ def _view(frame: Frame) -> tuple[Tensor | None, Tensor]:
     """The mask at a small size, and the pixel (full size) the object is centred on."""
     mask = frame.load_mask()
     if mask is None:
-        return None, frame.camera.principal
+        return None, frame.known_camera.principal
     rows, columns = torch.nonzero(mask >= 0.5, as_tuple=True)
     target = torch.stack([columns.float().mean() + 0.5, rows.float().mean() + 0.5])
     small = torch.nn.functional.interpolate(mask[None, None], size=_small_size(mask), mode="area")
@@ -93,7 +93,7 @@ def _meeting_point(frames: list[Frame], targets: list[Tensor]) -> Tensor:
     """The point closest to all rays through the targets, reweighted twice against outliers."""
     origins, directions = [], []
     for frame, target in zip(frames, targets, strict=True):
-        camera = frame.camera
+        camera = frame.known_camera
         # Lens distortion moves a mask's centre by less than this estimate needs.
         ray = torch.cat([(target - camera.principal) / camera.focal, torch.ones(1)]).double()
         rotation = camera.camera_from_world[:3, :3].double()
@@ -120,7 +120,7 @@ def _meeting_point(frames: list[Frame], targets: list[Tensor]) -> Tensor:
 
 def _radius(frame: Frame, mask: Tensor | None, centre: Tensor) -> float:
     """Half the object's extent as seen by one view, in world units at the centre's depth."""
-    camera = frame.camera
+    camera = frame.known_camera
     pixel, depth = camera.project(centre[None])
     distance = float(depth.reshape(-1)[0])
     if distance <= 0:
@@ -149,10 +149,10 @@ def _carve(frames: list[Frame], masks: list[Tensor], lower: Tensor, upper: Tenso
     seen = torch.zeros(len(points))
     within = torch.zeros(len(points))
     for frame, mask in zip(frames, masks, strict=True):
-        pixels, depth = frame.camera.project(points)
+        pixels, depth = frame.known_camera.project(points)
         height, width = mask.shape
-        column = torch.floor(pixels[..., 0] * (width / frame.camera.width))
-        row = torch.floor(pixels[..., 1] * (height / frame.camera.height))
+        column = torch.floor(pixels[..., 0] * (width / frame.known_camera.width))
+        row = torch.floor(pixels[..., 1] * (height / frame.known_camera.height))
         visible = (depth > 0) & (row >= 0) & (row < height) & (column >= 0) & (column < width)
         flat = (row * width + column).where(visible, torch.zeros(())).long()
         seen += visible

@@ -1,5 +1,6 @@
 """Photographs and masks on disk, decoded to linear light."""
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,11 @@ from invgraph.color import linear_from_srgb
 _EXIF_ORIENTATION = 274
 _QUARTER_TURNS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 SUFFIXES = (".png", ".jpg", ".jpeg", ".PNG", ".JPG", ".JPEG", ".webp", ".tif", ".tiff", ".bmp")
+_KNOWN = frozenset(suffix.lower() for suffix in SUFFIXES)
+
+
+class UnreadableImage(ValueError):
+    """A photograph or mask is missing or damaged: a capture can do without it."""
 
 
 def inside(folder: Path, name: object, source: Path) -> Path:
@@ -38,18 +44,99 @@ def inside(folder: Path, name: object, source: Path) -> Path:
     return folder / path
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Height and width of an upright image in pixels, read from its header alone."""
+def pictures(folder: Path, root: Path) -> list[Path]:
+    """Image files of a folder, numbers in their names in counting order; hidden ones left out.
+
+    Args:
+        folder: inside ``root``.
+        root: the capture's folder.
+
+    Raises:
+        ValueError: a link leads out of ``root``.
+    """
+    inside(root, str(folder.relative_to(root)), folder)
+    with os.scandir(folder) as entries:
+        found = [entry for entry in entries if _is_picture(entry)]
+    for entry in found:
+        if entry.is_symlink():
+            inside(root, str(folder.relative_to(root) / entry.name), folder)
+    return sorted((folder / entry.name for entry in found), key=natural)
+
+
+def has_pictures(folder: Path) -> bool:
+    """Whether a folder holds an image file that is not hidden."""
+    with os.scandir(folder) as entries:
+        return any(_is_picture(entry) for entry in entries)
+
+
+def _is_picture(entry: os.DirEntry) -> bool:
+    suffix = os.path.splitext(entry.name)[1].lower()
+    return suffix in _KNOWN and not entry.name.startswith(".") and not entry.is_dir()
+
+
+def natural(path: Path) -> list[tuple[int, str]]:
+    """Sort key that puts ``IMG_9`` before ``IMG_10``."""
+    return [
+        (int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", path.name)
+    ]
+
+
+def image_header(path: Path) -> tuple[tuple[int, int], bool]:
+    """(height, width) of an upright image, and whether it is transparent, from its header alone.
+
+    Raises:
+        UnreadableImage: missing or not an image.
+    """
     with _opened(path) as image:
         width, height = image.size
-        turned = _orientation(image) in _QUARTER_TURNS
-    return (width, height) if turned else (height, width)
+        try:
+            turned = _orientation(image) in _QUARTER_TURNS
+        except Exception as error:  # Pillow's EXIF reader raises whatever its parsing trips over
+            raise UnreadableImage(_unreadable(path, error)) from error
+        transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+    return (width, height) if turned else (height, width), transparent
 
 
-def has_alpha(path: Path) -> bool:
-    """Whether an image carries transparency, read from its header alone."""
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width of an upright image in pixels, read from its header alone."""
+    return image_header(path)[0]
+
+
+def stored_upright(path: Path) -> bool:
+    """Whether a photo's rows are stored the way it is looked at."""
     with _opened(path) as image:
-        return image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+        return _orientation(image) in (1, None)
+
+
+def thumbnail(path: Path, side: int) -> np.ndarray:
+    """A small upright picture for people to look at.
+
+    Args:
+        path: the photo.
+        side: most rows and columns.
+
+    Returns:
+        ``h w 3`` levels of 8 bits, sRGB; transparency is shown on grey.
+
+    Raises:
+        UnreadableImage: missing, truncated or not an image.
+    """
+    from PIL import Image, ImageOps
+
+    with _opened(path) as image:
+        try:
+            if image.mode in ("I", "F", "I;16", "I;16B", "I;16L"):
+                levels = (decode(path)[..., 0] >> 8).astype(np.uint8)
+                small = Image.fromarray(levels)
+            else:
+                image.draft("RGB", (side, side))
+                small = ImageOps.exif_transpose(image)
+            small = small.convert("RGBA")
+            small.thumbnail((side, side))
+        except (OSError, SyntaxError, ValueError, RuntimeError) as error:
+            raise UnreadableImage(_unreadable(path, error)) from error
+    grey = Image.new("RGBA", small.size, (128, 128, 128, 255))
+    return np.asarray(Image.alpha_composite(grey, small).convert("RGB"))
 
 
 def load_image(path: Path) -> tuple[Float[Tensor, "h w 3"], Float[Tensor, "h w"] | None]:
@@ -65,7 +152,7 @@ def load_image(path: Path) -> tuple[Float[Tensor, "h w 3"], Float[Tensor, "h w"]
     Raises:
         ValueError: missing, truncated or not an image.
     """
-    pixels = _decode(path)
+    pixels = decode(path)
     values = torch.from_numpy(pixels.astype(np.float32) / np.iinfo(pixels.dtype).max)
     alpha = values[..., -1].contiguous() if pixels.shape[2] in (2, 4) else None
     color = values[..., :1].expand(-1, -1, 3) if pixels.shape[2] <= 2 else values[..., :3]
@@ -81,7 +168,7 @@ def load_mask(path: Path) -> Float[Tensor, "h w"]:
     Raises:
         ValueError: missing, truncated or not an image.
     """
-    pixels = _decode(path)
+    pixels = decode(path)
     if pixels.shape[2] in (2, 4) and pixels[..., -1].min() < np.iinfo(pixels.dtype).max:
         plane = pixels[..., -1]
     else:
@@ -146,7 +233,7 @@ def _components(binary: np.ndarray, choose: Callable[[np.ndarray], np.ndarray]) 
 
 
 def _peak(path: Path) -> np.ndarray:
-    pixels = _decode(path)
+    pixels = decode(path)
     color = pixels[..., :1] if pixels.shape[2] <= 2 else pixels[..., :3]
     peak = color.max(axis=2)
     return peak if peak.dtype == np.uint8 else (peak >> 8).astype(np.uint8)
@@ -158,9 +245,11 @@ def _opened(path: Path):
     try:
         return Image.open(path)
     except FileNotFoundError:
-        raise ValueError(f"{path} is missing; restore it or remove it from the capture.") from None
+        raise UnreadableImage(
+            f"{path} is missing; restore it or remove it from the capture."
+        ) from None
     except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(_unreadable(path, error)) from error
+        raise UnreadableImage(_unreadable(path, error)) from error
 
 
 def _orientation(image) -> int:
@@ -170,8 +259,18 @@ def _orientation(image) -> int:
     return image.getexif().get(_EXIF_ORIENTATION, 1)
 
 
-def _decode(path: Path) -> np.ndarray:
-    """Upright pixels, h w c with c in 1 (grey), 2 (grey, alpha), 3, 4; uint8 or uint16."""
+def decode(path: Path) -> np.ndarray:
+    """Levels of an upright image as the file holds them.
+
+    Args:
+        path: an image of 8 or 16 bits per channel.
+
+    Returns:
+        ``h w c`` with c in 1 (grey), 2 (grey, alpha), 3, 4; uint8 or uint16.
+
+    Raises:
+        UnreadableImage: missing, truncated or not an image.
+    """
     from PIL import ImageOps
 
     with _opened(path) as image:
@@ -192,7 +291,7 @@ def _decode(path: Path) -> np.ndarray:
                 image = image.convert("RGBA" if transparent else "RGB")
             pixels = np.asarray(ImageOps.exif_transpose(image))
         except (OSError, SyntaxError, ValueError, RuntimeError) as error:
-            raise ValueError(_unreadable(path, error)) from error
+            raise UnreadableImage(_unreadable(path, error)) from error
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 

@@ -5,8 +5,17 @@ from pathlib import Path
 
 import numpy as np
 
-from invgraph.data.capture import Capture, checked_pose, held_out, make_frame, unique_names
+from invgraph.data.capture import (
+    Capture,
+    Unreadable,
+    checked_pose,
+    held_out,
+    make_camera,
+    make_frame,
+    named,
+)
 from invgraph.data.images import SUFFIXES, image_size, inside
+from invgraph.data.text import scaled_to
 
 _LONGEST_SIDE = 2048
 
@@ -38,26 +47,20 @@ def read_llff(folder: Path) -> Capture:
         )
     masks = _masks(folder / images.name.replace("images", "masks"), paths, source)
     frames = []
-    names = unique_names(paths, folder)
+    unreadable = Unreadable(source)
     for index, (path, row) in enumerate(zip(paths, rows, strict=True)):
         matrix = row[:15].reshape(3, 5)
         where = f"{source}: row {index} ({path.name})"
         down, right, back, position, shape = matrix.T
         pose = np.stack([right, down, -back, position], axis=1)
         camera_from_world = np.linalg.inv(checked_pose(pose, where))
-        focal, size = _scaled(shape, path, where)
-        frames.append(
-            make_frame(
-                names[index],
-                camera_from_world,
-                focal,
-                (size[1] / 2, size[0] / 2),
-                size,
-                path,
-                mask_path=masks.get(path.stem),
-            )
-        )
-    return Capture(folder.resolve().name, tuple(frames), held_out(len(frames), source))
+        with unreadable.skipping(path.name):
+            focal, size = _scaled(shape, path, where)
+            camera = make_camera(camera_from_world, focal, (size[1] / 2, size[0] / 2), size)
+            frames.append(make_frame(path, camera, mask_path=masks.get(path.stem)))
+    split = held_out(len(frames), unreadable)
+    skipped = tuple(unreadable.reasons)
+    return Capture(folder.resolve().name, named(frames, folder), split, skipped=skipped)
 
 
 def _load(source: Path) -> np.ndarray:
@@ -119,15 +122,10 @@ def _scaled(
     shape: np.ndarray, path: Path, where: str
 ) -> tuple[tuple[float, float], tuple[int, int]]:
     """Focal lengths in the real photograph's pixels, and its (height, width)."""
-    height, width, focal = shape
-    if not (np.isfinite(shape).all() and (shape > 0).all()):
+    height, width, focal = (float(value) for value in shape)
+    if not (np.isfinite(shape).all() and min(shape) > 0 and min(shape[:2]) >= 1):
         raise ValueError(f"{where}: height, width, focal are {shape}; export the poses again.")
     real = image_size(path)
-    across, down = real[1] / width, real[0] / height
-    # A downscaled size is rounded to whole pixels, so the two ratios agree to about a pixel.
-    if abs(across - down) * max(width, height) > 2:
-        raise ValueError(
-            f"{path} is {real[0]}x{real[1]} (h x w), not a scaled {height:g}x{width:g} as {where} "
-            "says; restore the photo's aspect ratio or its EXIF orientation."
-        )
-    return (float(focal * across), float(focal * down)), real
+    stated = (round(height), round(width))
+    scaled, _ = scaled_to((focal, focal), (0.0, 0.0), stated, real, str(path))
+    return scaled, real

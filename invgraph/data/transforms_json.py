@@ -2,14 +2,21 @@
 
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from invgraph.data.capture import Capture, checked_pose, held_out, make_frame, unique_names
-from invgraph.data.images import SUFFIXES, image_size, inside
-from invgraph.data.truth import Truth
+from invgraph.data.capture import (
+    Capture,
+    Unreadable,
+    checked_pose,
+    held_out,
+    make_camera,
+    make_frame,
+    named,
+)
+from invgraph.data.images import SUFFIXES, UnreadableImage, image_size, inside
+from invgraph.data.truth import SceneTruth, Truth
 
 # OpenGL cameras look along -z with y up; ours look along +z with y down.
 _OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -34,22 +41,24 @@ def read_transforms_json(path: Path) -> Capture:
     """
     main, test = _find(path)
     folder = main.parent
-    frames, image_names = _read_frames(main)
+    unreadable = Unreadable(main)
+    frames, image_names = _read_frames(main, unreadable)
     split: tuple[int, ...]
     if test is not None:
-        extra, extra_names = _read_frames(test)
+        extra, _ = _read_frames(test, unreadable)
+        unreadable.require(min(len(frames), len(extra)), 1)
         split = tuple(range(len(frames), len(frames) + len(extra)))
-        frames, image_names = frames + extra, image_names + extra_names
+        frames = frames + extra
     else:
-        frames, split = _split_inside(main, frames, image_names)
-    names = unique_names([frame.image_path for frame in frames], folder)
-    frames = [replace(frame, name=name) for frame, name in zip(frames, names, strict=True)]
+        frames, split = _split_inside(main, frames, image_names, unreadable)
     truth = folder / "truth"
+    known = (truth / "object.glb").is_file()
     return Capture(
         name=folder.resolve().name,
-        frames=tuple(frames),
+        frames=named(frames, folder),
         test=split,
-        truth=Truth(truth) if (truth / "object.glb").is_file() else None,
+        truth=Truth(scene=SceneTruth(truth)) if known else None,
+        skipped=tuple(unreadable.reasons),
     )
 
 
@@ -62,7 +71,9 @@ def _find(path: Path) -> tuple[Path, Path | None]:
     return path / "transforms_train.json", next((test for test in tests if test.is_file()), None)
 
 
-def _split_inside(main: Path, frames: list, names: list[str]) -> tuple[list, tuple[int, ...]]:
+def _split_inside(
+    main: Path, frames: list, names: list[str], unreadable: Unreadable
+) -> tuple[list, tuple[int, ...]]:
     """Apply the split lists nerfstudio writes into the file, else hold out every 8th photo."""
     content = _load(main)
     lists = {}
@@ -76,7 +87,7 @@ def _split_inside(main: Path, frames: list, names: list[str]) -> tuple[list, tup
             lists[key] = {str(Path(item)) for item in listed}
     test = lists.get("test_filenames") or lists.get("val_filenames")
     if not test:
-        return frames, held_out(len(frames), main)
+        return frames, held_out(len(frames), unreadable)
     train = lists.get("train_filenames") or set(names) - set().union(*lists.values())
     kept = [i for i, name in enumerate(names) if name in test or name in train]
     split = tuple(i for i, old in enumerate(kept) if names[old] in test)
@@ -101,7 +112,7 @@ def _load(path: Path) -> dict:
     return content
 
 
-def _read_frames(path: Path) -> tuple[list, list[str]]:
+def _read_frames(path: Path, unreadable: Unreadable) -> tuple[list, list[str]]:
     """Frames and the file names the JSON gives them (normalised, for split lists)."""
     content = _load(path)
     entries = content.get("frames")
@@ -112,38 +123,30 @@ def _read_frames(path: Path) -> tuple[list, list[str]]:
         where = f"{path}: frames[{index}]"
         if not isinstance(entry, dict):
             raise ValueError(f"{where} is no JSON object; export the cameras again.")
-        image_path = _image_path(path, entry.get("file_path"))
+        name = entry.get("file_path")
+        image_path = inside(path.parent, name, path)
         mask_path = None
         if entry.get("mask_path") is not None:
             mask_path = inside(path.parent, entry["mask_path"], path)
         world_from_camera = checked_pose(entry.get("transform_matrix"), where)
         camera_from_world = np.linalg.inv(world_from_camera @ _OPENGL_FROM_OPENCV)
-        size, focal, principal, distortion = _intrinsics({**content, **entry}, image_path, where)
-        frames.append(
-            make_frame(
-                "",
-                camera_from_world,
-                focal,
-                principal,
-                size,
-                image_path,
-                distortion=distortion,
-                mask_path=mask_path,
-            )
-        )
-        names.append(str(Path(entry["file_path"])))
+        with unreadable.skipping(str(name)):
+            image_path = _existing(image_path, path)
+            size, focal, principal, lens = _intrinsics({**content, **entry}, image_path, where)
+            camera = make_camera(camera_from_world, focal, principal, size, lens)
+            frames.append(make_frame(image_path, camera, mask_path=mask_path))
+            names.append(str(Path(str(name))))
     return frames, names
 
 
-def _image_path(source: Path, name: object) -> Path:
-    path = inside(source.parent, name, source)
+def _existing(path: Path, source: Path) -> Path:
     if path.is_file():
         return path
     for suffix in SUFFIXES:
         candidate = path.with_name(path.name + suffix)
         if candidate.is_file():
             return candidate
-    raise ValueError(f"{path} is missing (named in {source}); restore it or remove its frame.")
+    raise UnreadableImage(f"{path} is missing (named in {source}); restore it or remove its frame.")
 
 
 def _intrinsics(values: dict, image_path: Path, where: str):

@@ -1,5 +1,9 @@
-"""What is known about a synthetic capture besides its photographs: for evaluation only."""
+"""What is known about a capture besides its photographs: for evaluation only.
 
+Fitting and training never read it: it is a type of its own so that a label cannot slip in.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,16 +13,124 @@ from jaxtyping import Float
 from torch import Tensor
 
 from invgraph.color import linear_from_srgb
+from invgraph.data.images import decode
 from invgraph.mesh import Mesh
 from invgraph.mesh_files import load_mesh
 from invgraph.scene import EnvironmentMap, SphericalHarmonicLight
 
 
-@dataclass(frozen=True)
-class Truth:
-    """The true scene of a synthetic capture.
+@dataclass(frozen=True, eq=False)
+class MeasuredMap:
+    """Depth or disparity of one photograph on disk, decoded only when asked for.
 
-    Fitting and training never read it: it is a type of its own so that a label cannot slip in.
+    Args:
+        path: 16-bit PNG, PFM, or NPY or NPZ with one array.
+        scale: what one unit of the file is: metres (depth) or pixels (disparity).
+    """
+
+    path: Path
+    scale: float = 1.0
+
+    def load(self) -> Float[Tensor, "h w"]:
+        """Metres along the optical axis, or pixels; 0 where nothing was measured.
+
+        Values that are not finite, not positive or, in a PNG, 65535 count as not measured.
+
+        Raises:
+            ValueError: the file is missing, damaged or of another kind.
+        """
+        reader = {".png": _read_png, ".pfm": _read_pfm, ".npy": _read_npy, ".npz": _read_npy}
+        if self.path.suffix.lower() not in reader:
+            raise ValueError(f"{self.path} is no PNG, PFM, NPY or NPZ; convert it to one of these.")
+        values = reader[self.path.suffix.lower()](self.path)
+        if values.ndim != 2:
+            raise ValueError(f"{self.path} holds an array {values.shape}, expected rows x columns.")
+        values = values.astype(np.float32)
+        values[~np.isfinite(values) | (values <= 0)] = 0
+        return torch.from_numpy(values * np.float32(self.scale))
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectPose:
+    """Where a known object is in one photograph.
+
+    Args:
+        object_id: number of its model in the data set.
+        camera_from_object: rigid pose, metres.
+        mask_path: its visible pixels, if the data set has them.
+    """
+
+    object_id: int
+    camera_from_object: Float[Tensor, "4 4"]
+    mask_path: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """Labels of a capture, one entry per frame; an empty tuple where a kind is unknown.
+
+    Args:
+        scene: the true scene of a synthetic capture.
+        poses: ``camera_from_world`` by another instrument; None for frames without.
+        depth: metres; None for frames without.
+        disparity: pixels by which the right photo shows a point further left than this one.
+        objects: known objects in each photo.
+    """
+
+    scene: "SceneTruth | None" = None
+    poses: tuple[Tensor | None, ...] = ()
+    depth: tuple[MeasuredMap | None, ...] = ()
+    disparity: tuple[MeasuredMap | None, ...] = ()
+    objects: tuple[tuple[ObjectPose, ...], ...] = ()
+
+    def only(self, indices: Sequence[int]) -> "Truth":
+        """The truth of some of the frames, in that order."""
+
+        def pick(entries: tuple) -> tuple:
+            return tuple(entries[i] for i in indices) if entries else ()
+
+        return Truth(
+            self.scene,
+            pick(self.poses),
+            pick(self.depth),
+            pick(self.disparity),
+            pick(self.objects),
+        )
+
+
+def _read_png(path: Path) -> np.ndarray:
+    levels = decode(path)
+    plane = levels[..., 0].astype(np.float32)
+    plane[plane == 65535] = 0
+    return plane if levels.shape[2] == 1 else levels
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    try:
+        stored = np.load(path, allow_pickle=False)
+        values = stored if isinstance(stored, np.ndarray) else stored[stored.files[0]]
+        return values.astype(np.float32)
+    except Exception as error:  # zip, zlib and numpy each raise their own
+        raise ValueError(f"{path} cannot be read as an array; restore it.") from error
+
+
+def _read_pfm(path: Path) -> np.ndarray:
+    """A grey portable float map: its rows go from bottom to top."""
+    try:
+        data = path.read_bytes()
+        kind, size, scale, pixels = data.split(b"\n", 3)
+        width, height = (int(word) for word in size.split())
+        order = "<" if float(scale) < 0 else ">"
+        if kind.strip() != b"Pf" or len(pixels) < 4 * width * height or min(width, height) < 1:
+            raise ValueError("not a whole grey PFM")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is no grey PFM ({error}); restore it.") from error
+    return np.frombuffer(pixels, f"{order}f4", width * height).reshape(height, width)[::-1]
+
+
+@dataclass(frozen=True)
+class SceneTruth:
+    """The true scene of a synthetic capture.
 
     Args:
         folder: holds ``object.glb`` (mesh and texture in the capture's world) and ``light.npz``

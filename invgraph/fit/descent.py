@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -113,6 +114,13 @@ def fit(
     if resume and (done := _finished(folder)) is not None:
         return done
     capture = read_capture(capture) if isinstance(capture, Path) else capture
+    if capture.skipped:
+        print(
+            f"{capture.name}: {len(capture.skipped)} photos left out, first {capture.skipped[0]}",
+            file=sys.stderr,
+        )
+    # Cameras that the capture lacks have to be estimated before this line.
+    capture.require_cameras()
     run = _Run(capture, folder, settings, state)
     interrupted = None
     with Meter() as meter:
@@ -371,10 +379,10 @@ class _Run:
     @torch.no_grad()
     def _write_cameras(self) -> None:
         held_out = set(self.capture.test)
-        cameras = [frame.camera for frame in self.capture.frames]
+        cameras = [frame.known_camera for frame in self.capture.frames]
         if self.model is not None:
             for row, (i, frame) in enumerate(self.train):
-                cameras[i] = self.model.cameras(stack([frame.camera]), [row])[0]
+                cameras[i] = self.model.cameras(stack([frame.known_camera]), [row])[0]
         self.folder.write_json(
             "cameras.json",
             {

@@ -67,8 +67,8 @@ def load_photo(frame: Frame) -> Photo:
         )
     if frame.mask_source == "alpha":
         image = image * mask[..., None]
-    mask = _bytes(mask)
-    return Photo(_bytes(srgb_from_linear(image)), mask, torch.full_like(mask, 255), frame.camera)
+    mask, camera = _bytes(mask), frame.known_camera
+    return Photo(_bytes(srgb_from_linear(image)), mask, torch.full_like(mask, 255), camera)
 
 
 def surroundings(photos: Sequence[Photo]) -> Float[Tensor, "3"]:

@@ -49,8 +49,8 @@ def score(scene: Scene, frame: Frame) -> tuple[ViewScore, Tensor, Tensor]:
     """
     photo, mask = frame.load()
     assert mask is not None
-    seen = render(scene, frame.camera, outputs=("color", "alpha"))
-    bare = render(replace(scene, background=None), frame.camera, outputs=("color",)).color
+    seen = render(scene, frame.known_camera, outputs=("color", "alpha"))
+    bare = render(replace(scene, background=None), frame.known_camera, outputs=("color",)).color
     assert seen.color is not None and seen.alpha is not None and bare is not None
     inside = (mask > 0.5).float()
     solid = metrics.display(bare / seen.alpha[..., None].clamp_min(1e-3))

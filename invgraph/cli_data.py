@@ -1,0 +1,151 @@
+"""The command line of captures: ``invgraph data inspect | download | convert``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+
+def inspect(
+    capture: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CAPTURE")],
+    /,
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None,
+) -> None:
+    """Say what a folder or video was recognised as, what it holds and what it lacks.
+
+    Writes contact_sheet.png (held-out photos have red names) and, where poses are known,
+    cameras.png.
+
+    Typical uses:
+        invgraph data inspect my_photos
+        invgraph data inspect walk.mp4 --out looked_at
+
+    Args:
+        capture: folder or video.
+        out: folder for the pictures; inspected/NAME_OF_THE_CAPTURE when left out.
+    """
+    from invgraph.data import read_capture
+    from invgraph.data.inspect import facts, missing, write_pictures
+
+    found = read_capture(capture)
+    for label, text in facts(found):
+        print(f"{label:16} {text}")
+    folder = out if out is not None else Path("inspected") / found.name
+    files, damaged = write_pictures(found, folder)
+    for reason in (*found.skipped, *damaged):
+        print(f"{'left out' if reason in found.skipped else 'damaged':16} {reason}")
+    for text in missing(found):
+        print(f"{'missing':16} {text}")
+    for file in files:
+        print(f"{'picture':16} {file}")
+
+
+def download(
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = "",
+    /,
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None,
+    mirror: Annotated[str | None, tyro.conf.arg(metavar="URL")] = None,
+) -> None:
+    """Fetch a well-known public capture; without a name, list them with their licences.
+
+    An interrupted download goes on where it stopped when the command is run again.
+
+    Typical uses:
+        invgraph data download
+        invgraph data download motorcycle-stereo
+        invgraph data download tum-fr1-xyz --mirror https://example.org/tum
+
+    Args:
+        name: of the data set.
+        out: folder to create; captures/NAME when left out.
+        mirror: address of a folder that holds the same files.
+    """
+    from invgraph.data.datasets import DATASETS
+    from invgraph.data.download import download as fetch
+
+    if not name:
+        for key, dataset in DATASETS.items():
+            print(f"{key}\n    {dataset.title}\n    licence: {dataset.licence}")
+            checked = "sha256 known" if dataset.verified else "UNVERIFIED: no known checksum"
+            print(f"    {_megabytes(dataset.size)}, {checked}\n    {dataset.page}")
+        return
+    if name not in DATASETS:
+        raise ValueError(f"expected one of {', '.join(DATASETS)} but got {name!r}.")
+    dataset = DATASETS[name]
+    print(f"{name}: {dataset.title}\nlicence: {dataset.licence}; see {dataset.page}")
+    if not dataset.verified:
+        print("UNVERIFIED: no checksum of this data set is known; damage cannot be noticed.")
+    folder = out if out is not None else Path("captures") / name
+    from rich.progress import DownloadColumn, TaskID
+    from rich.progress import Progress as Bars
+
+    with Bars(*Bars.get_default_columns(), DownloadColumn(), transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(file: str, done: int, total: int | None) -> None:
+            if file not in tasks:
+                tasks[file] = bars.add_task(file)
+            bars.update(tasks[file], completed=done, total=total)
+
+        sums = fetch(dataset, folder, mirror=mirror, progress=show)
+    for file in dataset.files:
+        verdict = "verified" if file.sha256 else "UNVERIFIED"
+        print(f"{verdict} sha256 {sums[file.name]} {file.name}")
+    print(folder / dataset.capture)
+
+
+def convert(
+    capture: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CAPTURE")],
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")],
+    /,
+    to: Literal["transforms", "colmap", "kitti"],
+    true_cameras: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+) -> None:
+    """Write a capture with cameras in another program's format.
+
+    Typical uses:
+        invgraph data convert temple for_nerfstudio --to transforms
+        invgraph data convert my_photos for_colmap --to colmap
+        invgraph data convert redkitchen for_colmap --to colmap --true-cameras
+
+    Args:
+        capture: folder of the capture.
+        out: new or empty folder to write.
+        to: transforms (nerfstudio, instant-ngp), colmap (text model) or kitti (odometry).
+        true_cameras: use the measured poses of data sets that have them for evaluation.
+    """
+    from invgraph.data import read_capture, with_true_cameras
+    from invgraph.data.export import WRITERS
+
+    found = read_capture(capture)
+    if true_cameras:
+        found = with_true_cameras(found)
+    print(WRITERS[to](found, out))
+    for reason in found.skipped:
+        print(f"left out {reason}")
+
+
+COMMANDS = {"inspect": inspect, "download": download, "convert": convert}
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Run one of the commands.
+
+    Raises:
+        ValueError: there is no such command.
+    """
+    name, *rest = list(arguments) or ["--help"]
+    if name in ("-h", "--help"):
+        print("usage: invgraph data COMMAND ...\n\nLook at captures, fetch and convert them.\n")
+        for key, command in COMMANDS.items():
+            print(f"    {key:8} {(command.__doc__ or '').splitlines()[0]}")
+        print("\n`invgraph data COMMAND --help` explains each command.")
+        return
+    if name not in COMMANDS:
+        raise ValueError(f"expected one of {', '.join(COMMANDS)} but got {name!r}; see --help.")
+    tyro.cli(COMMANDS[name], prog=f"invgraph data {name}", args=rest)
+
+
+def _megabytes(size: int | None) -> str:
+    return "size unknown" if size is None else f"{size / 1e6:.1f} MB"

@@ -1,0 +1,302 @@
+"""Captures with a COLMAP model: ``cameras``, ``images``, ``points3D`` as text or binary."""
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from invgraph import convert
+from invgraph.camera import Camera
+from invgraph.data.capture import Capture, Unreadable, checked_pose, held_out, make_frame, named
+from invgraph.data.images import image_size, inside, natural, pictures
+from invgraph.data.text import numbers, read_lines, scaled_to
+
+# COLMAP's numbers of camera models, and how many parameters each has.
+MODELS = {
+    0: ("SIMPLE_PINHOLE", 3),
+    1: ("PINHOLE", 4),
+    2: ("SIMPLE_RADIAL", 4),
+    3: ("RADIAL", 5),
+    4: ("OPENCV", 8),
+    5: ("OPENCV_FISHEYE", 8),
+    6: ("FULL_OPENCV", 12),
+    7: ("FOV", 5),
+    8: ("SIMPLE_RADIAL_FISHEYE", 4),
+    9: ("RADIAL_FISHEYE", 5),
+    10: ("THIN_PRISM_FISHEYE", 12),
+}
+_PLACES = (".", "sparse/0", "sparse", "colmap/sparse/0", "dense/sparse")
+
+
+@dataclass(frozen=True)
+class _Lens:
+    model: str
+    width: int
+    height: int
+    params: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Photo:
+    name: str
+    lens_id: int
+    quat_wxyz: np.ndarray
+    translation: np.ndarray
+
+
+def find_model(path: Path) -> Path | None:
+    """The folder of the COLMAP model that belongs to a path, if there is one.
+
+    Of several models of one capture (``sparse/0``, ``sparse/1``, ...) the one with the largest file
+    of images.
+    """
+    if not path.is_dir():
+        return None
+    for place in _PLACES:
+        folder = path / place
+        if place == "sparse/0":
+            found = [sub for sub in sorted((path / "sparse").glob("*")) if _suffix(sub)]
+            if found:
+                return max(found, key=lambda sub: (sub / f"images{_suffix(sub)}").stat().st_size)
+        if _suffix(folder):
+            return folder
+    return None
+
+
+def _suffix(folder: Path) -> str | None:
+    for suffix in (".bin", ".txt"):
+        if all((folder / f"{name}{suffix}").is_file() for name in ("cameras", "images")):
+            return suffix
+    return None
+
+
+def read_colmap(path: Path) -> Capture:
+    """Read a COLMAP model and the photos it names.
+
+    Pixels have the corner origin there as here. Models that are a pinhole with Brown distortion
+    are read: SIMPLE_PINHOLE, PINHOLE, SIMPLE_RADIAL, RADIAL, OPENCV, and FULL_OPENCV without k4 to
+    k6. Photos lie in ``images`` (or the finest ``images_2``, ``images_4``, ...) of the folder or of
+    one above; resampled ones have their intrinsics scaled. Masks are ``masks/NAME.png`` or
+    ``masks/STEM.png``. Photos that COLMAP has no pose for are listed in ``Capture.skipped``.
+
+    Args:
+        path: the folder of the model, or one with ``sparse/0``.
+
+    Raises:
+        ValueError: the model or one of its photos cannot be used; the message names it.
+
+    Source:
+        Schönberger and Frahm, Structure-from-Motion Revisited (2016), file format of the public
+        code.
+    """
+    model = find_model(path)
+    if model is None:
+        raise ValueError(
+            f"{path} holds no COLMAP model; expected cameras and images, .bin or .txt."
+        )
+    suffix = _suffix(model)
+    read = _read_binary if suffix == ".bin" else _read_text
+    lenses, photos, points = read(model)
+    source = model / f"images{suffix}"
+    if not photos:
+        raise ValueError(f"{source} lists no photo; run COLMAP's mapper again.")
+    photos.sort(key=lambda photo: natural(Path(photo.name)))
+    root, images = _image_folder(path, model, photos, source)
+    unreadable = Unreadable(source)
+    frames = []
+    for photo in photos:
+        where = f"{source}: {photo.name!r:.80}"
+        if photo.lens_id not in lenses:
+            raise ValueError(
+                f"{where} has camera {photo.lens_id}, which cameras{suffix} lacks; export again."
+            )
+        lens = lenses[photo.lens_id]
+        name = str(images.relative_to(root) / photo.name) if photo.name else photo.name
+        image_path = inside(root, name, source)
+        with unreadable.skipping(photo.name):
+            camera = _camera(lens, photo, image_size(image_path), where)
+            frames.append(make_frame(image_path, camera, mask_path=_mask(root, photo.name)))
+    known = {images / photo.name for photo in photos}
+    for other in pictures(images, root):
+        if other not in known:
+            unreadable.note(other.name, "the COLMAP model has no camera for it")
+    return Capture(
+        root.resolve().name,
+        named(frames, images),
+        held_out(len(frames), unreadable),
+        points=points,
+        skipped=tuple(unreadable.reasons),
+    )
+
+
+def _image_folder(path: Path, model: Path, photos: list[_Photo], source: Path) -> tuple[Path, Path]:
+    """The capture's folder, and the folder that photo names refer to."""
+    for root in dict.fromkeys((path, model, model.parent, model.parent.parent)):
+        folders = [root / "images", *sorted(root.glob("images_[0-9]*"), key=natural), root]
+        for folder in folders:
+            if folder.is_dir() and any((folder / p.name).is_file() for p in photos[:16] if p.name):
+                return root, folder
+    raise ValueError(
+        f"{source} names photos such as {photos[0].name!r:.80}, which lie in no folder images "
+        f"beside the model; put the photos into {path / 'images'}."
+    )
+
+
+def _mask(root: Path, name: str) -> Path | None:
+    for candidate in (f"{name}.png", str(Path(name).with_suffix(".png"))):
+        if (root / "masks" / candidate).is_file():
+            return inside(root, f"masks/{candidate}", root)
+    return None
+
+
+def _camera(lens: _Lens, photo: _Photo, size: tuple[int, int], where: str) -> Camera:
+    if min(lens.width, lens.height) < 1:
+        raise ValueError(
+            f"{where}: its camera is {lens.height}x{lens.width} (h x w); export again."
+        )
+    if not float(np.linalg.norm(photo.quat_wxyz)) > 1e-6:
+        raise ValueError(f"{where}: its quaternion has length 0 or NaN; export the model again.")
+    camera = convert.from_colmap(
+        torch.from_numpy(photo.quat_wxyz),
+        torch.from_numpy(photo.translation),
+        lens.model,
+        torch.from_numpy(lens.params),
+        lens.height,
+        lens.width,
+    )
+    checked_pose(camera.camera_from_world.numpy(), where)
+    if not bool((camera.focal > 0).all()):
+        raise ValueError(f"{where}: focal length {camera.focal.tolist()}, expected > 0 pixels.")
+    # Only checks that the photo is the calibrated one, resampled or not.
+    scaled_to((1.0, 1.0), (0.0, 0.0), (lens.height, lens.width), size, where)
+    return camera.resize(*size).to(torch.float32)
+
+
+# Text: # comments; two lines per image, of which the second (its points) may be empty.
+
+
+def _read_text(folder: Path) -> tuple[dict[int, _Lens], list[_Photo], torch.Tensor | None]:
+    lenses = {}
+    source = folder / "cameras.txt"
+    for index, line in enumerate(read_lines(source)):
+        words = line.split()
+        if words and not words[0].startswith("#"):
+            where = f"{source}: line {index + 1}"
+            if len(words) < 4:
+                raise ValueError(f"{where}: expected CAMERA_ID MODEL WIDTH HEIGHT PARAMS.")
+            camera_id, width, height = _integers([words[0], *words[2:4]], where)
+            params = numbers(words[4:], None, where)
+            lenses[camera_id] = _Lens(words[1], width, height, params)
+    source = folder / "images.txt"
+    lines = [line for line in read_lines(source) if not line.startswith("#")]
+    photos = []
+    for index in range(0, len(lines), 2):
+        if not lines[index].strip():
+            continue
+        where = f"{source}: image {index // 2 + 1}"
+        words = lines[index].strip().split(maxsplit=9)
+        if len(words) != 10:
+            raise ValueError(f"{where}: expected IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME.")
+        [lens_id] = _integers([words[8]], where)
+        pose = numbers(words[1:8], 7, where)
+        photos.append(_Photo(words[9], lens_id, pose[:4], pose[4:]))
+    source = folder / "points3D.txt"
+    if not source.is_file():
+        return lenses, photos, None
+    rows = [
+        numbers(line.split(maxsplit=7)[1:4], 3, f"{source}: line {index + 1}")
+        for index, line in enumerate(read_lines(source))
+        if line.strip() and not line.startswith("#")
+    ]
+    return lenses, photos, _points(rows)
+
+
+def _integers(words: list[str], where: str) -> list[int]:
+    try:
+        return [int(word) for word in words]
+    except ValueError:
+        raise ValueError(f"{where}: expected integers but got {' '.join(words):.60}.") from None
+
+
+def _points(rows: list) -> torch.Tensor | None:
+    if not rows:
+        return None
+    return torch.from_numpy(np.array(rows, dtype=np.float32).reshape(-1, 3))
+
+
+# Binary: little-endian, packed.
+
+
+class _Bytes:
+    """A file's bytes, read from front to back; every read checks that they are there."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._data, self._at = path, path.read_bytes(), 0
+
+    def take(self, layout: str) -> tuple:
+        end = self._at + struct.calcsize(f"<{layout}")
+        self._check(end)
+        values = struct.unpack_from(f"<{layout}", self._data, self._at)
+        self._at = end
+        return values
+
+    def count(self, least_bytes: int) -> int:
+        """A number of records, each of which takes at least so many bytes."""
+        [number] = self.take("Q")
+        self._check(self._at + number * least_bytes)
+        return number
+
+    def text(self) -> str:
+        end = self._data.find(b"\0", self._at)
+        self._check(end + 1 if end >= 0 else len(self._data) + 1)
+        text = self._data[self._at : end].decode("utf-8", errors="replace")
+        self._at = end + 1
+        return text
+
+    def skip(self, size: int) -> None:
+        self._check(self._at + size)
+        self._at += size
+
+    def _check(self, end: int) -> None:
+        if end > len(self._data):
+            raise ValueError(
+                f"{self._path} ends at byte {len(self._data)} in the middle of a record; "
+                "export the model again."
+            )
+
+
+def _read_binary(folder: Path) -> tuple[dict[int, _Lens], list[_Photo], torch.Tensor | None]:
+    source = folder / "cameras.bin"
+    data = _Bytes(source)
+    lenses = {}
+    for _ in range(data.count(24)):
+        camera_id, number, width, height = data.take("IiQQ")
+        if number not in MODELS:
+            raise ValueError(
+                f"{source}: camera {camera_id} has model number {number}, which is not supported; "
+                "undistort with COLMAP's image_undistorter."
+            )
+        model, count = MODELS[number]
+        lenses[camera_id] = _Lens(model, width, height, np.array(data.take(f"{count}d")))
+    data = _Bytes(folder / "images.bin")
+    photos = []
+    for _ in range(data.count(73)):
+        values = data.take("I7dI")
+        name = data.text()
+        pose = np.array(values[1:8])
+        photos.append(_Photo(name, values[8], pose[:4], pose[4:]))
+        data.skip(24 * data.count(24))
+    source = folder / "points3D.bin"
+    if not source.is_file():
+        return lenses, photos, None
+    data = _Bytes(source)
+    rows = []
+    for _ in range(data.count(51)):
+        rows.append(data.take("Q3d3Bd")[1:4])
+        data.skip(8 * data.count(8))
+    points = _points(rows)
+    if points is not None and not bool(points.isfinite().all()):
+        raise ValueError(f"{source} holds NaN or infinity; export the model again.")
+    return lenses, photos, points

@@ -1,0 +1,240 @@
+"""Captures written in other programs' formats."""
+
+import io
+import json
+import secrets
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from invgraph import convert, transforms
+from invgraph.camera import Camera
+from invgraph.data.capture import Capture, Frame
+from invgraph.data.images import decode, stored_upright
+from invgraph.files import write_atomically
+
+
+def write_transforms(capture: Capture, out: Path) -> Path:
+    """Write ``transforms.json`` beside ``images`` (and ``masks``).
+
+    Photos are copied; those that are stored turned are written upright, since other programs may
+    not look at EXIF. Poses are world-from-camera with OpenGL axes. The held-out photos are named
+    in ``test_filenames``.
+
+    Args:
+        capture: with cameras.
+        out: a new or empty folder.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: photos have no cameras or cannot be read, or ``out`` holds files.
+    """
+    capture.require_cameras()
+
+    def write(folder: Path) -> None:
+        entries, names = [], []
+        for frame in capture.frames:
+            camera = _exact(frame)
+            photo = _write_photo(frame, folder / "images" / frame.name)
+            names.append(f"images/{photo.name}")
+            entry = {
+                "file_path": names[-1],
+                "fl_x": camera.focal[0].item(),
+                "fl_y": camera.focal[1].item(),
+                "cx": camera.principal[0].item(),
+                "cy": camera.principal[1].item(),
+                "h": camera.height,
+                "w": camera.width,
+                "transform_matrix": convert.to_opengl(camera).tolist(),
+            }
+            if camera.distortion is not None:
+                keys = ("k1", "k2", "p1", "p2", "k3")
+                entry |= dict(zip(keys, camera.distortion.tolist(), strict=True))
+            mask = _write_mask(frame, folder / "masks" / f"{frame.name}.png")
+            if mask is not None:
+                entry["mask_path"] = f"masks/{mask.name}"
+            entries.append(entry)
+        content: dict[str, object] = {"camera_model": "OPENCV"}
+        if capture.test:
+            content["train_filenames"] = [names[i] for i in capture.train]
+            content["test_filenames"] = [names[i] for i in capture.test]
+        text = json.dumps(content | {"frames": entries}, indent=1)
+        (folder / "transforms.json").write_text(text, encoding="utf-8")
+
+    return _whole(out, write)
+
+
+def write_colmap(capture: Capture, out: Path) -> Path:
+    """Write ``sparse/0`` (text) beside ``images`` (and ``masks``, as NAME.png).
+
+    Equal intrinsics share a camera. The sparse points come without colours and tracks.
+
+    Args:
+        capture: with cameras.
+        out: a new or empty folder.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: photos have no cameras or cannot be read, or ``out`` holds files.
+    """
+    capture.require_cameras()
+
+    def write(folder: Path) -> None:
+        lenses: dict[str, int] = {}
+        images = ["# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, then POINTS2D"]
+        for index, frame in enumerate(capture.frames):
+            camera = _exact(frame)
+            quat, translation, model, params = convert.to_colmap(camera)
+            lens = f"{model} {camera.width} {camera.height} {_words(params)}"
+            number = lenses.setdefault(lens, len(lenses) + 1)
+            photo = _write_photo(frame, folder / "images" / frame.name)
+            _write_mask(frame, folder / "masks" / f"{photo.name}.png")
+            pose = f"{_words(quat)} {_words(translation)}"
+            images += [f"{index + 1} {pose} {number} {photo.name}", ""]
+        model = folder / "sparse/0"
+        model.mkdir(parents=True)
+        cameras = [f"{number} {lens}" for lens, number in lenses.items()]
+        _write_lines(model / "cameras.txt", ["# CAMERA_ID MODEL WIDTH HEIGHT PARAMS", *cameras])
+        _write_lines(model / "images.txt", images)
+        points = ["# POINT3D_ID X Y Z R G B ERROR TRACK"]
+        if capture.points is not None:
+            rows = enumerate(capture.points.double())
+            points += [f"{index + 1} {_words(point)} 128 128 128 0" for index, point in rows]
+        _write_lines(model / "points3D.txt", points)
+
+    return _whole(out, write)
+
+
+def write_kitti(capture: Capture, out: Path) -> Path:
+    """Write a KITTI odometry sequence: ``image_2``, ``calib.txt``, ``poses.txt``, ``times.txt``.
+
+    The first camera becomes the world, as the format has it. Every row of the calibration holds the
+    one camera there is. Times are written where all photos have one.
+
+    Args:
+        capture: one pinhole camera without distortion took all photos.
+        out: a new or empty folder.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: photos have no cameras, distortion, or differing intrinsics; or ``out`` holds
+            files.
+    """
+    capture.require_cameras()
+    cameras = [_exact(frame) for frame in capture.frames]
+    first = cameras[0]
+    for frame, camera in zip(capture.frames, cameras, strict=True):
+        if not (
+            (camera.height, camera.width) == (first.height, first.width)
+            and torch.allclose(camera.focal, first.focal, rtol=1e-5)
+            and torch.allclose(camera.principal, first.principal, rtol=1e-5)
+        ):
+            raise ValueError(
+                f"{frame.name} has other intrinsics than {capture.frames[0].name}, but KITTI has "
+                "one camera per folder; convert to transforms or colmap."
+            )
+    rows = [convert.to_kitti(camera) for camera in cameras]
+    start = transforms.invert(_square(rows[0][1]))
+
+    def write(folder: Path) -> None:
+        for index, frame in enumerate(capture.frames):
+            _write_png(folder / f"image_2/{index:06d}.png", decode(frame.image_path))
+        projection = _words(rows[0][0].flatten())
+        _write_lines(folder / "calib.txt", [f"P{number}: {projection}" for number in range(4)])
+        poses = [_words((start @ _square(row))[:3].flatten()) for _, row in rows]
+        _write_lines(folder / "poses.txt", poses)
+        times = [frame.time for frame in capture.frames if frame.time is not None]
+        if len(times) == len(rows):
+            _write_lines(folder / "times.txt", [f"{time:.9f}" for time in times])
+
+    return _whole(out, write)
+
+
+WRITERS: dict[str, Callable[[Capture, Path], Path]] = {
+    "transforms": write_transforms,
+    "colmap": write_colmap,
+    "kitti": write_kitti,
+}
+
+
+def _whole(out: Path, write: Callable[[Path], None]) -> Path:
+    """Let ``write`` fill a folder that gets its name only when it is complete."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out} holds files; give a new or an empty folder.")
+    out = out.resolve()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    fresh = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
+    fresh.mkdir()
+    try:
+        write(fresh)
+        if out.exists():
+            out.rmdir()
+        fresh.rename(out)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    return out
+
+
+def _exact(frame: Frame) -> Camera:
+    return frame.known_camera.to(torch.float64)
+
+
+def _square(rows: torch.Tensor) -> torch.Tensor:
+    return transforms.pose(rows[:, :3], rows[:, 3])
+
+
+def _words(values: torch.Tensor) -> str:
+    return " ".join(f"{value:.12g}" for value in values.tolist())
+
+
+def _write_lines(path: Path, lines: list[str]) -> None:
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _write_photo(frame: Frame, stem: Path) -> Path:
+    """Copy the photo, or write it upright; ``stem`` is the path without its suffix."""
+    if stored_upright(frame.image_path):
+        path = stem.with_name(stem.name + frame.image_path.suffix.lower())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(frame.image_path, path)
+        return path
+    path = stem.with_name(f"{stem.name}.png")
+    _write_png(path, decode(frame.image_path))
+    return path
+
+
+def _write_mask(frame: Frame, path: Path) -> Path | None:
+    """Write the mask as PNG, unless the photo has none or carries it as alpha."""
+    if frame.mask_source in (None, "alpha"):
+        return None
+    mask = frame.load_mask()
+    assert mask is not None
+    _write_png(path, (mask.numpy() * 255).round().astype(np.uint8)[..., None])
+    return path
+
+
+def _write_png(path: Path, levels: np.ndarray) -> None:
+    """Write ``h w c`` levels losslessly; 16 bits stay 16 bits."""
+    from PIL import Image
+
+    if levels.dtype == np.uint16 and levels.shape[2] > 1:
+        from kornia_rs import io as kornia_io
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kind = {3: "rgb", 4: "rgba"}[levels.shape[2]]
+        kornia_io.write_image_png_u16(str(path), np.ascontiguousarray(levels), kind)
+        return
+    data = io.BytesIO()
+    plane = levels[..., 0] if levels.shape[2] == 1 else levels
+    Image.fromarray(np.ascontiguousarray(plane)).save(data, "PNG")
+    write_atomically(path, data.getvalue())

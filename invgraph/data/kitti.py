@@ -1,0 +1,115 @@
+"""Drives in the layout of the KITTI odometry benchmark."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from invgraph import convert
+from invgraph.data.capture import (
+    Capture,
+    Unreadable,
+    checked_pose,
+    held_out,
+    make_camera,
+    make_frame,
+    named,
+)
+from invgraph.data.images import image_size, pictures
+from invgraph.data.text import checked_intrinsics, numbers, read_lines, read_numbers
+from invgraph.data.truth import Truth
+
+_ORDER = (2, 0, 3, 1)  # colour before grey, left before right
+
+
+def odometry_camera(path: Path) -> int | None:
+    """Which of ``image_0`` to ``image_3`` is read: left colour, left grey, right colour, ..."""
+    if not (path / "calib.txt").is_file():
+        return None
+    return next((i for i in _ORDER if (path / f"image_{i}").is_dir()), None)
+
+
+def read_kitti(path: Path) -> Capture:
+    """Read one sequence: ``image_N``, ``calib.txt``, ``times.txt`` and its poses.
+
+    Photos of one camera are read, their intrinsics from row PN of the calibration (integers are
+    pixel centres there, so half a pixel is added). Poses come from ``poses.txt`` beside the
+    calibration or from ``../../poses/SEQUENCE.txt``: they are truth, in the frame of the first
+    reference camera.
+
+    Raises:
+        ValueError: a file cannot be used; the message names it.
+
+    Source:
+        Geiger et al., Are we ready for Autonomous Driving? The KITTI Vision Benchmark Suite (2012).
+    """
+    number = odometry_camera(path)
+    if number is None:
+        raise ValueError(f"{path} holds no calib.txt beside image_0 to image_3.")
+    photos = pictures(path / f"image_{number}", path)
+    projection = _projection(path / "calib.txt", number)
+    focal, principal = checked_intrinsics(
+        projection[:, :3], f"{path / 'calib.txt'}: P{number}", centred=True
+    )
+    times = _column(path / "times.txt", len(photos))
+    rows = _poses(path, len(photos))
+    unreadable = Unreadable(path)
+    frames, poses = [], []
+    for index, photo in enumerate(photos):
+        with unreadable.skipping(photo.name):
+            size = image_size(photo)
+            lens = make_camera(np.eye(4), focal, principal, size)
+            time = None if times is None else float(times[index])
+            frames.append(make_frame(photo, lens=lens, time=time))
+            poses.append(None if rows is None else _pose(projection, rows[index], size))
+    split = held_out(len(frames), unreadable)
+    return Capture(
+        path.resolve().name,
+        named(frames, path),
+        split,
+        truth=None if rows is None else Truth(poses=tuple(poses)),
+        skipped=tuple(unreadable.reasons),
+    )
+
+
+def _projection(source: Path, number: int) -> np.ndarray:
+    """Row PN as 3x4; the rows may come without their labels."""
+    lines = [line.split() for line in read_lines(source) if line.strip()]
+    labelled = {words[0].rstrip(":"): words[1:] for words in lines if words[0].endswith(":")}
+    bare = [words for words in lines if not words[0].endswith(":")]
+    words = labelled.get(f"P{number}") or (bare[number] if number < len(bare) else None)
+    if words is None:
+        raise ValueError(f"{source} has no row P{number} for image_{number}; download it again.")
+    return numbers(words, 12, f"{source}: P{number}").reshape(3, 4)
+
+
+def _column(source: Path, count: int) -> np.ndarray | None:
+    if not source.is_file():
+        return None
+    values = read_numbers(source, 1)[:, 0]
+    if len(values) != count:
+        raise ValueError(
+            f"{source} has {len(values)} rows for {count} photos; download the sequence again."
+        )
+    return values
+
+
+def _poses(path: Path, count: int) -> np.ndarray | None:
+    """``world_from_reference`` rows, one per photo."""
+    folder = path.resolve()
+    for source in (path / "poses.txt", folder.parent.parent / "poses" / f"{folder.name}.txt"):
+        if source.is_file():
+            rows = read_numbers(source, 12).reshape(-1, 3, 4)
+            if len(rows) != count:
+                raise ValueError(
+                    f"{source} has {len(rows)} poses for {count} photos; remove the poses or "
+                    "download the sequence again."
+                )
+            rigid = [checked_pose(row, f"{source}: row {i + 1}") for i, row in enumerate(rows)]
+            return np.stack(rigid)[:, :3]
+    return None
+
+
+def _pose(projection: np.ndarray, row: np.ndarray, size: tuple[int, int]) -> torch.Tensor:
+    camera = convert.from_kitti(torch.from_numpy(projection), torch.from_numpy(row), *size)
+    return camera.camera_from_world.float()

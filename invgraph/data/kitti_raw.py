@@ -1,0 +1,183 @@
+"""Drives in the layout of KITTI's raw recordings."""
+
+import math
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from invgraph.data.capture import (
+    Capture,
+    Unreadable,
+    checked_pose,
+    held_out,
+    make_camera,
+    make_frame,
+    named,
+)
+from invgraph.data.images import image_size, pictures
+from invgraph.data.text import checked_intrinsics, numbers, read_lines
+from invgraph.data.truth import Truth
+
+_ORDER = ("02", "00", "03", "01")  # colour before grey, left before right
+_EARTH_RADIUS = 6378137.0
+
+
+def raw_camera(path: Path) -> str | None:
+    """Which of ``image_00`` to ``image_03`` is read: left colour, left grey, right colour, ..."""
+    return next((name for name in _ORDER if (path / f"image_{name}/data").is_dir()), None)
+
+
+def read_kitti_raw(path: Path) -> Capture:
+    """Read one rectified drive (``DATE_drive_NNNN_sync``) of one camera.
+
+    Intrinsics come from ``calib_cam_to_cam.txt`` in the drive's folder or the one above, times from
+    ``timestamps.txt`` (seconds since the first photo). Poses follow from ``oxts`` (GPS and inertial
+    sensors) where the calibrations of that chain are present: they are truth, in the frame of the
+    first photo's camera 0.
+
+    Raises:
+        ValueError: a file cannot be used; the message names it.
+
+    Source:
+        Geiger et al., Vision meets Robotics: The KITTI Dataset (2013), sections II and III.
+    """
+    camera = raw_camera(path)
+    if camera is None:
+        raise ValueError(f"{path} holds no image_00/data to image_03/data.")
+    folder = path / f"image_{camera}"
+    photos = pictures(folder / "data", path)
+    times = _times(folder / "timestamps.txt", len(photos))
+    calibration = _calibration(path, "calib_cam_to_cam.txt")
+    unreadable = Unreadable(path)
+    frames, names = [], []
+    for index, photo in enumerate(photos):
+        with unreadable.skipping(photo.name):
+            size = image_size(photo)
+            lens = None
+            if calibration is not None:
+                lens = _lens(calibration, camera, size, photo)
+            time = None if times is None else times[index]
+            frames.append(make_frame(photo, lens=lens, time=time))
+            names.append(photo.stem)
+    split = held_out(len(frames), unreadable)
+    poses = _poses(path, camera, calibration, names)
+    return Capture(
+        path.resolve().name,
+        named(frames, path),
+        split,
+        truth=None if poses is None else Truth(poses=poses),
+        skipped=tuple(unreadable.reasons),
+    )
+
+
+def _calibration(path: Path, name: str) -> dict[str, np.ndarray] | None:
+    """A ``key: numbers`` file of the drive or of its date; keys with words are left out."""
+    for source in (path / name, path.resolve().parent / name):
+        if source.is_file():
+            rows = (line.partition(":") for line in read_lines(source))
+            return {
+                key: numbers(text.split(), None, f"{source}: {key}")
+                for key, _, text in rows
+                if text.strip() and key not in ("calib_time", "corner_dist")
+            }
+    return None
+
+
+def _matrix(values: dict[str, np.ndarray], key: str, shape: tuple[int, int]) -> np.ndarray:
+    if key not in values or values[key].size != shape[0] * shape[1]:
+        raise ValueError(f"the drive's calibration has no {key} of {shape}; download it again.")
+    return values[key].reshape(shape)
+
+
+def _lens(values: dict[str, np.ndarray], camera: str, size: tuple[int, int], photo: Path):
+    width, height = _matrix(values, f"S_rect_{camera}", (1, 2))[0]
+    if size != (height, width):
+        raise ValueError(
+            f"{photo} is {size[0]}x{size[1]} (h x w) but rectified photos are {height:g}x{width:g};"
+            " download the synced and rectified drive."
+        )
+    projection = _matrix(values, f"P_rect_{camera}", (3, 4))
+    focal, principal = checked_intrinsics(projection[:, :3], f"P_rect_{camera}", centred=True)
+    return make_camera(np.eye(4), focal, principal, size)
+
+
+def _times(source: Path, count: int) -> list[float] | None:
+    if not source.is_file():
+        return None
+    lines = [line.strip() for line in read_lines(source) if line.strip()]
+    if len(lines) != count:
+        raise ValueError(f"{source} has {len(lines)} rows for {count} photos; download it again.")
+    try:
+        # Nanoseconds: the whole seconds and the fraction are read apart.
+        moments = [datetime.fromisoformat(line[:19]) for line in lines]
+        fractions = [float("0" + line[19:]) for line in lines]
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}; download it again.") from None
+    start = moments[0], fractions[0]
+    return [
+        (moment - start[0]).total_seconds() + fraction - start[1]
+        for moment, fraction in zip(moments, fractions, strict=True)
+    ]
+
+
+def _poses(
+    path: Path, camera: str, calibration: dict[str, np.ndarray] | None, names: list[str]
+) -> tuple[torch.Tensor | None, ...] | None:
+    """``camera_from_world`` per photo; the world is camera 0 at the first measurement."""
+    velo_from_imu = _calibration(path, "calib_imu_to_velo.txt")
+    camera_from_velo = _calibration(path, "calib_velo_to_cam.txt")
+    if calibration is None or velo_from_imu is None or camera_from_velo is None:
+        return None
+    if not (path / "oxts/data").is_dir():
+        return None
+    rectify = np.eye(4)
+    rectify[:3, :3] = _matrix(calibration, "R_rect_00", (3, 3))
+    reference_from_imu = rectify @ _rigid(camera_from_velo) @ _rigid(velo_from_imu)
+    imu_from_reference = np.linalg.inv(reference_from_imu)
+    projection = _matrix(calibration, f"P_rect_{camera}", (3, 4))
+    camera_from_reference = np.eye(4)
+    camera_from_reference[:3, 3] = np.linalg.solve(projection[:, :3], projection[:, 3])
+    first, scale = None, 1.0
+    poses: list[torch.Tensor | None] = []
+    for name in names:
+        source = path / "oxts/data" / f"{name}.txt"
+        if not source.is_file():
+            poses.append(None)
+            continue
+        values = numbers(read_lines(source)[0].split(), None, str(source))
+        if len(values) < 6 or abs(values[0]) >= 90:
+            raise ValueError(f"{source}: expected latitude, longitude, altitude, roll, pitch, yaw.")
+        if first is None:
+            scale = math.cos(math.radians(values[0]))
+        earth_from_imu = _placement(values, scale)
+        if first is None:
+            first = earth_from_imu
+        start_from_imu = np.linalg.inv(first) @ earth_from_imu
+        world_from_reference = reference_from_imu @ start_from_imu @ imu_from_reference
+        pose = camera_from_reference @ np.linalg.inv(world_from_reference)
+        poses.append(torch.from_numpy(pose.astype(np.float32)))
+    return tuple(poses)
+
+
+def _rigid(values: dict[str, np.ndarray]) -> np.ndarray:
+    rotation = _matrix(values, "R", (3, 3))
+    return checked_pose(np.column_stack([rotation, _matrix(values, "T", (3, 1))]), "calibration")
+
+
+def _placement(values: np.ndarray, scale: float) -> np.ndarray:
+    """``earth_from_imu``: Mercator coordinates in metres, then yaw, pitch, roll."""
+    latitude, longitude, altitude, roll, pitch, yaw = values[:6]
+    pose = np.eye(4)
+    pose[:3, 3] = (
+        scale * _EARTH_RADIUS * math.radians(longitude),
+        scale * _EARTH_RADIUS * math.log(math.tan(math.radians(90 + latitude) / 2)),
+        altitude,
+    )
+    c, s = np.cos([roll, pitch, yaw]), np.sin([roll, pitch, yaw])
+    about_x = np.array([[1, 0, 0], [0, c[0], -s[0]], [0, s[0], c[0]]])
+    about_y = np.array([[c[1], 0, s[1]], [0, 1, 0], [-s[1], 0, c[1]]])
+    about_z = np.array([[c[2], -s[2], 0], [s[2], c[2], 0], [0, 0, 1]])
+    pose[:3, :3] = about_z @ about_y @ about_x
+    return pose

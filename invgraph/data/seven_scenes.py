@@ -1,0 +1,107 @@
+"""Recordings in the layout of the 7-Scenes data set."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from invgraph.data.capture import (
+    Capture,
+    Unreadable,
+    checked_pose,
+    held_out,
+    make_camera,
+    make_frame,
+    named,
+)
+from invgraph.data.images import image_size, natural, pictures
+from invgraph.data.text import checked_intrinsics, read_lines, read_numbers
+from invgraph.data.truth import MeasuredMap, Truth
+
+_SUFFIX = re.compile(r"\.color\.\w+$")
+_FOCAL, _PRINCIPAL = (585.0, 585.0), (320.5, 240.5)
+_METRES_PER_LEVEL = 0.001
+
+
+def sequences(path: Path) -> list[Path]:
+    """Folders that hold ``frame-*.color.*``: the one given, or its ``seq-*``."""
+    if not path.is_dir():
+        return []
+    return [
+        folder
+        for folder in (path, *sorted(path.glob("seq-*"), key=natural))
+        if folder.is_dir() and next(folder.glob("frame-*.color.*"), None) is not None
+    ]
+
+
+def read_seven_scenes(path: Path) -> Capture:
+    """Read one sequence, or all sequences of a scene.
+
+    Poses (``frame-*.pose.txt``, camera-to-world) and depth (``frame-*.depth.png``, millimetres)
+    are truth. Intrinsics are those of ``camera-intrinsics.txt`` where it is, else the data set's
+    nominal 585 px; integers are pixel centres. The test split is ``TestSplit.txt`` of a scene, else
+    every 8th photo.
+
+    Raises:
+        ValueError: a file cannot be used; the message names it.
+
+    Source:
+        Shotton et al., Scene Coordinate Regression Forests for Camera Relocalization in RGB-D
+        Images (2013).
+    """
+    folders = sequences(path)
+    if not folders:
+        raise ValueError(f"{path} holds no frame-*.color.png or frame-*.color.jpg.")
+    unreadable = Unreadable(path)
+    frames, poses, depth, owners = [], [], [], []
+    for folder in folders:
+        intrinsics = _intrinsics(folder, path)
+        for photo in pictures(folder, path):
+            if not _SUFFIX.search(photo.name):
+                continue
+            stem = _SUFFIX.sub("", photo.name)
+            with unreadable.skipping(photo.name):
+                lens = make_camera(np.eye(4), *intrinsics, image_size(photo))
+                frames.append(make_frame(photo, lens=lens))
+                poses.append(_pose(photo.with_name(f"{stem}.pose.txt")))
+                file = photo.with_name(f"{stem}.depth.png")
+                depth.append(MeasuredMap(file, _METRES_PER_LEVEL) if file.is_file() else None)
+                owners.append(folder.name)
+    split = held_out(len(frames), unreadable)
+    tested = _tested(path)
+    if tested and 0 < sum(owner in tested for owner in owners) < len(owners):
+        split = tuple(i for i, owner in enumerate(owners) if owner in tested)
+    return Capture(
+        path.resolve().name,
+        named(frames, path),
+        split,
+        truth=Truth(
+            poses=tuple(poses) if any(pose is not None for pose in poses) else (),
+            depth=tuple(depth) if any(depth) else (),
+        ),
+        skipped=tuple(unreadable.reasons),
+    )
+
+
+def _intrinsics(folder: Path, path: Path) -> tuple[tuple[float, float], tuple[float, float]]:
+    for source in (folder / "camera-intrinsics.txt", path / "camera-intrinsics.txt"):
+        if source.is_file():
+            return checked_intrinsics(read_numbers(source, 3), str(source), centred=True)
+    return _FOCAL, _PRINCIPAL
+
+
+def _pose(source: Path) -> torch.Tensor | None:
+    if not source.is_file():
+        return None
+    world_from_camera = checked_pose(read_numbers(source, 4), str(source))
+    return torch.from_numpy(np.linalg.inv(world_from_camera).astype(np.float32))
+
+
+def _tested(path: Path) -> set[str]:
+    """Names of the test sequences: TestSplit.txt lists ``sequence3`` for the folder seq-03."""
+    source = path / "TestSplit.txt"
+    if not source.is_file():
+        return set()
+    digits = (re.search(r"\d+", line) for line in read_lines(source))
+    return {f"seq-{int(match[0]):02d}" for match in digits if match}

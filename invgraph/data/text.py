@@ -1,0 +1,114 @@
+"""Reading the small text files of captures, which are never trusted."""
+
+from pathlib import Path
+
+import numpy as np
+
+_LARGEST_BYTES = 256 << 20
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file, without their ends.
+
+    Raises:
+        ValueError: missing, not UTF-8 text, or larger than 256 MiB.
+    """
+    try:
+        if path.stat().st_size > _LARGEST_BYTES:
+            raise ValueError(f"{path} is larger than 256 MiB; expected a small text file.")
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not readable text; restore or download it again.") from error
+    return text.replace("\r\n", "\n").split("\n")
+
+
+def numbers(words: list[str], count: int | None, where: str) -> np.ndarray:
+    """Finite float64 numbers from words.
+
+    Args:
+        words: of the file.
+        count: how many are expected; None for any number of them.
+        where: file and line, for the message.
+
+    Raises:
+        ValueError: not numbers, not finite, or too many or too few.
+    """
+    try:
+        values = np.array([float(word) for word in words])
+    except ValueError:
+        values = np.empty(0)
+    if (count is not None and len(values) != count) or len(values) != len(words):
+        expected = "numbers" if count is None else f"{count} numbers"
+        raise ValueError(
+            f"{where}: expected {expected} but got {' '.join(words)[:60]!r}; restore the file."
+        )
+    if not np.isfinite(values).all():
+        raise ValueError(f"{where} holds NaN or infinity; restore the file.")
+    return values
+
+
+def read_numbers(path: Path, columns: int | None) -> np.ndarray:
+    """All rows of a text file of numbers as ``rows columns``; blank and # lines are left out.
+
+    Raises:
+        ValueError: unreadable, or a row that is not ``columns`` finite numbers.
+    """
+    rows = [
+        numbers(line.replace(",", " ").split(), columns, f"{path}: line {index + 1}")
+        for index, line in enumerate(read_lines(path))
+        if line.strip() and not line.lstrip().startswith("#")
+    ]
+    if not rows:
+        raise ValueError(f"{path} holds no numbers; restore or download it again.")
+    return np.stack(rows)
+
+
+def checked_intrinsics(
+    matrix: np.ndarray, where: str, *, centred: bool
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Focal lengths and principal point (corner origin) of a 3x3 calibration matrix.
+
+    Args:
+        matrix: ``[[fx, 0, cx], [0, fy, cy], [0, 0, 1]]``, pixels.
+        where: file, for the message.
+        centred: integers are pixel centres there, so that half a pixel is added.
+
+    Raises:
+        ValueError: skew, a focal length that is not positive, or not such a matrix.
+    """
+    pinhole = np.array([[1, 0, 1], [0, 1, 1], [0, 0, 1]])
+    plain = matrix.shape == (3, 3) and np.allclose(matrix * (1 - pinhole), 0, atol=1e-6)
+    if not plain or abs(matrix[2, 2] - 1) > 1e-9 or min(matrix[0, 0], matrix[1, 1]) <= 0:
+        raise ValueError(
+            f"{where}: K is not [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] with fx, fy > 0; "
+            "rectify the photos so that skew vanishes."
+        )
+    half = 0.5 if centred else 0.0
+    focal = (float(matrix[0, 0]), float(matrix[1, 1]))
+    return focal, (float(matrix[0, 2]) + half, float(matrix[1, 2]) + half)
+
+
+def scaled_to(
+    focal: tuple[float, float],
+    principal: tuple[float, float],
+    stated: tuple[int, int],
+    found: tuple[int, int],
+    where: str,
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Intrinsics of a photo that was resampled as a whole since its calibration.
+
+    Args:
+        stated: (height, width) that the intrinsics refer to.
+        found: (height, width) of the photo.
+
+    Raises:
+        ValueError: the two differ in shape, not only in scale.
+    """
+    down, across = found[0] / stated[0], found[1] / stated[1]
+    # A downscaled size is rounded to whole pixels, so the two ratios agree to about a pixel.
+    if abs(across - down) * max(stated) > 2:
+        raise ValueError(
+            f"{where} is {found[0]}x{found[1]} (h x w), not a scaled {stated[0]}x{stated[1]} as "
+            "its calibration says; restore the photo's aspect ratio or its EXIF orientation."
+        )
+    return (focal[0] * across, focal[1] * down), (principal[0] * across, principal[1] * down)
