@@ -38,9 +38,7 @@ def agreement(
     return votes, hidden
 
 
-def fill(
-    inverse_depth: np.ndarray, valid: np.ndarray, photo: Photo, source: Photo
-) -> np.ndarray:
+def fill(inverse_depth: np.ndarray, valid: np.ndarray, photo: Photo, source: Photo) -> np.ndarray:
     """Inverse depth with gaps filled from the farther side along epipolar lines.
 
     Args:

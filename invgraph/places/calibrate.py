@@ -11,7 +11,7 @@ from torch import Tensor
 from invgraph.camera import Camera
 from invgraph.transforms import exp_so3
 
-_FOCAL_RANGE = (0.7, 1.4)
+_RANGE = (0.7, 1.4)  # of the factor of focal lengths
 _NOISE_PX = 1.0
 _TURN, _SHIFT = 0.01, 0.01  # how far poses may be off: radians; share of the cameras' extent
 _MATCHES = 150  # per pair, enough for a pose
@@ -74,33 +74,27 @@ def refine_cameras(
     count = len(cameras)
     scale = np.concatenate((np.full(3, turn), np.full(3, _SHIFT * extent)))
 
-    def residuals(values: np.ndarray) -> np.ndarray:
-        poses = values[1:].reshape(count, 6) if len(values) > 1 else np.zeros((count, 6))
-        distance = data.distances(values[0], poses * scale) / _NOISE_PX
-        # Squared, this is Huber-like: outliers are forgiven, springs are not.
+    def residuals(factor: float, values: np.ndarray) -> np.ndarray:
+        distance = data.distances(factor, values.reshape(count, 6) * scale) / _NOISE_PX
+        # The square of this is linear for outliers; springs stay quadratic.
         robust = np.sign(distance) * np.sqrt(2 * (np.sqrt(1 + distance**2) - 1))
-        weight = np.sqrt(1 / _FEWEST)
-        return np.concatenate((weight * robust, values[1:]))
+        return np.concatenate((robust / np.sqrt(_FEWEST), values))
 
-    focal = least_squares(residuals, [1.0], bounds=_FOCAL_RANGE).x
-    start = np.concatenate((focal, np.zeros(6 * count)))
-    wide = np.full(6 * count, np.inf)
-    bounds = (
-        np.concatenate(([_FOCAL_RANGE[0]], -wide)),
-        np.concatenate(([_FOCAL_RANGE[1]], wide)),
+    held = np.zeros(6 * count)
+    # Turned poses could stand in for a wrong focal length: it is found with the poses as given.
+    factor = float(
+        least_squares(lambda value: residuals(value[0], held), [1.0], bounds=_RANGE).x[0]
     )
-    found = least_squares(residuals, start, bounds=bounds, max_nfev=15).x
-    poses = found[1:].reshape(count, 6) * scale
+    found = least_squares(lambda value: residuals(factor, value), held, max_nfev=10).x
+    poses = found.reshape(count, 6) * scale
     refined = []
     for camera, pose in zip(cameras, poses, strict=True):
         change = torch.eye(4, dtype=torch.float64)
         change[:3, :3] = exp_so3(torch.from_numpy(pose[:3]))
         change[:3, 3] = torch.from_numpy(pose[3:])
         moved = (change @ camera.camera_from_world.double()).to(camera.focal.dtype)
-        refined.append(
-            replace(camera, camera_from_world=moved, focal=camera.focal * float(found[0]))
-        )
-    return refined, float(np.median(np.abs(data.distances(found[0], poses))))
+        refined.append(replace(camera, camera_from_world=moved, focal=camera.focal * factor))
+    return refined, float(np.median(np.abs(data.distances(factor, poses))))
 
 
 class _Epipolar:

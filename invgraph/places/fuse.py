@@ -16,6 +16,7 @@ _REACH = 4.0  # voxels
 _MOST_BLOCKS = 20_000
 _SMALLEST = 200  # triangles; smaller pieces are noise
 _SAMPLE = 3  # every so many pixels one is looked at to find the blocks
+_FINEST = 0.1  # pixels a voxel has to cover, so that the pixels looked at miss no block
 _SHOWS = 2.0  # voxels between a vertex and a depth map that shows it
 
 
@@ -44,8 +45,8 @@ def fuse(
         The surface where at least one photo is confident, open where none is.
 
     Raises:
-        ValueError: no maps, images that do not fit, no confident depth, or a voxel so small that
-            the grid would grow without bounds.
+        ValueError: no maps, images that do not fit, no confident depth, or a voxel far smaller
+            than a pixel.
 
     Source:
         Curless & Levoy, A volumetric method for building complex models from range images (1996);
@@ -65,14 +66,17 @@ def fuse(
     trusted = [(item.confidence >= confidence) & (item.depth > 0) for item in maps]
     if not any(bool(mask.any()) for mask in trusted):
         raise ValueError(f"no depth has a confidence of {confidence}; lower it or add photos.")
-    if voxel is None:
-        footprints = [
-            item.depth[mask] / item.camera.focal.mean()
-            for item, mask in zip(maps, trusted, strict=True)
-        ]
-        voxel = float(torch.cat(footprints).median())
-    if not (np.isfinite(voxel) and voxel > 0):
-        raise ValueError(f"voxel should be a positive length but is {voxel}.")
+    footprints = [
+        item.depth[mask] / item.camera.focal.mean()
+        for item, mask in zip(maps, trusted, strict=True)
+    ]
+    footprint = float(torch.cat(footprints).median())
+    voxel = footprint if voxel is None else voxel
+    if not (np.isfinite(voxel) and voxel >= _FINEST * footprint):
+        raise ValueError(
+            f"voxel is {voxel:.3g} but a pixel covers {footprint:.3g}; use at least "
+            f"{_FINEST:.2g} of that."
+        )
     mesh = _surface(maps, trusted, voxel, progress)
     albedo = _colors(mesh, maps, trusted, images, voxel)
     material = Material(albedo, torch.ones(1), torch.zeros(1))

@@ -47,9 +47,7 @@ class Photo:
         return Photo.of(np.ascontiguousarray(blocks.mean((1, 3), dtype=np.float32)), view)
 
 
-def match(
-    photo: Photo, sources: list[Photo], planes: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def match(photo: Photo, sources: list[Photo], planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Inverse depth per pixel by plane sweep and semi-global matching.
 
     Args:
@@ -72,8 +70,8 @@ def match(
     height, width = photo.grey.shape
     sizes = np.array([source.grey.shape for source in sources])
     stacked = np.zeros((len(sources), *sizes.max(0)), np.float32)
-    for layer, source in zip(stacked, sources, strict=True):
-        layer[: source.grey.shape[0], : source.grey.shape[1]] = source.grey
+    for index, source in enumerate(sources):
+        stacked[index, : sizes[index, 0], : sizes[index, 1]] = source.grey
     matrices = np.stack([transfer(photo.view, source.view) for source in sources])
     volume = np.empty((height, width, len(planes)), np.uint8)
     run(

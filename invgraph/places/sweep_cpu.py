@@ -99,9 +99,7 @@ def sweep(team, reference, sources, sizes, matrices, planes, volume):
         kept = np.empty(count, np.float32)
         for plane in range(len(planes)):
             for k in range(count):
-                _warp(
-                    sources[k], sizes[k, 0], sizes[k, 1], matrices[k], planes[plane], top, other
-                )
+                _warp(sources[k], sizes[k, 0], sizes[k, 1], matrices[k], planes[plane], top, other)
                 for row in range(rows):
                     r = row + _UP
                     _census(other, r, bits)

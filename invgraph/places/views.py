@@ -149,9 +149,7 @@ def search_range(reference: View, sources: list[View]) -> tuple[float, float] | 
     return (seen[0], seen[-1]) if len(seen) > 1 else None
 
 
-def choose(
-    index: int, views: list[View], inverse_depths: np.ndarray, count: int
-) -> list[int]:
+def choose(index: int, views: list[View], inverse_depths: np.ndarray, count: int) -> list[int]:
     """The views that help most: they see the same, from an angle that suits matching.
 
     Args:
