@@ -1,0 +1,59 @@
+"""What photos' depths say about each other."""
+
+import numpy as np
+
+from invgraph.places.sweep import Photo
+from invgraph.places.views import transfer
+
+
+def agreement(
+    index: int,
+    photos: list[Photo],
+    inverse_depths: list[np.ndarray],
+    sources: list[int],
+    tolerance: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """How many sources confirm each pixel's depth, and how many see something in front of it.
+
+    Args:
+        index: the reference among ``photos``.
+        photos: all of them.
+        inverse_depths: one map per photo.
+        sources: which photos are asked.
+        tolerance: how far off, in pixels, a pixel may arrive on its way there and back.
+
+    Source:
+        The test is that of Yao et al., MVSNet (2018), section 4.2.
+    """
+    from invgraph.places import agreement_cpu
+    from invgraph.raster.threads import run
+
+    here = inverse_depths[index]
+    votes, hidden = np.zeros(here.shape, np.int32), np.zeros(here.shape, np.int32)
+    for other in sources:
+        forth = transfer(photos[index].view, photos[other].view)
+        back = transfer(photos[other].view, photos[index].view)
+        there = inverse_depths[other]
+        run(agreement_cpu.agree, here, there, forth, back, float(tolerance), votes, hidden)
+    return votes, hidden
+
+
+def fill(inverse_depth: np.ndarray, valid: np.ndarray, photo: Photo, source: Photo) -> np.ndarray:
+    """Inverse depth with gaps filled from the farther side along epipolar lines.
+
+    Args:
+        inverse_depth: ``h w``.
+        valid: ``h w`` bool; where nothing is valid on a line, the map's median is put.
+        photo: whose depth it is.
+        source: what the gaps are hidden from.
+    """
+    from invgraph.places import agreement_cpu
+    from invgraph.raster.threads import run
+
+    view = photo.view
+    epipole = view.matrix @ (view.rotation @ source.view.centre + view.translation)
+    filled = np.empty_like(inverse_depth)
+    run(agreement_cpu.fill, inverse_depth, valid, epipole, filled)
+    middle = np.median(inverse_depth[valid]) if valid.any() else np.median(inverse_depth)
+    filled[filled < 0] = middle
+    return filled

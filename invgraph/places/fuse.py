@@ -1,0 +1,227 @@
+"""One coloured surface from the depth maps of many photos."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invgraph.mesh import Mesh, vertex_normals
+from invgraph.places.depth import DepthMap
+from invgraph.places.views import View
+from invgraph.scene import Material, Object
+
+_BLOCK = 64  # voxels per side that are in memory at once
+_REACH = 4.0  # voxels
+_MOST_BLOCKS = 20_000
+_SMALLEST = 200  # triangles; smaller pieces are noise
+_SAMPLE = 3  # every so many pixels one is looked at to find the blocks
+_FINEST = 0.1  # pixels a voxel has to cover, so that the pixels looked at miss no block
+_SHOWS = 2.0  # voxels between a vertex and a depth map that shows it
+
+
+def fuse(
+    maps: Sequence[DepthMap],
+    images: Sequence[Tensor],
+    *,
+    voxel: float | None = None,
+    confidence: float = 0.5,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Object:
+    """Fuse depth maps into one mesh with a colour per vertex.
+
+    Lights are not separated from the surface: its albedo is what the photos show, so render it
+    with ``outputs=("albedo", "alpha")``.
+
+    Args:
+        maps: depth maps in one world.
+        images: linear RGB, one per map, of the resolution of its camera or a multiple of it.
+        voxel: spacing of the grid that carries the surface, world units; the size of a pixel at
+            the median depth by default.
+        confidence: depths below it do not count.
+        progress: called with the stage's name, blocks done and blocks in all.
+
+    Returns:
+        The surface where at least one photo is confident, open where none is.
+
+    Raises:
+        ValueError: no maps, images that do not fit, no confident depth, or a voxel far smaller
+            than a pixel.
+
+    Source:
+        Curless & Levoy, A volumetric method for building complex models from range images (1996);
+        Lewiner et al., Efficient implementation of marching cubes' cases (2003).
+    """
+    if not maps or len(maps) != len(images):
+        raise ValueError(
+            f"there are {len(images)} images for {len(maps)} depth maps; give one image per map."
+        )
+    for index, (item, image) in enumerate(zip(maps, images, strict=True)):
+        rows, columns = image.shape[0] // item.camera.height, image.shape[1] // item.camera.width
+        if image.ndim != 3 or image.shape[2] != 3 or rows != columns or rows < 1:
+            raise ValueError(
+                f"image {index} has shape {tuple(image.shape)} but its depth map is "
+                f"{item.camera.height}x{item.camera.width} (h x w); give the photo of the map."
+            )
+    trusted = [(item.confidence >= confidence) & (item.depth > 0) for item in maps]
+    if not any(bool(mask.any()) for mask in trusted):
+        raise ValueError(f"no depth has a confidence of {confidence}; lower it or add photos.")
+    footprints = [
+        item.depth[mask] / item.camera.focal.mean()
+        for item, mask in zip(maps, trusted, strict=True)
+    ]
+    footprint = float(torch.cat(footprints).median())
+    voxel = footprint if voxel is None else voxel
+    if not (np.isfinite(voxel) and voxel >= _FINEST * footprint):
+        raise ValueError(
+            f"voxel is {voxel:.3g} but a pixel covers {footprint:.3g}; use at least "
+            f"{_FINEST:.2g} of that."
+        )
+    mesh = _surface(maps, trusted, voxel, progress)
+    albedo = _colors(mesh, maps, trusted, images, voxel)
+    material = Material(albedo, torch.ones(1), torch.zeros(1))
+    return Object(mesh, torch.eye(4), material)
+
+
+def _surface(
+    maps: Sequence[DepthMap],
+    trusted: list[Tensor],
+    voxel: float,
+    progress: Callable[[str, int, int], None] | None,
+) -> Mesh:
+    from skimage.measure import marching_cubes
+
+    from invgraph.places import fuse_cpu
+    from invgraph.raster.threads import run
+
+    sizes = np.array([item.depth.shape for item in maps])
+    depths = np.zeros((len(maps), *sizes.max(0)), np.float32)
+    weights = np.zeros_like(depths)
+    matrices = np.empty((len(maps), 3, 4))
+    for n, (item, mask) in enumerate(zip(maps, trusted, strict=True)):
+        height, width = sizes[n]
+        depths[n, :height, :width] = item.depth.numpy()
+        # The error of a depth grows with its square.
+        weight = item.confidence * (item.camera.focal.mean() / item.depth.clamp_min(1e-9)) ** 2
+        weights[n, :height, :width] = torch.where(mask, weight, 0.0).numpy()
+        view = View.of(item.camera)
+        matrices[n] = view.matrix @ np.concatenate((view.rotation, view.translation[:, None]), 1)
+    blocks = _blocks(maps, trusted, voxel)
+    vertices, faces, count = [], [], 0
+    shape = (_BLOCK + 1,) * 3
+    for done, block in enumerate(blocks):
+        origin = block * (_BLOCK * voxel)
+        distance, total = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        run(
+            fuse_cpu.integrate,
+            origin,
+            voxel,
+            _REACH * voxel,
+            depths,
+            weights,
+            sizes,
+            matrices,
+            distance,
+            total,
+        )
+        known = _all_corners(total > 0)
+        if not (known & ~_all_corners(distance > 0) & ~_all_corners(distance <= 0)).any():
+            continue
+        corners, triangles, _, _ = marching_cubes(
+            distance, 0.0, mask=known, gradient_direction="descent", allow_degenerate=False
+        )
+        vertices.append(corners + block * _BLOCK)
+        faces.append(triangles + count)
+        count += len(corners)
+        if progress:
+            progress("fuse", done + 1, len(blocks))
+    if not vertices:
+        raise ValueError("the depth maps hold no surface at this voxel size; use smaller voxels.")
+    return _welded(np.concatenate(vertices), np.concatenate(faces), voxel)
+
+
+def _all_corners(inside: np.ndarray) -> np.ndarray:
+    """Whether all eight corners of a cell are inside; a cell goes by its last corner."""
+    cells = np.zeros_like(inside)
+    both = inside[1:] & inside[:-1]
+    both = both[:, 1:] & both[:, :-1]
+    cells[1:, 1:, 1:] = both[:, :, 1:] & both[:, :, :-1]
+    return cells
+
+
+def _blocks(maps: Sequence[DepthMap], trusted: list[Tensor], voxel: float) -> np.ndarray:
+    """Blocks of voxels near which a trusted depth lies."""
+    side, reach = _BLOCK * voxel, (_REACH + 1) * voxel
+    found = set()
+    for item, mask in zip(maps, trusted, strict=True):
+        step = slice(None, None, _SAMPLE)
+        points = item.camera.unproject(item.depth)[step, step][mask[step, step]].double().numpy()
+        low = np.floor((points - reach) / side).astype(np.int64)
+        high = np.floor((points + reach) / side).astype(np.int64)
+        for corner in np.ndindex(2, 2, 2):
+            ids = np.unique(np.where(corner, high, low), axis=0)
+            found.update(map(tuple, ids.tolist()))
+        if len(found) > _MOST_BLOCKS:
+            raise ValueError(
+                f"voxels of {voxel:.3g} need more than {_MOST_BLOCKS} blocks of {_BLOCK}^3; "
+                "use larger voxels."
+            )
+    return np.array(sorted(found))
+
+
+def _welded(vertices: np.ndarray, faces: np.ndarray, voxel: float) -> Mesh:
+    """One mesh from blocks that repeat the vertices on their borders, without tiny pieces."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    keys, first, inverse = np.unique(
+        np.rint(vertices * 1024).astype(np.int64), axis=0, return_index=True, return_inverse=True
+    )
+    faces = inverse.reshape(-1)[faces]
+    vertices = vertices[first]
+    a, b, c = faces.T
+    faces = faces[(a != b) & (b != c) & (c != a)]
+    ends = np.concatenate((faces[:, :2], faces[:, 1:]))
+    links = coo_matrix((np.ones(len(ends), bool), ends.T), shape=(len(keys), len(keys)))
+    piece = connected_components(links, directed=False)[1][faces[:, 0]]
+    faces = faces[np.bincount(piece)[piece] >= _SMALLEST]
+    if not len(faces):
+        raise ValueError("the depth maps agree on no piece of surface; check the cameras.")
+    used, index = np.unique(faces, return_inverse=True)
+    points = torch.from_numpy((vertices[used] * voxel).astype(np.float32))
+    return Mesh(points, torch.from_numpy(index.reshape(-1, 3).astype(np.int32)))
+
+
+def _colors(
+    mesh: Mesh,
+    maps: Sequence[DepthMap],
+    trusted: list[Tensor],
+    images: Sequence[Tensor],
+    voxel: float,
+) -> Tensor:
+    """Mean colour of every vertex over the photos that show it, the frontal and near ones most."""
+    normals = vertex_normals(mesh)
+    total = torch.zeros(len(mesh.vertices), 3)
+    weights = torch.zeros(len(mesh.vertices), 1)
+    for index, item in enumerate(maps):
+        camera = item.camera
+        pixels, z = camera.project(mesh.vertices)
+        grid = (2 * pixels / pixels.new_tensor([camera.width, camera.height]) - 1)[None, None]
+        depth = _sample(item.depth[..., None], grid, "nearest")[:, 0]
+        inside = (z > camera.near) & (grid[0, 0].abs() <= 1).all(-1)
+        ray = torch.nn.functional.normalize(camera.centre - mesh.vertices, dim=-1)
+        facing = (ray * normals).sum(-1).clamp_min(0.0)
+        shows = inside & ((depth - z).abs() < _SHOWS * voxel)
+        sharp = (facing * camera.focal.mean() / z.clamp_min(1e-9)) ** 4
+        # A vertex that no photo shows for certain takes what there is.
+        weight = torch.where(shows, sharp, 1e-6 * sharp * inside)[:, None]
+        total += weight * _sample(images[index].float(), grid, "bilinear")
+        weights += weight
+    return total / weights.clamp_min(1e-20)
+
+
+def _sample(image: Tensor, grid: Tensor, mode: str) -> Tensor:
+    sampled = torch.nn.functional.grid_sample(
+        image.movedim(-1, 0)[None], grid, mode=mode, padding_mode="border", align_corners=False
+    )
+    return sampled[0, :, 0].T
