@@ -45,7 +45,9 @@ def matches(first: Frame, second: Frame) -> tuple[torch.Tensor, torch.Tensor]:
             grey = np.asarray(image.convert("L"), np.float64) / 255
         corners = ORB(n_keypoints=300, n_scales=3)
         corners.detect_and_extract(grey)
-        found.append((corners.keypoints[:, ::-1] + 0.5, corners.descriptors))
+        places = corners.keypoints
+        assert places is not None
+        found.append((places[:, ::-1] + 0.5, corners.descriptors))
     pairs = match_descriptors(found[0][1], found[1][1], cross_check=True, max_ratio=0.75)
     assert len(pairs) > 20
     first_points, second_points = (

@@ -11,6 +11,7 @@ import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from invgraph.data.datasets import Dataset, RemoteFile
@@ -181,7 +182,7 @@ def _unpack(source: Path, folder: Path) -> None:
         ) from error
 
 
-def _write(content: io.BufferedIOBase, folder: Path, name: str, source: Path) -> None:
+def _write(content: Any, folder: Path, name: str, source: Path) -> None:
     path = inside(folder, name, source)
     path.parent.mkdir(parents=True, exist_ok=True)
     with content, path.open("wb") as sink:
