@@ -50,7 +50,8 @@ def fit(
 
     The capture is a folder with photos and cameras: Blender or nerfstudio `transforms.json`, a
     COLMAP model, LLFF `poses_bounds.npy`, or Middlebury `*_par.txt`; masks as files or as alpha.
-    Every 8th photo is held out for scoring unless the capture names a test split.
+    Photos without cameras have them found first. Every 8th photo is held out for scoring unless the
+    capture names a test split.
 
     Typical uses:
         invgraph fit my_photos

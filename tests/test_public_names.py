@@ -33,6 +33,7 @@ HEAVY = {
     "kornia",
     "mitsuba",
     "numba",
+    "pycolmap",
     "rich",
     "scipy",
     "skimage",

@@ -82,7 +82,9 @@ def fit(
     *,
     resume: bool = False,
 ) -> FitResult:
-    """Reconstruct an object from photographs with masks and cameras.
+    """Reconstruct an object from photographs with masks.
+
+    Cameras that the photographs lack are found from the photographs first.
 
     The masks give a first shape; then shape, albedo, roughness, metalness and light descend
     together on the photometric and silhouette losses, from coarse photos and triangles to fine
@@ -118,8 +120,10 @@ def fit(
             f"{capture.name}: {len(capture.skipped)} photos left out, first {capture.skipped[0]}",
             file=sys.stderr,
         )
-    # Cameras that the capture lacks have to be estimated before this line.
-    capture.require_cameras()
+    # A capture without masks shows a place, not an object: what fits places takes over here.
+    if not capture.has_cameras:
+        capture.require_masks()
+        capture = _with_cameras(capture, folder, settings.seed)
     run = _Run(capture, folder, settings, state)
     interrupted = None
     with Meter() as meter:
@@ -136,6 +140,22 @@ def fit(
     if interrupted is not None:
         raise interrupted
     return FitResult(scene, metrics, folder.path, report)
+
+
+def _with_cameras(capture: Capture, folder: RunFolder, seed: int) -> Capture:
+    """The photos of which the camera could be found; kept in the run folder."""
+    from invgraph.fit.progress import Meter
+    from invgraph.sfm import recover_cameras
+
+    with Meter() as meter:
+        found = recover_cameras(capture, folder.path / "sfm", seed=seed, progress=meter)
+    lost = found.skipped[len(capture.skipped) :]
+    if lost:
+        print(
+            f"{capture.name}: {len(lost)} photos left without a camera, first {lost[0]}",
+            file=sys.stderr,
+        )
+    return found
 
 
 def _finished(folder: RunFolder) -> FitResult | None:
