@@ -25,7 +25,6 @@ def normalise(model: Any) -> None:
     images = [model.image(i) for i in sorted(model.reg_image_ids())]
     poses = np.stack([np.asarray(image.cam_from_world().matrix()) for image in images])
     points = np.stack([point.xyz for point in model.points3D.values()])
-    origin = np.median(points, axis=0)
     depths = [
         float(np.median((_seen(model, image) @ pose[2, :3]) + pose[2, 3]))
         for image, pose in zip(images, poses, strict=True)
@@ -34,7 +33,8 @@ def normalise(model: Any) -> None:
     scale = 1 / float(np.median(depths))
     up = upward(poses[:, :3, :3])
     rotation = _frame(up, poses[0, :3, :3])
-    matrix = scale * np.column_stack([rotation, -rotation @ origin])
+    origin = np.median(points @ rotation.T, axis=0)
+    matrix = scale * np.column_stack([rotation, -origin])
     model.transform(engine.Sim3d(matrix))
 
 
