@@ -27,7 +27,7 @@ from invgraph.data.truth import Truth
 MaskSource = Literal["file", "alpha", "dark background"]
 
 CAMERAS_REMEDY = (
-    "estimate the cameras first, for instance with COLMAP, and give the folder of its model."
+    "estimate the cameras first, by invgraph.sfm.recover_cameras or with COLMAP."
 )
 
 
