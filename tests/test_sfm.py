@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from invgraph.sfm import Quality, recover_cameras, recovered_quality
 from invgraph.sfm.diagnosis import check_features, check_quality
 from invgraph.sfm.gauge import upward
 from invgraph.sfm.lenses import exif_focal, group_lenses
+from invgraph.sfm.pairs import choose_pairs
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("pycolmap") is None, reason="pycolmap is not installed"
@@ -164,7 +166,7 @@ def test_the_frame_is_regular(recovered, truth):
 
 def test_progress_is_shown(recovered):
     _, _, stages = recovered
-    assert stages.names == ["features", "matches", "cameras"]
+    assert stages.names == ["features", "matches", "cameras", "adjustment"]
     assert (1.0, "8 of 8 photos") in stages.shown
     assert "8 of 8 photos, " in stages.shown[-1][1] and stages.shown[-1][1].endswith(" px")
 
@@ -344,6 +346,33 @@ def test_up_is_found_from_tilted_photos():
     assert found @ up.numpy() > 0.995
     single = upward(poses[:1, :3, :3].double().numpy())
     assert np.allclose(single, -poses[0, 1, :3].numpy(), atol=1e-5)
+
+
+class Walk:
+    """Stands in for the database of photos around a block: the last ones see what the first saw."""
+
+    def __init__(self, count: int) -> None:
+        generator = np.random.default_rng(0)
+        self._places = generator.uniform(0, 100, (count // 10, 60, 128)).astype(np.uint8)
+
+    def read_keypoints(self, image_id: int) -> np.ndarray:
+        return np.ones((60, 4), np.float32)
+
+    def read_descriptors(self, image_id: int) -> SimpleNamespace:
+        return SimpleNamespace(data=self._places[(image_id - 1) // 10 % (len(self._places) - 1)])
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_many_photos_are_compared_with_neighbours_and_their_like(ordered):
+    count = 100
+    pairs = choose_pairs(Walk(count), count, ordered)
+    assert pairs == sorted(set(pairs)) and all(0 <= i < j < count for i, j in pairs)
+    assert {(i, i + 1) for i in range(count - 1)} <= set(pairs)
+    assert ((10, 74) in pairs) == ordered  # 64 apart
+    assert len(pairs) < (1500 if ordered else 2400)
+    # Photos 90 to 99 show the first place again.
+    assert all(any((i, j) in pairs for i in range(10)) for j in range(90, 100))
+    assert len(choose_pairs(Walk(count), 80, ordered)) == 80 * 79 // 2
 
 
 @pytest.mark.parametrize(

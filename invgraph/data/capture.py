@@ -26,9 +26,7 @@ from invgraph.data.truth import Truth
 
 MaskSource = Literal["file", "alpha", "dark background"]
 
-CAMERAS_REMEDY = (
-    "estimate the cameras first, by invgraph.sfm.recover_cameras or with COLMAP."
-)
+CAMERAS_REMEDY = "estimate the cameras first, by invgraph.sfm.recover_cameras or with COLMAP."
 
 
 @dataclass(frozen=True, eq=False)

@@ -62,10 +62,10 @@ class Matches:
             flat = "PANORAMIC" in engine.TwoViewGeometryConfiguration(found.config).name
             if flat and found.H is not None:
                 self._turns.append((np.asarray(found.H), lenses[lens_of[i]], lenses[lens_of[j]]))
-        self._loose = {
-            tuple(image_id - 1 for image_id in engine.pair_id_to_image_pair(pair)): count
-            for pair, count in zip(*database.read_num_matches(), strict=True)
-        }
+        self._loose: dict[tuple[int, int], int] = {}
+        for pair, count in zip(*database.read_num_matches(), strict=True):
+            first, second = engine.pair_id_to_image_pair(pair)
+            self._loose[first - 1, second - 1] = count
 
     def check(self, capture: str) -> None:
         """Refuse photos before the long work, where the matches already show that it is in vain.
@@ -119,7 +119,7 @@ class Matches:
         }
         if not across:
             return None
-        i, j = max(across, key=lambda pair: (across[pair], -pair[0], -pair[1]))
+        i, j = max(sorted(across), key=across.__getitem__)
         return self._names[i], self._names[j]
 
 
@@ -139,7 +139,9 @@ def _squash(homography: np.ndarray, first: Lens, second: Lens, focal: float) -> 
 def _pinhole(lens: Lens, focal: float) -> Float[np.ndarray, "3 3"]:
     height, width = lens.feature_size
     f = focal * max(height, width)
-    if lens.focal is not None:
+    if lens.given is not None:
+        f = float(lens.given.focal.mean()) * lens.scale
+    elif lens.focal is not None:
         f = lens.focal * lens.scale
     return np.array([[f, 0, width / 2], [0, f, height / 2], [0, 0, 1]])
 

@@ -140,6 +140,7 @@ def _recover(
     members = [sorted(i - 1 for i in model.reg_image_ids()) for model in models]
     explain_missing(name, names, members, matches)
     model, placed = models[0], members[0]
+    progress.begin("adjustment")
     refine(model, lenses, threads)
     scale = float(np.median([lenses[lens_of[i]].scale for i in placed]))
     quality = measure(model, len(frames), scale)
@@ -274,7 +275,8 @@ def _load(work: Path, key: str) -> _Recovered | None:
             tensors["camera_from_world"][k],
             tensors["focal"][k],
             tensors["principal"][k],
-            *facts["sizes"][k],
+            facts["sizes"][k][0],
+            facts["sizes"][k][1],
             tensors["distortion"][k] if facts["distorted"][k] else None,
         )
         for k in range(len(facts["placed"]))
