@@ -36,14 +36,13 @@ from torch import Tensor
 
 from invgraph.camera import Camera
 from invgraph.color import srgb_from_linear
-from invgraph.data import read_capture
+from invgraph.data import read_capture, with_true_cameras
 from invgraph.data.images import load_image
 from invgraph.metrics import camera_centre_pct
 from invgraph.places import DepthMap, Matches, estimate_depth, fuse, refine_cameras
 from invgraph.render import render
 from invgraph.scene import Scene
 from invgraph.sfm import recover_cameras
-from invgraph.transforms import invert
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("INVGRAPH_DATA", ROOT.parent / "shared" / "data"))
@@ -116,28 +115,20 @@ def _disparity_error(disparity: np.ndarray, truth: np.ndarray) -> tuple[float, f
 
 def redkitchen() -> list[Row]:
     start = time.perf_counter()
-    folder = DATA / "redkitchen"
-    paths = [folder / f"frame-{frame:06d}.color.jpg" for frame in range(0, 100, 10)]
-    matrix = np.loadtxt(folder / "camera-intrinsics.txt")
-    focal = torch.tensor([matrix[0, 0], matrix[1, 1]], dtype=torch.float32)
-    # Integers are pixel centres there.
-    principal = torch.tensor([matrix[0, 2], matrix[1, 2]], dtype=torch.float32) + 0.5
-    images, given = [], []
-    for path in paths:
-        images.append(load_image(path)[0])
-        pose = np.loadtxt(path.with_name(path.name.replace("color.jpg", "pose.txt")))
-        world_from_camera = torch.from_numpy(pose)
-        height, width = images[-1].shape[:2]
-        given.append(Camera(invert(world_from_camera).float(), focal, principal, height, width))
-    cameras, residual = refine_cameras(given, _matches(paths))
+    capture = with_true_cameras(read_capture(DATA / "redkitchen"))
+    chosen = range(0, 100, 10)
+    frames = [capture.frames[index] for index in chosen]
+    images, given = [frame.load()[0] for frame in frames], [frame.known_camera for frame in frames]
+    cameras, residual = refine_cameras(given, _matches([frame.image_path for frame in frames]))
     maps = estimate_depth(images, cameras, size=KITCHEN_SIZE)
     seconds = time.perf_counter() - start
+    assert capture.truth is not None
     errors = []
-    for path, item, sensor in zip(paths, maps, given, strict=True):
-        image = Image.open(path.with_name(path.name.replace("color.jpg", "depth.png")))
-        levels = np.asarray(image).astype(np.float32)
-        known = torch.from_numpy((levels > 0) & (levels < 65535))
-        points = sensor.unproject(torch.from_numpy(levels / 1000))[known]
+    for index, item, sensor in zip(chosen, maps, given, strict=True):
+        measured = capture.truth.depth[index]
+        assert measured is not None
+        depth = measured.load()
+        points = sensor.unproject(depth)[depth > 0]
         pixels, truth = item.camera.project(points)
         size = torch.tensor([item.camera.width, item.camera.height])
         inside = ((pixels >= 0) & (pixels < size)).all(-1)
@@ -179,14 +170,12 @@ def _matches(paths: list[Path]) -> list[Matches]:
 
 def fountain() -> list[Row]:
     folder = DATA / "fountain_p11"
-    images, given = [], []
-    for path in sorted((folder / "images_4").glob("*.jpg")):
-        images.append(load_image(path)[0])
-        given.append(_strecha(folder / "gt_dense_cameras" / f"{path.name}.camera", images[-1]))
+    frames = sorted(read_capture(folder).frames, key=lambda frame: frame.name)
+    images, given = [frame.load()[0] for frame in frames], [frame.known_camera for frame in frames]
     rows = []
     with tempfile.TemporaryDirectory() as work:
         capture = recover_cameras(read_capture(folder / "images_4"), Path(work))
-    own = [frame.known_camera for frame in sorted(capture.frames, key=lambda f: f.image_path)]
+    own = [frame.known_camera for frame in sorted(capture.frames, key=lambda frame: frame.name)]
     if len(own) == len(given):
         centres, reference = (torch.stack([c.centre for c in x]).double() for x in (own, given))
         error = camera_centre_pct(centres, reference)
@@ -210,21 +199,6 @@ def _fountain(name: str, images: list[Tensor], cameras: list[Camera]) -> list[Ro
         row(f"fountain/covered_pct/{name}", 100 * share, "%", "higher"),
         row(f"fountain/seconds/{name}", time.perf_counter() - start, "s"),
     ]
-
-
-def _strecha(path: Path, image: Tensor) -> Camera:
-    """A camera of Strecha's format, for an image that was shrunk."""
-    numbers = [[float(word) for word in line.split()] for line in path.read_text().splitlines()]
-    matrix, rotation, centre = (np.array(numbers[a:b]) for a, b in ((0, 3), (4, 7), (7, 8)))
-    height, width = image.shape[:2]
-    scale = width / numbers[8][0]
-    pose = np.eye(4)
-    pose[:3, :3] = rotation.T
-    pose[:3, 3] = -rotation.T @ centre[0]
-    focal = torch.tensor([matrix[0, 0], matrix[1, 1]]).float() * scale
-    # Integers are pixel centres there.
-    principal = (torch.tensor([matrix[0, 2], matrix[1, 2]]).float() + 0.5) * scale
-    return Camera(torch.from_numpy(pose).float(), focal, principal, height, width)
 
 
 def _held_out(

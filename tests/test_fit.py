@@ -138,9 +138,9 @@ def test_same_seed_same_result(capture, short, tmp_path):
     assert torch.equal(first, second)
 
 
-def test_ctrl_c_scores_what_there_is_and_resume_goes_on(capture, short, tmp_path, monkeypatch):
-    run, step = tmp_path / "run", stages.Model.step
-    count = []
+def interrupt_step_26(monkeypatch) -> list[int]:
+    """Press Ctrl-C at that step; gives a list that grows by one with every step."""
+    step, count = stages.Model.step, []
 
     def interrupt(self, loss, rate):
         count.append(0)
@@ -149,6 +149,11 @@ def test_ctrl_c_scores_what_there_is_and_resume_goes_on(capture, short, tmp_path
         step(self, loss, rate)
 
     monkeypatch.setattr(stages.Model, "step", interrupt)
+    return count
+
+
+def test_ctrl_c_scores_what_there_is_and_resume_goes_on(capture, short, tmp_path, monkeypatch):
+    run, count = tmp_path / "run", interrupt_step_26(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         fit(capture, run, FitSettings(budget_s=600.0))
     stopped = json.loads((run / "metrics.json").read_text())
@@ -162,16 +167,8 @@ def test_ctrl_c_scores_what_there_is_and_resume_goes_on(capture, short, tmp_path
 
 
 def test_a_checkpoint_of_another_version_is_refused(capture, short, tmp_path, monkeypatch):
-    run, step = tmp_path / "run", stages.Model.step
-    count = []
-
-    def interrupt(self, loss, rate):
-        count.append(0)
-        if len(count) == 26:
-            raise KeyboardInterrupt
-        step(self, loss, rate)
-
-    monkeypatch.setattr(stages.Model, "step", interrupt)
+    run = tmp_path / "run"
+    interrupt_step_26(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         fit(capture, run, FitSettings(budget_s=600.0))
     folder = descent.RunFolder(run, resume=True)
