@@ -218,6 +218,7 @@ def test_one_photo(photos, tmp_path):
         recover_cameras(alone, tmp_path)
 
 
+@pytest.mark.slow
 def test_groups_without_a_common_view(tmp_path):
     arc = cameras(7)
     photograph(tmp_path / "photos", scene(0), arc[:4], "house")
@@ -254,6 +255,7 @@ def test_nothing_in_common_and_nothing_to_see(tmp_path):
         check_features("it", [3, 50], masked=True)
 
 
+@pytest.mark.slow
 def test_mixed_sizes_and_a_stranger(tmp_path):
     """Upright and lying photos have lenses of their own; a photo of something else is left out."""
     lying, standing = cameras(9)[::2], cameras(9, HEIGHT, WIDTH)[1::2]
