@@ -43,7 +43,7 @@ def load_engine() -> Any:
     return pycolmap
 
 
-def run_cancellable(work: Callable[[Any], Any], watch: Callable[[], None]) -> Any:
+def run_cancellable(work: Callable[[Any], Any], watch: Callable[[], None] = lambda: None) -> Any:
     """Run a long call of the engine in a thread of its own, so that Ctrl-C still arrives.
 
     Args:

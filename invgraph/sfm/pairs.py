@@ -1,6 +1,5 @@
 """Which pairs of photographs to compare, and comparing them."""
 
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ _ALIKE_ORDERED = 3
 _ALIKE_UNORDERED = 20
 _WORDS = 32
 _PER_PHOTO = 400  # features that describe a whole photo
-_BLOCK = 100  # pairs between two looks at the progress
+_BLOCK = 100  # pairs compared between two looks at the progress
 
 
 def choose_pairs(database: Any, count: int, ordered: bool) -> list[tuple[int, int]]:
@@ -94,24 +93,18 @@ def match(
     engine = load_engine()
     progress.begin("matches")
     listed = path.with_name("pairs.txt")
-    listed.write_text("".join(f"{i:08d} {j:08d}\n" for i, j in pairs))
     matching = engine.FeatureMatchingOptions(use_gpu=False, num_threads=threads)
     pairing = engine.ImportedPairingOptions(match_list_path=str(listed), block_size=_BLOCK)
     checking = engine.TwoViewGeometryOptions()
     checking.ransac.random_seed = seed
-    run_cancellable(
-        lambda token: engine.match_image_pairs(
-            path, matching, pairing, checking, engine.Device.cpu, token
-        ),
-        lambda: _show(path, len(pairs), progress),
-    )
-
-
-def _show(path: Path, count: int, progress: Progress) -> None:
-    try:
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=0.05) as reader:
-            [done] = reader.execute("SELECT COUNT(*) FROM two_view_geometries").fetchone()
-        reader.close()
-    except sqlite3.OperationalError:  # the writer is at work
-        return
-    progress.show(done / max(count, 1), f"{done} of {count} pairs of photos")
+    # Between blocks and not by looking into the database, which two SQLite libraries in one
+    # process would damage.
+    for start in range(0, len(pairs), _BLOCK):
+        progress.show(start / len(pairs), f"{start} of {len(pairs)} pairs of photos")
+        block = pairs[start : start + _BLOCK]
+        listed.write_text("".join(f"{i:08d} {j:08d}\n" for i, j in block))
+        run_cancellable(
+            lambda token: engine.match_image_pairs(
+                path, matching, pairing, checking, engine.Device.cpu, token
+            )
+        )
