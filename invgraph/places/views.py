@@ -53,18 +53,6 @@ class View:
         (fx, fy), (cx, cy) = self.focal, self.principal
         return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
 
-    def resize(self, height: int, width: int) -> "View":
-        """The view of the resampled image."""
-        scale = np.array([width / self.width, height / self.height])
-        return View(
-            self.rotation,
-            self.translation,
-            self.focal * scale,
-            self.principal * scale,
-            height,
-            width,
-        )
-
 
 def transfer(reference: View, source: View) -> np.ndarray:
     """The 3 x 4 matrix from (u, v, 1, inverse depth) of one view to pixels of another.
