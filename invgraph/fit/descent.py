@@ -2,30 +2,27 @@
 
 import json
 import math
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from invgraph.camera import stack
 from invgraph.data import Capture, read_capture
 from invgraph.fit import stages
 from invgraph.fit.cameras import Corrections
 from invgraph.fit.folder import RunFolder
 from invgraph.fit.hull import visual_hull
-from invgraph.fit.model import Look, Model, without_visibility
+from invgraph.fit.model import Look, Model
 from invgraph.fit.photos import Photo, Photos, doubt, load_photo, surroundings
-from invgraph.fit.pictures import light_ball, side_by_side
-from invgraph.fit.scores import mean_scores, score_all, trusted
+from invgraph.fit.pictures import side_by_side
+from invgraph.fit.record import write_cameras, write_checkpoint, write_scores
 from invgraph.fit.stages import STAGES, Stage
 from invgraph.mesh import Mesh
 from invgraph.scene import Scene
-from invgraph.scene_files import save_scene
 
 if TYPE_CHECKING:
     from invgraph.fit.progress import Meter
@@ -116,11 +113,6 @@ def fit(
     if resume and (done := _finished(folder)) is not None:
         return done
     capture = read_capture(capture) if isinstance(capture, Path) else capture
-    if capture.skipped:
-        print(
-            f"{capture.name}: {len(capture.skipped)} photos left out, first {capture.skipped[0]}",
-            file=sys.stderr,
-        )
     # A capture without masks shows a place, not an object: what fits places takes over here.
     if not capture.has_cameras:
         capture.require_masks()
@@ -149,14 +141,7 @@ def _with_cameras(capture: Capture, folder: RunFolder, seed: int) -> Capture:
     from invgraph.sfm import recover_cameras
 
     with Meter() as meter:
-        found = recover_cameras(capture, folder.path / "sfm", seed=seed, progress=meter)
-    lost = found.skipped[len(capture.skipped) :]
-    if lost:
-        print(
-            f"{capture.name}: {len(lost)} photos left without a camera, first {lost[0]}",
-            file=sys.stderr,
-        )
-    return found
+        return recover_cameras(capture, folder.path / "sfm", seed=seed, progress=meter)
 
 
 def _finished(folder: RunFolder) -> FitResult | None:
@@ -233,7 +218,7 @@ class _Run:
                 [photo.camera for photo in self.photos],
             )
             self.suspects = hull.suspects
-            self._write_cameras()
+            write_cameras(self.folder, self.capture, None)
             self._start(hull.mesh, meter)
         assert self.model is not None
         spendable = (1 - RESERVE) * self.settings.budget_s
@@ -367,12 +352,8 @@ class _Run:
             "seconds": self.seconds,
             "suspects": list(self.suspects),
             "capture": self.capture.name,
-            **self.model.facts(),
         }
-        tensors = {**self.model.state(), "generator": self.generator.get_state()}
-        self.folder.save_state(tensors, facts)
-        with torch.no_grad():
-            save_scene(without_visibility(self.model.scene()), self.folder.path)
+        write_checkpoint(self.folder, self.model, self.generator, facts)
         self._saved = time.monotonic()
 
     def _restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
@@ -396,55 +377,16 @@ class _Run:
                 "delete the run folder or choose another --out."
             ) from error
 
-    @torch.no_grad()
-    def _write_cameras(self) -> None:
-        held_out = set(self.capture.test)
-        cameras = [frame.known_camera for frame in self.capture.frames]
-        if self.model is not None:
-            for row, (i, frame) in enumerate(self.train):
-                cameras[i] = self.model.cameras(stack([frame.known_camera]), [row])[0]
-        self.folder.write_json(
-            "cameras.json",
-            {
-                "frames": [
-                    {
-                        "name": frame.name,
-                        "split": "test" if i in held_out else "train",
-                        "camera_from_world": camera.camera_from_world.tolist(),
-                        "focal": camera.focal.tolist(),
-                        "principal": camera.principal.tolist(),
-                        "height": camera.height,
-                        "width": camera.width,
-                    }
-                    for i, (frame, camera) in enumerate(
-                        zip(self.capture.frames, cameras, strict=True)
-                    )
-                ]
-            },
-        )
-
     def finish(self, complete: bool) -> tuple[Scene, dict[str, Any]]:
         """Score held-out photos and write the last files."""
         assert self.model is not None
-        corrections = self.model.corrections
-        self.model.refresh()
-        with torch.no_grad():
-            scene = self.model.scene()
-        save_scene(scene, self.folder.path)
-        self._write_cameras()
-        views = score_all(scene, self.test, self.folder)
-        self.folder.picture("renders/light_ball.png", light_ball(scene))
+        scene, scores = write_scores(self.folder, self.capture, self.model, self.suspects)
         metrics = {
             "capture": self.capture.name,
-            **mean_scores(views),
-            "mask_iou_trusted": mean_scores(trusted(views))["mask_iou"],
             "seconds": self.seconds,
             "complete": complete,
-            "light_fixed_to": self.model.look.frame,
-            "camera_correction_deg": corrections.usual_deg if corrections is not None else 0.0,
-            "suspect_masks": [self.train[i][1].name for i in self.suspects]
-            + [view.name for view in views if view not in trusted(views)],
-            "views": [{"split": "test", **asdict(view)} for view in views],
+            "skipped": list(self.capture.skipped),
+            **scores,
         }
         self.folder.write_json("metrics.json", metrics)
         return scene, metrics
