@@ -14,6 +14,7 @@ from torch import Tensor
 from invgraph.data import Capture, read_capture
 from invgraph.fit import stages
 from invgraph.fit.cameras import Corrections
+from invgraph.fit.drift import Drift
 from invgraph.fit.folder import RunFolder
 from invgraph.fit.hull import visual_hull
 from invgraph.fit.model import Look, Model
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 SAVE_EVERY_S = 30.0
 LOG_EVERY = 10
 CAMERA_BONUS = 0.98  # light that follows the camera must explain this much better: it is rarer
+DRIFT_BONUS = 0.98  # so does light that changes from photo to photo
 INEXACT_DEG = 0.45  # cameras that move by less are left as they were given
 RESERVE = 0.08  # share of the budget kept for scores and the report
 
@@ -231,7 +233,9 @@ class _Run:
                     break  # no time to gain anything from new triangles
                 self._enter(stage, meter)
             until = self.seconds + (spendable - self.seconds) * share
-            self._run_stage(stage, until, meter)
+            photos, counts = self._run_stage(stage, until, meter)
+            if stage == STAGES[1]:
+                self._judge_drift(photos, counts)
             self.stage, self.step = self.stage + 1, 0
 
     def _start(self, shape: Mesh, meter: "Meter") -> None:
@@ -259,7 +263,8 @@ class _Run:
         self.model = Model(shape, look, stride, stage.smoothness)
         name = f"{stage.name}, light fixed to {look.frame}"
         photos, counts = self._run_stage(stage, until, meter, name)
-        return stages.mean_loss(self.model, photos, counts), self.model
+        scene = self.model.scene()
+        return stages.mean_loss(self.model, photos, counts, lambda _: scene), self.model
 
     def _enter(self, stage: Stage, meter: "Meter") -> None:
         assert self.model is not None
@@ -278,6 +283,7 @@ class _Run:
             stage.stride * stage.edge * size,
             stage.smoothness,
             corrections=corrections,
+            drift=self._drift(stage),
         )
         self._setup = self.seconds - begin
 
@@ -288,6 +294,33 @@ class _Run:
             return Corrections(torch.zeros(len(self.train), 6), mesh.vertices.mean(0), size)
         found = self.model.corrections
         return found if found is not None and found.usual_deg > INEXACT_DEG else None
+
+    def _drift(self, stage: Stage) -> Drift | None:
+        """Light of each photo's own is tried in the second stage as well.
+
+        Not where held-out photos stand apart, so that no neighbour could tell theirs.
+        """
+        assert self.model is not None
+        train = set(self.capture.train)
+        between = all({place - 1, place + 1} & train for place in self.capture.test)
+        if stage == STAGES[1] and between:
+            deltas = torch.zeros(len(self.train), *self.model.look.light.shape)
+            return Drift(deltas, self.capture.train)
+        return self.model.drift
+
+    def _judge_drift(self, photos: Photos, counts: Tensor) -> None:
+        """Photos keep a light of their own if their neighbours' explains them better than the mean.
+
+        That is how held-out photos will be lit.
+        """
+        assert self.model is not None
+        model, train = self.model, self.capture.train
+        with torch.no_grad():
+            shared = model.scene()
+            mean = stages.mean_loss(model, photos, counts, lambda _: shared)
+            near = stages.mean_loss(model, photos, counts, lambda i: model.scene_at(train[i]))
+        if near > DRIFT_BONUS * mean:
+            model.share_light()
 
     def _run_stage(
         self, stage: Stage, until: float, meter: "Meter", name: str = ""
@@ -339,7 +372,7 @@ class _Run:
         batch = photos.batch([0])
         batch = replace(batch, camera=self.model.cameras(batch.camera, [0]))
         self.folder.picture(
-            f"renders/preview_{self.total:05d}.png", side_by_side(self.model.scene(), batch)
+            f"renders/preview_{self.total:05d}.png", side_by_side(self.model.scene([0]), batch)
         )
 
     def save(self) -> None:

@@ -79,13 +79,14 @@ def write_scores(
         scene = model.scene()
     save_scene(scene, folder.path)
     write_cameras(folder, capture, model)
-    views = score_all(scene, [(i, capture.frames[i]) for i in capture.test], folder)
+    views = score_all(model.scene_at, [(i, capture.frames[i]) for i in capture.test], folder)
     folder.picture("renders/light_ball.png", light_ball(scene))
     believed = trusted(views)
     return scene, {
         **mean_scores(views),
         "mask_iou_trusted": mean_scores(believed)["mask_iou"],
         "light_fixed_to": model.look.frame,
+        "light_per_photo": model.drift is not None,
         "camera_correction_deg": corrections.usual_deg if corrections is not None else 0.0,
         "suspect_masks": [capture.frames[capture.train[i]].name for i in suspects]
         + [view.name for view in views if view not in believed],

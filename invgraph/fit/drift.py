@@ -1,0 +1,44 @@
+"""Light that changes from photo to photo, as it does when lamps, exposure or the set-up move."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import embedding
+
+RIDGE = 3e-4  # cost of a squared coefficient: what a photo does not show stays as in the others
+
+
+class Drift:
+    """How the light of every training photo differs from the light that all share.
+
+    Photos that follow each other in the capture are assumed to be lit alike: that gives held-out
+    photos a light without a look at them.
+
+    Args:
+        deltas: per training photo, spherical harmonics to add to the shared ones.
+        places: of the training photos in the order of the capture, rising.
+    """
+
+    def __init__(self, deltas: Float[Tensor, "n k 3"], places: Sequence[int]) -> None:
+        self.deltas = deltas.detach().clone().requires_grad_()
+        self.places = tuple(places)
+
+    def own(self, photos: Sequence[int]) -> Float[Tensor, "b k 3"]:
+        """What to add for training photos (rows of ``deltas``); gradients reach these rows."""
+        rows = embedding(torch.tensor(photos), self.deltas.flatten(1), sparse=True)
+        return rows.unflatten(1, self.deltas.shape[1:])
+
+    def around(self, place: int) -> Float[Tensor, "1 k 3"]:
+        """What to add at a place of the capture: the mean of the training photos next to it.
+
+        The photo at ``place`` itself does not count.
+        """
+        before = [row for row, other in enumerate(self.places) if other < place][-1:]
+        after = [row for row, other in enumerate(self.places) if other > place][:1]
+        return self.deltas.detach()[before + after].mean(0, keepdim=True)
+
+    def cost(self, photos: Sequence[int]) -> Float[Tensor, ""]:
+        """Ridge penalty of training photos, a mean over them."""
+        return RIDGE * self.own(photos).square().sum((-1, -2)).mean()
