@@ -304,7 +304,7 @@ class _Run:
         train = set(self.capture.train)
         between = all({place - 1, place + 1} & train for place in self.capture.test)
         if stage == STAGES[1] and between:
-            deltas = torch.zeros(len(self.train), *self.model.look.light.shape)
+            deltas = torch.zeros(len(self.train), self.model.look.light.numel())
             return Drift(deltas, self.capture.train)
         return self.model.drift
 

@@ -17,18 +17,23 @@ class Drift:
     photos a light without a look at them.
 
     Args:
-        deltas: per training photo, spherical harmonics to add to the shared ones.
+        deltas: per training photo, what to add to the shared spherical harmonics (``k 3``, as one
+            row).
         places: of the training photos in the order of the capture, rising.
     """
 
-    def __init__(self, deltas: Float[Tensor, "n k 3"], places: Sequence[int]) -> None:
+    def __init__(self, deltas: Float[Tensor, "n k3"], places: Sequence[int]) -> None:
         self.deltas = deltas.detach().clone().requires_grad_()
         self.places = tuple(places)
 
     def own(self, photos: Sequence[int]) -> Float[Tensor, "b k 3"]:
         """What to add for training photos (rows of ``deltas``); gradients reach these rows."""
-        rows = embedding(torch.tensor(photos), self.deltas.flatten(1), sparse=True)
-        return rows.unflatten(1, self.deltas.shape[1:])
+        return embedding(torch.tensor(photos), self.deltas, sparse=True).unflatten(1, (-1, 3))
+
+    @property
+    def mean(self) -> Float[Tensor, "k 3"]:
+        """What to add where no photo is meant."""
+        return self.deltas.detach().mean(0).unflatten(0, (-1, 3))
 
     def around(self, place: int) -> Float[Tensor, "1 k 3"]:
         """What to add at a place of the capture: the mean of the training photos next to it.
@@ -37,7 +42,7 @@ class Drift:
         """
         before = [row for row, other in enumerate(self.places) if other < place][-1:]
         after = [row for row, other in enumerate(self.places) if other > place][:1]
-        return self.deltas.detach()[before + after].mean(0, keepdim=True)
+        return self.deltas.detach()[before + after].mean(0).unflatten(0, (-1, 3))[None]
 
     def cost(self, photos: Sequence[int]) -> Float[Tensor, ""]:
         """Ridge penalty of training photos, a mean over them."""

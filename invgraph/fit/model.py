@@ -134,7 +134,7 @@ class Model:
         if self.drift is None:
             return self._lit(self.look.light)
         if photos is None:
-            return self._lit(self.look.light + self.drift.deltas.mean(0))
+            return self._lit(self.look.light + self.drift.mean)
         return self._lit(self.look.light + self.drift.own(photos))
 
     def scene_at(self, place: int) -> Scene:
@@ -246,5 +246,5 @@ class Model:
     def share_light(self) -> None:
         """Give up what photos differ in: their mean is the light of all."""
         if self.drift is not None:
-            self.look.light.add_(self.drift.deltas.mean(0))
+            self.look.light.add_(self.drift.mean)
             self.drift, self.optimizers = None, self.optimizers[:-1]
