@@ -35,14 +35,14 @@ class Drift:
         """What to add where no photo is meant."""
         return self.deltas.detach().mean(0).unflatten(0, (-1, 3))
 
-    def around(self, place: int) -> Float[Tensor, "1 k 3"]:
+    def around(self, place: int) -> Float[Tensor, "k 3"]:
         """What to add at a place of the capture: the mean of the training photos next to it.
 
         The photo at ``place`` itself does not count.
         """
         before = [row for row, other in enumerate(self.places) if other < place][-1:]
         after = [row for row, other in enumerate(self.places) if other > place][:1]
-        return self.deltas.detach()[before + after].mean(0).unflatten(0, (-1, 3))[None]
+        return self.deltas.detach()[before + after].mean(0).unflatten(0, (-1, 3))
 
     def cost(self, photos: Sequence[int]) -> Float[Tensor, ""]:
         """Ridge penalty of training photos, a mean over them."""
