@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,8 +43,16 @@ def painted_torus() -> Scene:
     return Scene((thing,), (SphericalHarmonicLight(light),), None)
 
 
-def write_capture(folder: Path, photos: int = 16, size: int = 64) -> Path:
-    """Photographs of the torus with alpha, and Blender's transforms.json."""
+def write_capture(
+    folder: Path,
+    photos: int = 16,
+    size: int = 64,
+    brightness: Callable[[int], float] = lambda _: 1.0,
+) -> Path:
+    """Photographs of the torus with alpha, and Blender's transforms.json.
+
+    ``brightness`` maps a photo to a factor of its light.
+    """
     from invgraph.convert import to_opengl
 
     folder.mkdir()
@@ -51,7 +60,7 @@ def write_capture(folder: Path, photos: int = 16, size: int = 64) -> Path:
     for i, camera in enumerate(ring_of_cameras(photos, size)):
         seen = render(scene, camera, outputs=("color", "alpha"))
         assert seen.color is not None and seen.alpha is not None
-        solid = metrics.display(seen.color / seen.alpha[..., None].clamp_min(1e-3))
+        solid = metrics.display(brightness(i) * seen.color / seen.alpha[..., None].clamp_min(1e-3))
         pixels = torch.cat([solid, seen.alpha[..., None]], -1) * 255
         Image.fromarray(pixels.round().byte().numpy()).save(folder / f"{i:02d}.png")
         pose = to_opengl(camera)
@@ -99,6 +108,18 @@ def test_the_light_is_found_to_stay_with_the_world(finished):
     assert finished.metrics["light_fixed_to"] == "world"
     brightest = finished.scene.lights[0].coefficients.mean(1)[[3, 1, 2]]
     assert metrics.angular_error_deg(brightest, torch.tensor([1.0, 0.0, 0.0])).item() < 30
+
+
+def test_light_that_stays_the_same_is_one_for_all_photos(finished):
+    assert finished.metrics["light_per_photo"] is False
+
+
+def test_light_that_changes_during_the_capture_is_followed(tmp_path, monkeypatch):
+    monkeypatch.setattr(descent, "STAGES", GOOD)
+    capture = write_capture(tmp_path / "dimmed", brightness=lambda i: 1.0 if i < 5 else 0.5)
+    found = fit(capture, tmp_path / "run", FitSettings(budget_s=600.0))
+    assert found.metrics["light_per_photo"] is True
+    assert found.metrics["psnr_mask_db"] > 24.5  # 26.0; in one light for all photos 22.2
 
 
 def test_the_run_folder_is_complete_and_the_scene_renders_as_scored(finished, capture):

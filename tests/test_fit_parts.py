@@ -11,6 +11,7 @@ from scenes import ring_of_cameras
 from invgraph import transforms
 from invgraph.camera import Camera, stack
 from invgraph.fit.cameras import Corrections
+from invgraph.fit.drift import RIDGE, Drift
 from invgraph.fit.folder import RunFolder, file_stem
 from invgraph.fit.hull import visual_hull
 from invgraph.fit.photos import Photo, doubt
@@ -234,3 +235,28 @@ def test_corrections_keep_what_all_photos_share_out_and_learn_only_chosen_photos
         corrections.twists += torch.arange(24.0).reshape(4, 6)
     corrections.recentre()
     assert float(corrections.twists.detach().mean(0).abs().max()) < 1e-6
+
+
+def test_a_held_out_photo_is_lit_as_its_neighbours_in_the_capture():
+    rows = torch.arange(9.0).reshape(3, 3)  # of photos 1, 2 and 5; one coefficient each
+    centres = torch.tensor(
+        [[0.0, 0, 0], [1, 0, 0], [2, 0, 0], [2, 3, 0], [2, 6, 0], [2, 8, 0], [9, 9, 9]]
+    )
+    drift = Drift(rows, (1, 2, 5), centres)
+    assert drift.around(0).tolist() == [[0, 1, 2]]
+    assert drift.around(6).tolist() == [[6, 7, 8]]
+    between = torch.tensor([[5.25, 6.25, 7.25]])  # 4 is 6 away from 2 and 2 from 5
+    torch.testing.assert_close(drift.around(4), between)
+    near = torch.tensor([[2 / 3, 5 / 3, 8 / 3]])  # 2 is 1 away from 1 and 8 from 5; itself is out
+    torch.testing.assert_close(drift.around(2), near)
+    assert drift.mean.tolist() == [[3, 4, 5]]
+    assert drift.own([2, 0]).tolist() == [[[6, 7, 8]], [[0, 1, 2]]]
+
+
+def test_light_of_other_photos_does_not_descend_and_differences_cost():
+    drift = Drift(torch.tensor([[0.0, 0, 0], [1, 2, 2], [1, 1, 1]]), (0, 1, 2), torch.eye(3))
+    cost = drift.cost([0, 1])
+    assert cost.item() == pytest.approx(RIDGE * 9 / 2)
+    cost.backward()
+    assert drift.deltas.grad is not None
+    assert drift.deltas.grad.coalesce().indices()[0].tolist() == [0, 1]

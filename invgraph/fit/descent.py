@@ -305,7 +305,8 @@ class _Run:
         between = all({place - 1, place + 1} & train for place in self.capture.test)
         if stage == STAGES[1] and between:
             deltas = torch.zeros(len(self.train), self.model.look.light.numel())
-            return Drift(deltas, self.capture.train)
+            centres = torch.stack([frame.known_camera.centre for frame in self.capture.frames])
+            return Drift(deltas, self.capture.train, centres)
         return self.model.drift
 
     def _judge_drift(self, photos: Photos, counts: Tensor) -> None:

@@ -13,18 +13,24 @@ RIDGE = 3e-4  # cost of a squared coefficient: what a photo does not show stays 
 class Drift:
     """How the light of every training photo differs from the light that all share.
 
-    Photos that follow each other in the capture are assumed to be lit alike: that gives held-out
-    photos a light without a look at them.
+    Photos that follow each other in the capture, from places near each other, are assumed to be lit
+    alike: that gives held-out photos a light without a look at them.
 
     Args:
         deltas: per training photo, what to add to the shared spherical harmonics (``k 3``, as one
             row).
         places: of the training photos in the order of the capture, rising.
+        centres: of all photos' cameras in the order of the capture, world frame.
     """
 
-    def __init__(self, deltas: Float[Tensor, "n k3"], places: Sequence[int]) -> None:
+    def __init__(
+        self,
+        deltas: Float[Tensor, "n k3"],
+        places: Sequence[int],
+        centres: Float[Tensor, "all 3"],
+    ) -> None:
         self.deltas = deltas.detach().clone().requires_grad_()
-        self.places = tuple(places)
+        self.places, self.centres = tuple(places), centres
 
     def own(self, photos: Sequence[int]) -> Float[Tensor, "b k 3"]:
         """What to add for training photos (rows of ``deltas``); gradients reach these rows."""
@@ -36,13 +42,18 @@ class Drift:
         return self.deltas.detach().mean(0).unflatten(0, (-1, 3))
 
     def around(self, place: int) -> Float[Tensor, "k 3"]:
-        """What to add at a place of the capture: the mean of the training photos next to it.
+        """What to add at a place of the capture, between the training photos before and after it.
 
-        The photo at ``place`` itself does not count.
+        The nearer camera of the two counts more, in proportion to the other's distance. The photo
+        at ``place`` itself does not count.
         """
         before = [row for row, other in enumerate(self.places) if other < place][-1:]
         after = [row for row, other in enumerate(self.places) if other > place][:1]
-        return self.deltas.detach()[before + after].mean(0).unflatten(0, (-1, 3))
+        rows = before + after
+        there = self.centres[[self.places[row] for row in rows]]
+        distance = (there - self.centres[place]).norm(dim=-1)
+        weight = 1 / distance.clamp_min(1e-6 * distance.max().clamp_min(1e-12))
+        return (weight / weight.sum() @ self.deltas.detach()[rows]).unflatten(0, (-1, 3))
 
     def cost(self, photos: Sequence[int]) -> Float[Tensor, ""]:
         """Ridge penalty of training photos, a mean over them."""

@@ -191,7 +191,7 @@ class Model:
         if self.corrections is not None:
             tensors |= {"twists": self.corrections.twists, "centre": self.corrections.centre}
         if self.drift is not None:
-            tensors["deltas"] = self.drift.deltas
+            tensors |= {"deltas": self.drift.deltas, "centres": self.drift.centres}
         for o, i, state in self._moments():
             tensors |= {f"moment.{o}.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
         return tensors
@@ -209,7 +209,7 @@ class Model:
             corrections = Corrections(tensors["twists"], tensors["centre"], facts["size"])
         drift = None
         if facts["places"] is not None:
-            drift = Drift(tensors["deltas"], facts["places"])
+            drift = Drift(tensors["deltas"], facts["places"], tensors["centres"])
         model = Model(
             mesh,
             look,
