@@ -8,6 +8,7 @@ gradient, and the same bits for any number of threads.
 
 import numpy as np
 
+from .lanes import apart, changes64, lowest_bit, without_lowest
 from .threads import finish_and_take, inner, reserve, take, wait
 
 WIDE, HIGH = 64, 16  # of a tile, px
@@ -22,6 +23,45 @@ def run_end(face, pixel, last):
     while end < last and face[np.uint64(end)] == f:
         end += 1
     return end
+
+
+@inner
+def ends_of_runs(face, start, count):
+    """Bit k is set where pixel ``start + k`` is the last of ``count`` (at most ``WIDE``), or the
+    next one sees another face.
+    """
+    if count == WIDE:
+        return changes64(face, start)
+    bits = 1 << (count - 1)
+    for k in range(count - 1):
+        if face[start + k] != face[start + k + 1]:
+            bits |= 1 << k
+    return bits
+
+
+@inner
+def find_runs(face, start, count, faces, offset, table, rows, size, runs):
+    """List the runs of a row of a tile: its pixels, and the record of the face that they see.
+
+    ``size`` is the number of records so far, ``rows`` their vertices, and ``table`` the hash from
+    faces to records. Gives the number of runs and that of records.
+    """
+    apart()
+    bits, begin, number = ends_of_runs(face, start, count), 0, 0
+    while bits != 0:
+        end = lowest_bit(bits) + 1
+        bits = without_lowest(bits)
+        f = np.int64(face[np.uint64(start + begin)])
+        if f >= 0:
+            slot = slot_of(f, *table, size)
+            if slot == size:
+                for corner in range(3):
+                    rows[slot, corner] = faces[f, corner] + offset
+                size += 1
+            runs[number, 0], runs[number, 1], runs[number, 2] = begin, end, slot
+            number += 1
+        begin = end
+    return number, size
 
 
 @inner

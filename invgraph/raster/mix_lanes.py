@@ -1,0 +1,189 @@
+"""Blends of three corners and their derivatives, four pixels of a triangle at a time.
+
+A vector holds four channels of four pixels of a *run*: pixels of a row that see the same triangle.
+What the triangle's corners have is loaded once per run.
+"""
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+from .lanes import F32, I32, intrinsic, load, place_of, shuffle, store
+
+STEP = 4  # pixels of a vector
+_I64 = ir.IntType(64)
+_FOUR, _ALL = ir.VectorType(F32, 4), ir.VectorType(F32, 4 * STEP)
+_FUSED = ("contract",)  # a product and a sum may become one instruction
+
+
+@intrinsic
+def mix_run(typingctx, out, place, values, corners, bary, pixel, count, stride):
+    """Four channels of ``count`` pixels (or up to ``STEP - 1`` more) from ``pixel`` on:
+    ``out[place:place+4]``, and so on every ``stride``, becomes what the three ``corners`` (places
+    in ``values``) have, weighted by ``bary``.
+    """
+
+    def codegen(context, builder, signature, args):
+        out, place, values, corners, bary, pixel, count, stride = args
+        first, second, third = _slopes(context, builder, signature.args[2], values, corners)
+        with cgutils.for_range_slice(
+            builder, ir.Constant(_I64, 0), count, ir.Constant(_I64, STEP)
+        ) as (done, _):
+            here = builder.add(pixel, done)
+            w0, w1 = _weights(context, builder, signature.args[4], bary, here)
+            total = builder.fadd(builder.fmul(w0, first, flags=_FUSED), third, flags=_FUSED)
+            total = builder.fadd(builder.fmul(w1, second, flags=_FUSED), total, flags=_FUSED)
+            index = builder.add(place, builder.mul(done, stride))
+            for k in range(STEP):
+                four = shuffle(builder, total, total, range(4 * k, 4 * k + 4))
+                store(builder, four, place_of(context, builder, signature.args[0], out, index))
+                index = builder.add(index, stride)
+        return context.get_dummy_value()
+
+    index = types.int64
+    three = types.UniTuple(index, 3)
+    return types.void(out, index, values, three, bary, index, index, index), codegen
+
+
+@intrinsic
+def mix_pixel(typingctx, out, place, values, corners, bary, pixel):
+    """What ``mix_run`` does, for exactly one pixel."""
+
+    def codegen(context, builder, signature, args):
+        out, place, values, corners, bary, pixel = args
+        kinds = signature.args
+        first, second, third = _slopes(context, builder, kinds[2], values, corners, 1)
+        w0, w1 = _weights(context, builder, kinds[4], bary, pixel, 1)
+        total = builder.fadd(builder.fmul(w0, first, flags=_FUSED), third, flags=_FUSED)
+        total = builder.fadd(builder.fmul(w1, second, flags=_FUSED), total, flags=_FUSED)
+        store(builder, total, place_of(context, builder, kinds[0], out, place))
+        return context.get_dummy_value()
+
+    index = types.int64
+    return types.void(out, index, values, types.UniTuple(index, 3), bary, index), codegen
+
+
+@intrinsic
+def unmix_run(
+    typingctx, sums, place, step, values, corners, grad, source, stride, bary, pixel, count, add,
+    grad_bary, target,
+):  # fmt: skip
+    """The backward pass of ``mix_run``.
+
+    Adds to ``sums`` at ``place`` (+ ``step``, + 2 ``step``) what the corners get. What the weights
+    get goes to ``grad_bary`` from ``target`` on; it is added to what is there if ``add``. ``grad``
+    is read from ``source`` on, every ``stride``. Up to ``STEP - 1`` pixels more are read, and they
+    get zeros.
+    """
+
+    def codegen(context, builder, signature, args):
+        (
+            sums, place, step, values, corners, grad, source, stride, bary, pixel, count, add,
+            grad_bary, target,
+        ) = args  # fmt: skip
+        first, second, third = _slopes(context, builder, signature.args[3], values, corners)
+        none, pair_none = ir.Constant(_ALL, None), ir.Constant(ir.VectorType(F32, 2 * STEP), None)
+        totals = [cgutils.alloca_once_value(builder, none) for _ in range(3)]
+        lanes = ir.Constant(ir.VectorType(I32, 4 * STEP), [k // 4 for k in range(4 * STEP)])
+        with cgutils.for_range_slice(
+            builder, ir.Constant(_I64, 0), count, ir.Constant(_I64, STEP)
+        ) as (done, _):
+            here = builder.add(pixel, done)
+            left = builder.trunc(builder.sub(count, done), I32)
+            left = shuffle(builder, *[_one(builder, left)] * 2, [0] * (4 * STEP))
+            mine = builder.icmp_signed("<", lanes, left)
+            index = builder.add(source, builder.mul(done, stride))
+            parts = []
+            for _ in range(STEP):
+                at = place_of(context, builder, signature.args[5], grad, index)
+                parts.append(load(builder, at, _FOUR))
+                index = builder.add(index, stride)
+            g = _join(builder, parts)
+            g = builder.select(mine, g, none)
+            w0, w1 = _weights(context, builder, signature.args[8], bary, here)
+            for total, value in zip(
+                totals,
+                (builder.fmul(g, w0, flags=_FUSED), builder.fmul(g, w1, flags=_FUSED), g),
+                strict=True,
+            ):
+                if value is not g:
+                    value = builder.select(mine, value, none)
+                builder.store(builder.fadd(builder.load(total), value, flags=_FUSED), total)
+            both = builder.fmul(g, first), builder.fmul(g, second)
+            low = [4 * p + k for p in range(STEP) for k in (0, 1)]
+            high = [4 * p + k for p in range(STEP) for k in (2, 3)]
+            halves = [
+                builder.fadd(shuffle(builder, v, v, low), shuffle(builder, v, v, high))
+                for v in both
+            ]
+            even = [k for p in range(STEP) for k in (2 * p, 2 * STEP + 2 * p)]
+            odd = [k + 1 for k in even]
+            result = builder.fadd(shuffle(builder, *halves, even), shuffle(builder, *halves, odd))
+            index = builder.add(target, builder.add(done, done))
+            at = place_of(context, builder, signature.args[12], grad_bary, index)
+            before = cgutils.alloca_once_value(builder, pair_none)
+            builder.store(pair_none, before)
+            with builder.if_then(add, likely=False):
+                builder.store(load(builder, at, pair_none.type), before)
+            store(builder, builder.fadd(result, builder.load(before)), at)
+        shares = []
+        for total in totals:
+            v = builder.load(total)
+            while v.type.count > 4:
+                half = v.type.count // 2
+                v = builder.fadd(
+                    shuffle(builder, v, v, range(half)), shuffle(builder, v, v, range(half, 2 * half))
+                )
+            shares.append(v)
+        shares[2] = builder.fsub(builder.fsub(shares[2], shares[0]), shares[1])
+        for share in shares:
+            at = place_of(context, builder, signature.args[0], sums, place)
+            store(builder, builder.fadd(load(builder, at, _FOUR), share), at)
+            place = builder.add(place, step)
+        return context.get_dummy_value()
+
+    index = types.int64
+    three = types.UniTuple(index, 3)
+    return types.void(
+        sums, index, index, values, three, grad, index, index, bary, index, index, types.boolean,
+        grad_bary, index,
+    ), codegen  # fmt: skip
+
+
+def _one(builder, scalar):
+    undefined = ir.Constant(ir.VectorType(scalar.type, 4 * STEP), ir.Undefined)
+    return builder.insert_element(undefined, scalar, ir.Constant(I32, 0))
+
+
+def _join(builder, parts):
+    """One vector of several of the same length."""
+    while len(parts) > 1:
+        parts = [
+            shuffle(builder, parts[k], parts[k + 1], range(2 * parts[k].type.count))
+            for k in range(0, len(parts), 2)
+        ]
+    return parts[0]
+
+
+def _slopes(context, builder, array_type, values, corners, pixels=STEP):
+    """What the first and the second corner have more than the third, and the third, per pixel."""
+    rows = [
+        load(
+            builder,
+            place_of(context, builder, array_type, values, builder.extract_value(corners, k)),
+            _FOUR,
+        )
+        for k in range(3)
+    ]
+    rows = [_join(builder, [row] * pixels) for row in rows]
+    return builder.fsub(rows[0], rows[2]), builder.fsub(rows[1], rows[2]), rows[2]
+
+
+def _weights(context, builder, array_type, bary, pixel, pixels=STEP):
+    """The first two weights of pixels, each four times."""
+    place = place_of(context, builder, array_type, bary, builder.add(pixel, pixel))
+    pairs = load(builder, place, ir.VectorType(F32, 2 * pixels))
+    return [
+        shuffle(builder, pairs, pairs, [2 * (k // 4) + i for k in range(4 * pixels)])
+        for i in range(2)
+    ]
