@@ -7,7 +7,7 @@ fours, which ``mix_lanes`` does for four pixels at once, and what is left of the
 import numpy as np
 
 from .lanes import apart, lowest_bit, without_lowest
-from .mix_lanes import STEP, mix_pixel, mix_run, unmix_run
+from .mix_lanes import STEP, mix_run, unmix_run
 from .records_cpu import HIGH, SLOTS, WIDE, collect, ends_of_runs, find_runs, publish
 from .threads import finish_and_take, inner, kernel, take, wait
 
@@ -16,33 +16,53 @@ CHANNELS = 8  # of a gradient that are summed together
 
 
 @inner
-def _mix(attributes, corners, channels, bary, pixel, end, last, out):
-    """All channels of the pixels from ``pixel`` to before ``end``, which see one triangle.
+def _mix_rest(attributes, faces, offset, channels, face, bary, start, end, first, out):
+    """Channels from ``first`` on of pixels, one by one."""
+    apart()
+    for p in range(start, end):
+        f = face[p]
+        if f < 0:
+            continue
+        i0 = (faces[f, 0] + offset) * channels
+        i1 = (faces[f, 1] + offset) * channels
+        i2 = (faces[f, 2] + offset) * channels
+        w0, w1 = bary[2 * p], bary[2 * p + 1]
+        for k in range(first, channels):
+            third = attributes[i2 + k]
+            value = w0 * (attributes[i0 + k] - third) + third
+            out[p * channels + k] = w1 * (attributes[i1 + k] - third) + value
 
-    Pixels behind them, but before ``last``, may get anything.
-    """
-    i0, i1, i2 = corners
+
+@inner
+def _mix(attributes, faces, offset, channels, face, bary, start, count, out):
+    """As many fours of channels as there are, of a few pixels and up to ``STEP - 1`` more."""
+    apart()
     fours = channels // 4 * 4
-    whole = max(min(end - pixel, last - pixel - STEP + 1), 0)
-    for k in range(0, fours, 4):
-        places = (i0 + k, i1 + k, i2 + k)
-        mix_run(out, pixel * channels + k, attributes, places, bary, pixel, whole, channels)
-        for p in range(pixel + (whole + STEP - 1) // STEP * STEP, end):
-            mix_pixel(out, p * channels + k, attributes, places, bary, p)
-    if fours < channels:
-        for p in range(pixel, end):
-            w0, w1 = bary[2 * p], bary[2 * p + 1]
-            w2 = np.float32(1) - w0 - w1
-            for k in range(fours, channels):
-                out[p * channels + k] = (
-                    w0 * attributes[i0 + k] + w1 * attributes[i1 + k] + w2 * attributes[i2 + k]
-                )
+    bits, pixel = ends_of_runs(face, start, count), start
+    while bits != 0:
+        end = start + lowest_bit(bits) + 1
+        bits = without_lowest(bits)
+        f = np.int64(face[np.uint64(pixel)])
+        if f < 0:
+            for i in range(np.uint64(pixel * channels), np.uint64(end * channels)):
+                out[i] = 0
+        else:
+            i0 = (np.int64(faces[f, 0]) + offset) * channels
+            i1 = (np.int64(faces[f, 1]) + offset) * channels
+            i2 = (np.int64(faces[f, 2]) + offset) * channels
+            for k in range(0, fours, 4):
+                mix_run(
+                    out, pixel * channels + k, attributes, (i0 + k, i1 + k, i2 + k), bary, pixel,
+                    end - pixel, channels,
+                )  # fmt: skip
+        pixel = end
 
 
 @kernel
 def forward(team, attributes, faces, vertex_start, shape, channels, face, bary, out):
     """All maps are flat: one number after the other, in the order of pixels and channels."""
     images, height, width = shape
+    fours = channels // 4 * 4
     bands = (height + ROWS - 1) // ROWS
     unit = take(team, 0, images * bands)
     while unit >= 0:
@@ -52,22 +72,15 @@ def forward(team, attributes, faces, vertex_start, shape, channels, face, bary, 
         last = (image * height + min((band + 1) * ROWS, height)) * width
         while start < last:
             count = min(WIDE, last - start)
-            bits, pixel = ends_of_runs(face, start, count), start
-            while bits != 0:
-                end = start + lowest_bit(bits) + 1
-                bits = without_lowest(bits)
-                f = np.int64(face[np.uint64(pixel)])
-                if f < 0:
-                    for i in range(np.uint64(pixel * channels), np.uint64(end * channels)):
-                        out[i] = 0
-                else:
-                    corners = (
-                        (faces[f, 0] + offset) * channels,
-                        (faces[f, 1] + offset) * channels,
-                        (faces[f, 2] + offset) * channels,
-                    )
-                    _mix(attributes, corners, channels, bary, pixel, end, last, out)
-                pixel = end
+            if start + count + STEP > last:  # what vectors write too much, is another unit's
+                for i in range(np.uint64(start * channels), np.uint64(last * channels)):
+                    out[i] = 0
+                _mix_rest(attributes, faces, offset, channels, face, bary, start, last, 0, out)
+                break
+            _mix(attributes, faces, offset, channels, face, bary, start, count, out)
+            if fours < channels:
+                end = start + count
+                _mix_rest(attributes, faces, offset, channels, face, bary, start, end, fours, out)
             start += count
         unit = finish_and_take(team, 0, images * bands)
     wait(team, 0, images * bands)

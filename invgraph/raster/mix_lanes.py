@@ -46,24 +46,6 @@ def mix_run(typingctx, out, place, values, corners, bary, pixel, count, stride):
 
 
 @intrinsic
-def mix_pixel(typingctx, out, place, values, corners, bary, pixel):
-    """What ``mix_run`` does, for exactly one pixel."""
-
-    def codegen(context, builder, signature, args):
-        out, place, values, corners, bary, pixel = args
-        kinds = signature.args
-        first, second, third = _slopes(context, builder, kinds[2], values, corners, 1)
-        w0, w1 = _weights(context, builder, kinds[4], bary, pixel, 1)
-        total = builder.fadd(builder.fmul(w0, first, flags=_FUSED), third, flags=_FUSED)
-        total = builder.fadd(builder.fmul(w1, second, flags=_FUSED), total, flags=_FUSED)
-        store(builder, total, place_of(context, builder, kinds[0], out, place))
-        return context.get_dummy_value()
-
-    index = types.int64
-    return types.void(out, index, values, types.UniTuple(index, 3), bary, index), codegen
-
-
-@intrinsic
 def unmix_run(
     typingctx, sums, place, step, values, corners, grad, source, stride, bary, pixel, count, add,
     grad_bary, target,
@@ -165,7 +147,7 @@ def _join(builder, parts):
     return parts[0]
 
 
-def _slopes(context, builder, array_type, values, corners, pixels=STEP):
+def _slopes(context, builder, array_type, values, corners):
     """What the first and the second corner have more than the third, and the third, per pixel."""
     rows = [
         load(
@@ -175,15 +157,15 @@ def _slopes(context, builder, array_type, values, corners, pixels=STEP):
         )
         for k in range(3)
     ]
-    rows = [_join(builder, [row] * pixels) for row in rows]
+    rows = [_join(builder, [row] * STEP) for row in rows]
     return builder.fsub(rows[0], rows[2]), builder.fsub(rows[1], rows[2]), rows[2]
 
 
-def _weights(context, builder, array_type, bary, pixel, pixels=STEP):
+def _weights(context, builder, array_type, bary, pixel):
     """The first two weights of pixels, each four times."""
     place = place_of(context, builder, array_type, bary, builder.add(pixel, pixel))
-    pairs = load(builder, place, ir.VectorType(F32, 2 * pixels))
+    pairs = load(builder, place, ir.VectorType(F32, 2 * STEP))
     return [
-        shuffle(builder, pairs, pairs, [2 * (k // 4) + i for k in range(4 * pixels)])
+        shuffle(builder, pairs, pairs, [2 * (k // 4) + i for k in range(4 * STEP)])
         for i in range(2)
     ]
