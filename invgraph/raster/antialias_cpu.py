@@ -169,17 +169,43 @@ def _pair(
     return size + 1
 
 
+@inner
+def _copy(source, out, start, stop):
+    for i in range(np.uint64(start), np.uint64(stop)):
+        out[i] = source[i]
+
+
+@inner
+def _blend(spans, pixels, weight, channels, color, out, differences):
+    """Blend the pairs of an image: all differences first, as ``out`` may be ``color``."""
+    apart()
+    for band in range(spans.shape[0]):
+        for i in range(spans[band, 0], spans[band, 1]):
+            to, source = pixels[i, 0] * channels, pixels[i, 1] * channels
+            for k in range(channels):
+                differences[i * channels + k] = color[source + k] - color[to + k]
+    for band in range(spans.shape[0]):
+        for i in range(spans[band, 0], spans[band, 1]):
+            to = pixels[i, 0] * channels
+            for k in range(channels):
+                out[to + k] += weight[i] * differences[i * channels + k]
+
+
 @kernel
-def find(
+def forward(
     team, screen, faces, adjacent, vertex_start, shape, face, depth,
     counter, spans, pair_pixels, pair_rows, pair_weight, pair_code,
+    channels, in_place, color, out, differences,
 ):  # fmt: skip
-    """List the pairs of pixels to blend, per band of rows.
+    """List the pairs of pixels to blend, per band of rows, and blend them if there is room for all.
 
     A pair says: pixel ``pixels[0]`` takes ``weight`` of what ``pixels[1]`` has more (both counted
     from the start of the batch), because of the edge between vertex ``rows``. ``code`` has bit 0
     set for pixels one above the other (else side by side), bit 1 if the walk went left or up, bit 2
     if the weight falls with t.
+
+    ``out`` is ``color`` with the pairs blended; both are flat, and the same if ``in_place``.
+    ``differences`` (pairs x channels, flat) becomes what the second pixel of a pair has more.
     """
     images, height, width = shape
     bands = (height + ROWS - 1) // ROWS
@@ -259,44 +285,20 @@ def find(
                 pair_code[start + i] = code[i]
         unit = finish_and_take(team, 0, images * bands)
     wait(team, 0, images * bands)
-
-
-@inner
-def _copy(source, out, start, stop):
-    for i in range(np.uint64(start), np.uint64(stop)):
-        out[i] = source[i]
-
-
-@kernel
-def blend(
-    team, images, spans, pair_pixels, pair_weight, channels, in_place, color, out, differences
-):  # fmt: skip
-    """``out`` is ``color`` with the pairs blended; both are flat, and the same if ``in_place``.
-
-    ``differences`` (pairs x channels, flat) becomes what the second pixel of a pair has more.
-    """
+    if counter[0] > pair_weight.shape[0]:
+        return
     chunks = 0 if in_place else (color.size + BLOCK - 1) // BLOCK
-    unit = take(team, 0, chunks)
+    unit = take(team, 1, chunks)
     while unit >= 0:
         _copy(color, out, unit * BLOCK, min((unit + 1) * BLOCK, color.size))
-        unit = finish_and_take(team, 0, chunks)
-    wait(team, 0, chunks)
-
-    bands = spans.shape[0] // images
-    unit = take(team, 1, images)
+        unit = finish_and_take(team, 1, chunks)
+    wait(team, 1, chunks)
+    unit = take(team, 2, images)
     while unit >= 0:
-        for band in range(unit * bands, (unit + 1) * bands):
-            for i in range(spans[band, 0], spans[band, 1]):
-                to, source = pair_pixels[i, 0] * channels, pair_pixels[i, 1] * channels
-                for k in range(channels):
-                    differences[i * channels + k] = color[source + k] - color[to + k]
-        for band in range(unit * bands, (unit + 1) * bands):
-            for i in range(spans[band, 0], spans[band, 1]):
-                to = pair_pixels[i, 0] * channels
-                for k in range(channels):
-                    out[to + k] += pair_weight[i] * differences[i * channels + k]
-        unit = finish_and_take(team, 1, images)
-    wait(team, 1, images)
+        first, last = unit * bands, (unit + 1) * bands
+        _blend(spans[first:last], pair_pixels, pair_weight, channels, color, out, differences)
+        unit = finish_and_take(team, 2, images)
+    wait(team, 2, images)
 
 
 @kernel

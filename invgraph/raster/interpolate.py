@@ -121,16 +121,16 @@ def _starts(attributes: Tensor, images: int) -> tuple[np.ndarray, int]:
 
 
 def _forward(attributes: Tensor, bary: Tensor, face: Tensor, known: Topology) -> Tensor:
-    from .interpolate_cpu import forward
-    from .threads import run
-
     channels = attributes.shape[-1]
     shape = _shape(face)
     start, _ = _starts(attributes, shape[0])
     out = buffers.empty((*shape, channels), np.float32)
     rows = arguments.line(attributes)
     maps = arguments.line(face), arguments.line(bary)
-    run(forward, rows, known.faces, start, shape, channels, *maps, out.reshape(-1))
+    arguments.compiled("threads").run(
+        arguments.compiled("interpolate_cpu").forward, rows, known.faces, start, shape, channels,
+        *maps, out.reshape(-1),
+    )  # fmt: skip
     return torch.from_numpy(out.reshape(*face.shape, channels))
 
 
@@ -142,8 +142,7 @@ def _backward(
     grad: Tensor,
     want_values: bool,
 ) -> tuple[Tensor | None, Tensor]:
-    from .interpolate_cpu import CHANNELS, backward
-
+    cpu = arguments.compiled("interpolate_cpu")
     channels = attributes.shape[-1]
     shape = _shape(face)
     start, groups = _starts(attributes, shape[0])
@@ -153,10 +152,10 @@ def _backward(
     grad_bary = buffers.empty((*shape, 2), np.float32)
     gradient = buffers.empty((attributes.numel() // max(channels, 1), channels), np.float32)
     weights = grad_bary.reshape(-1)
-    for channel in range(0, channels, CHANNELS):
-        some = min(CHANNELS, channels - channel)
+    for channel in range(0, channels, cpu.CHANNELS):
+        some = min(cpu.CHANNELS, channels - channel)
         arguments.sum_records(
-            backward,
+            cpu.backward,
             (
                 rows, known.faces, start, shape, channels, *maps, grads, channel, some, weights,
                 want_values,
