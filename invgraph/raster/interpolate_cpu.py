@@ -13,6 +13,7 @@ from .threads import finish_and_take, inner, kernel, take, wait
 
 ROWS = 16  # rows of an image that are computed together
 CHANNELS = 8  # of a gradient that are summed together
+_THREE = np.uint64(3)  # signed places would be tested for their sign
 
 
 @inner
@@ -87,32 +88,35 @@ def forward(team, attributes, faces, vertex_start, shape, channels, face, bary, 
 
 
 @inner
-def _unmix(
-    attributes, rows, stride, channel, channels, runs, number, grad, bary, start, sums, out
-):  # fmt: skip
-    """Add what a row of a tile gives to the records' ``sums`` and to its weights, ``out``."""
+def _unmix(attributes, rows, stride, channel, k, step, runs, number, grad, bary, start, sums, out):
+    """Add what four channels of a row of a tile give to the records' ``sums``; set the weights'."""
     apart()
-    fours = channels // 4 * 4
-    for k in range(0, fours, 4):
-        for run in range(number):
-            begin, end, slot = runs[run, 0], runs[run, 1], runs[run, 2]
-            corners = (
-                rows[slot, 0] * stride + channel + k,
-                rows[slot, 1] * stride + channel + k,
-                rows[slot, 2] * stride + channel + k,
-            )
-            pixel = start + begin
-            unmix_run(
-                sums, 3 * slot * channels + k, channels, attributes, corners, grad,
-                pixel * stride + channel + k, stride, bary, pixel, end - begin, k > 0,
-                out, 2 * begin,
-            )  # fmt: skip
-    if fours == channels:
-        return
+    for run in range(np.uint64(number)):
+        begin, end = runs[_THREE * run], runs[_THREE * run + np.uint64(1)]
+        slot = runs[_THREE * run + np.uint64(2)]
+        row, first = np.uint64(3 * slot), channel + k
+        corners = (
+            rows[row] * stride + first,
+            rows[row + np.uint64(1)] * stride + first,
+            rows[row + np.uint64(2)] * stride + first,
+        )
+        pixel = start + begin
+        unmix_run(
+            sums, 3 * slot * step + k, step, attributes, corners, grad, pixel * stride + first,
+            stride, bary, pixel, end - begin, out, 2 * begin,
+        )  # fmt: skip
+
+
+@inner
+def _unmix_rest(
+    attributes, rows, stride, channel, fours, channels, runs, number, grad, bary, start, sums, out
+):  # fmt: skip
+    """Add what the channels from ``fours`` on give."""
+    apart()
     for run in range(number):
-        begin, end, slot = runs[run, 0], runs[run, 1], runs[run, 2]
-        i0 = rows[slot, 0] * stride + channel
-        i1, i2 = rows[slot, 1] * stride + channel, rows[slot, 2] * stride + channel
+        begin, end, slot = runs[3 * run], runs[3 * run + 1], runs[3 * run + 2]
+        i0 = rows[3 * slot] * stride + channel
+        i1, i2 = rows[3 * slot + 1] * stride + channel, rows[3 * slot + 2] * stride + channel
         place = 3 * slot * channels
         for x in range(begin, end):
             p = start + x
@@ -126,6 +130,18 @@ def _unmix(
                 corner = attributes[i2 + k]
                 out[2 * x] += g * (attributes[i0 + k] - corner)
                 out[2 * x + 1] += g * (attributes[i1 + k] - corner)
+
+
+@inner
+def _put(values, out, start, count, add):
+    """Set the weights of a row's pixels, or add to them."""
+    place = np.uint64(2 * start)
+    if add:
+        for i in range(np.uint64(2 * count)):
+            out[place + i] += values[i]
+    else:
+        for i in range(np.uint64(2 * count)):
+            out[place + i] = values[i]
 
 
 @kernel
@@ -142,10 +158,11 @@ def backward(
     tiles_x = (width + WIDE - 1) // WIDE
     tiles = tiles_x * ((height + HIGH - 1) // HIGH)
     table = np.empty(SLOTS, np.int32), np.empty(SLOTS, np.int16)
-    rows = np.empty((WIDE * HIGH, 3), np.int32)
+    rows = np.empty(3 * WIDE * HIGH, np.int32)
     sums = np.empty(WIDE * HIGH * 3 * channels, np.float32)
-    runs = np.empty((WIDE, 3), np.int64)
-    out = np.empty(2 * (WIDE + STEP), np.float32)
+    runs = np.empty(3 * WIDE, np.int64)
+    fours = channels // 4 * 4
+    out = np.empty(2 * (WIDE + STEP), np.float32)  # what the weights of a row get
     # Copies of the last rows, with room behind: vectors read beyond a run.
     spare_bary = np.empty(2 * (WIDE + STEP), np.float32)
     spare_grad = np.empty((WIDE + STEP) * stride, np.float32)
@@ -164,26 +181,25 @@ def backward(
             for i in range(np.uint64(3 * channels * size), np.uint64(3 * channels * end)):
                 sums[i] = 0
             size = end
-            for i in range(out.size):
-                out[i] = 0
-            if start + count + STEP <= face.size:
-                _unmix(
-                    attributes, rows, stride, channel, channels, runs, number, grad, bary, start,
-                    sums, out,
-                )  # fmt: skip
-            else:
+            source, weights, pixel = grad, bary, start
+            if start + count + STEP > face.size:
                 spare_bary[: 2 * count] = bary[2 * start : 2 * (start + count)]
                 spare_grad[: count * stride] = grad[start * stride : (start + count) * stride]
+                source, weights, pixel = spare_grad, spare_bary, 0
+            for k in range(0, fours, 4):
+                out[:] = 0
                 _unmix(
-                    attributes, rows, stride, channel, channels, runs, number, spare_grad,
-                    spare_bary, 0, sums, out,
+                    attributes, rows, stride, channel, k, channels, runs, number, source, weights,
+                    pixel, sums, out,
                 )  # fmt: skip
-            if channel == 0:
-                for i in range(np.uint64(2 * count)):
-                    grad_bary[np.uint64(2 * start) + i] = out[i]
-            else:
-                for i in range(np.uint64(2 * count)):
-                    grad_bary[np.uint64(2 * start) + i] += out[i]
+                _put(out, grad_bary, start, count, channel + k > 0)
+            if fours < channels:
+                out[:] = 0
+                _unmix_rest(
+                    attributes, rows, stride, channel, fours, channels, runs, number, source,
+                    weights, pixel, sums, out,
+                )  # fmt: skip
+                _put(out, grad_bary, start, count, channel + fours > 0)
         if want_values:
             publish(
                 rows, sums, 3 * channels, size, counter, spans, unit, record_rows, record_values

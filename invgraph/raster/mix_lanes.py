@@ -47,25 +47,24 @@ def mix_run(typingctx, out, place, values, corners, bary, pixel, count, stride):
 
 @intrinsic
 def unmix_run(
-    typingctx, sums, place, step, values, corners, grad, source, stride, bary, pixel, count, add,
+    typingctx, sums, place, step, values, corners, grad, source, stride, bary, pixel, count,
     grad_bary, target,
 ):  # fmt: skip
     """The backward pass of ``mix_run``.
 
     Adds to ``sums`` at ``place`` (+ ``step``, + 2 ``step``) what the corners get. What the weights
-    get goes to ``grad_bary`` from ``target`` on; it is added to what is there if ``add``. ``grad``
-    is read from ``source`` on, every ``stride``. Up to ``STEP - 1`` pixels more are read, and they
-    get zeros.
+    get goes to ``grad_bary`` from ``target`` on. ``grad`` is read from ``source`` on, every
+    ``stride``. Up to ``STEP - 1`` pixels more are read, and their weights get zeros.
     """
 
     def codegen(context, builder, signature, args):
         (
-            sums, place, step, values, corners, grad, source, stride, bary, pixel, count, add,
+            sums, place, step, values, corners, grad, source, stride, bary, pixel, count,
             grad_bary, target,
         ) = args  # fmt: skip
         first, second, third = _slopes(context, builder, signature.args[3], values, corners)
-        none, pair_none = ir.Constant(_ALL, None), ir.Constant(ir.VectorType(F32, 2 * STEP), None)
-        totals = [cgutils.alloca_once_value(builder, none) for _ in range(3)]
+        none = ir.Constant(_ALL, None)
+        *totals, every = (cgutils.alloca_once_value(builder, none) for _ in range(3))
         lanes = ir.Constant(ir.VectorType(I32, 4 * STEP), [k // 4 for k in range(4 * STEP)])
         with cgutils.for_range_slice(
             builder, ir.Constant(_I64, 0), count, ir.Constant(_I64, STEP)
@@ -83,33 +82,24 @@ def unmix_run(
             g = _join(builder, parts)
             g = builder.select(mine, g, none)
             w0, w1 = _weights(context, builder, signature.args[8], bary, here)
-            for total, value in zip(
-                totals,
-                (builder.fmul(g, w0, flags=_FUSED), builder.fmul(g, w1, flags=_FUSED), g),
-                strict=True,
-            ):
-                if value is not g:
-                    value = builder.select(mine, value, none)
-                builder.store(builder.fadd(builder.load(total), value, flags=_FUSED), total)
+            for total, weight in zip(totals, (w0, w1), strict=True):
+                value = builder.fmul(g, weight, flags=_FUSED)
+                builder.store(builder.fadd(value, builder.load(total), flags=_FUSED), total)
+            builder.store(builder.fadd(builder.load(every), g), every)
             both = builder.fmul(g, first), builder.fmul(g, second)
-            low = [4 * p + k for p in range(STEP) for k in (0, 1)]
-            high = [4 * p + k for p in range(STEP) for k in (2, 3)]
-            halves = [
-                builder.fadd(shuffle(builder, v, v, low), shuffle(builder, v, v, high))
-                for v in both
-            ]
-            even = [k for p in range(STEP) for k in (2 * p, 2 * STEP + 2 * p)]
-            odd = [k + 1 for k in even]
-            result = builder.fadd(shuffle(builder, *halves, even), shuffle(builder, *halves, odd))
+            # Of four products, the first two and the last two; then of these sums, even and odd.
+            low, high = (
+                [4 * p + k + i for p in range(STEP) for k in half for i in (0, 4 * STEP)]
+                for half in ((0, 1), (2, 3))
+            )
+            result = builder.fadd(shuffle(builder, *both, low), shuffle(builder, *both, high))
+            even = shuffle(builder, result, result, [k for k in range(4 * STEP) if k % 4 < 2])
+            odd = shuffle(builder, result, result, [k for k in range(4 * STEP) if k % 4 > 1])
             index = builder.add(target, builder.add(done, done))
-            at = place_of(context, builder, signature.args[12], grad_bary, index)
-            before = cgutils.alloca_once_value(builder, pair_none)
-            builder.store(pair_none, before)
-            with builder.if_then(add, likely=False):
-                builder.store(load(builder, at, pair_none.type), before)
-            store(builder, builder.fadd(result, builder.load(before)), at)
+            at = place_of(context, builder, signature.args[11], grad_bary, index)
+            store(builder, builder.fadd(even, odd), at)
         shares = []
-        for total in totals:
+        for total in (*totals, every):
             v = builder.load(total)
             while v.type.count > 4:
                 half = v.type.count // 2
@@ -127,7 +117,7 @@ def unmix_run(
     index = types.int64
     three = types.UniTuple(index, 3)
     return types.void(
-        sums, index, index, values, three, grad, index, index, bary, index, index, types.boolean,
+        sums, index, index, values, three, grad, index, index, bary, index, index,
         grad_bary, index,
     ), codegen  # fmt: skip
 

@@ -40,27 +40,25 @@ def _pull(deep):
                 left = splat(builder, builder.trunc(builder.sub(count, done), I32), LANES)
                 mine = builder.icmp_signed("<", lanes, left)
 
-                def wide(value, mine=mine):
+                def gradient(value, mine=mine):
                     """The numbers of the pixels of the run, and zeros."""
-                    none = ir.Constant(value.type, None)
-                    return builder.fpext(builder.select(mine, value, none), _WIDE)
+                    return builder.select(mine, value, ir.Constant(value.type, None))
 
                 pairs = []
                 for kind, array in ((kinds[2], bary), (kinds[3], grad_bary)):
                     both = read(kind, array, builder.add(here, here), 2 * LANES)
                     for k in range(2):
                         value = shuffle(builder, both, both, range(k, 2 * LANES, 2))
-                        pairs.append(wide(value))
+                        value = gradient(value) if array is grad_bary else value
+                        pairs.append(builder.fpext(value, _WIDE))
                 w0, w1, g0, g1 = pairs
                 a, d = builder.fmul(g0, w0), builder.fmul(g1, w1)
                 shared = builder.fadd(a, d)
                 values = [a, builder.fmul(g0, w1), g0, builder.fmul(g1, w0), d, g1]
                 if deep:
-                    z, gz = (
-                        wide(read(kind, array, here, LANES))
-                        for kind, array in ((kinds[4], depth), (kinds[5], grad_depth))
-                    )
-                    far = builder.fmul(gz, z)
+                    z = builder.fpext(read(kinds[4], depth, here, LANES), _WIDE)
+                    gz = gradient(read(kinds[5], grad_depth, here, LANES))
+                    far = builder.fmul(builder.fpext(gz, _WIDE), z)
                     shared = builder.fadd(shared, far)
                 values += [builder.fmul(shared, w0), builder.fmul(shared, w1)]
                 if deep:

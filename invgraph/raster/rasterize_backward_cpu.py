@@ -22,7 +22,7 @@ SUMS, _SLOPES = 15, 9
 @inner
 def _inverse(screen, rows, slot, m):
     """The rows of M^-1 of the triangle with these three vertex rows; zeros if it is degenerate."""
-    i0, i1, i2 = 3 * rows[slot, 0], 3 * rows[slot, 1], 3 * rows[slot, 2]
+    i0, i1, i2 = 3 * rows[3 * slot], 3 * rows[3 * slot + 1], 3 * rows[3 * slot + 2]
     x0, y0, z0 = np.float64(screen[i0]), np.float64(screen[i0 + 1]), np.float64(screen[i0 + 2])
     x1, y1, z1 = np.float64(screen[i1]), np.float64(screen[i1 + 1]), np.float64(screen[i1 + 2])
     x2, y2, z2 = np.float64(screen[i2]), np.float64(screen[i2 + 1]), np.float64(screen[i2 + 2])
@@ -95,8 +95,10 @@ def _pull_row(
 ):  # fmt: skip
     """Add what a row of a tile gives to the records' ``sums``."""
     apart()
-    for run in range(number):
-        begin, end, place = runs[run, 0], runs[run, 1], runs[run, 2] * SUMS
+    for run in range(np.uint64(number)):
+        at = np.uint64(3) * run
+        begin, end = runs[at], runs[at + np.uint64(1)]
+        place = runs[at + np.uint64(2)] * SUMS
         pixel, count = start + begin, end - begin
         if has_depth:
             pull_run_deep(sums, place, bary, grad_bary, depth, grad_depth, pixel, count)
@@ -117,9 +119,9 @@ def backward(
     tiles_x = (width + WIDE - 1) // WIDE
     tiles = tiles_x * ((height + HIGH - 1) // HIGH)
     table = np.empty(SLOTS, np.int32), np.empty(SLOTS, np.int16)
-    rows = np.empty((WIDE * HIGH, 3), np.int32)
+    rows = np.empty(3 * WIDE * HIGH, np.int32)
     sums = np.empty(WIDE * HIGH * SUMS, np.float64)
-    runs = np.empty((WIDE, 3), np.int64)
+    runs = np.empty(3 * WIDE, np.int64)
     m, k = np.empty(9, np.float64), np.empty(9, np.float64)
     # Copies of the last rows, with room behind: vectors read beyond a run.
     spare_bary = np.empty(2 * (WIDE + LANES), np.float32)
@@ -158,7 +160,7 @@ def backward(
                 )  # fmt: skip
             if has_slope:
                 for run in range(number):
-                    begin, end, slot = runs[run, 0], runs[run, 1], runs[run, 2]
+                    begin, end, slot = runs[3 * run], runs[3 * run + 1], runs[3 * run + 2]
                     _inverse(screen, rows, slot, m)
                     _pull_slopes(
                         m, bary, depth, grad_slope, start + begin, start + end, sums, slot * SUMS

@@ -17,15 +17,6 @@ _GOLDEN = 2654435769  # multiplier of Fibonacci hashing
 
 
 @inner
-def run_end(face, pixel, last):
-    """The first pixel after ``pixel`` that sees another face than it does, at most ``last``."""
-    f, end = face[np.uint64(pixel)], pixel + 1
-    while end < last and face[np.uint64(end)] == f:
-        end += 1
-    return end
-
-
-@inner
 def ends_of_runs(face, start, count):
     """Bit k is set where pixel ``start + k`` is the last of ``count`` (at most ``WIDE``), or the
     next one sees another face.
@@ -41,7 +32,8 @@ def ends_of_runs(face, start, count):
 
 @inner
 def find_runs(face, start, count, faces, offset, table, rows, size, runs):
-    """List the runs of a row of a tile: its pixels, and the record of the face that they see.
+    """List the runs of a row of a tile: first pixel, the one after the last, and the record of the
+    face that they see, all flat.
 
     ``size`` is the number of records so far, ``rows`` their vertices, and ``table`` the hash from
     faces to records. Gives the number of runs and that of records.
@@ -56,9 +48,11 @@ def find_runs(face, start, count, faces, offset, table, rows, size, runs):
             slot = slot_of(f, *table, size)
             if slot == size:
                 for corner in range(3):
-                    rows[slot, corner] = faces[f, corner] + offset
+                    rows[3 * slot + corner] = faces[f, corner] + offset
                 size += 1
-            runs[number, 0], runs[number, 1], runs[number, 2] = begin, end, slot
+            place = np.uint64(3 * number)
+            runs[place], runs[place + np.uint64(1)] = begin, end
+            runs[place + np.uint64(2)] = slot
             number += 1
         begin = end
     return number, size
@@ -67,11 +61,11 @@ def find_runs(face, start, count, faces, offset, table, rows, size, runs):
 @inner
 def slot_of(face, keys, places, size):
     """The record of ``face`` in this tile; ``size`` if it is a new one, which is noted."""
-    slot = ((np.int64(face) * _GOLDEN) >> 12) & (SLOTS - 1)
+    slot = np.uint64(((np.int64(face) * _GOLDEN) >> 12) & (SLOTS - 1))
     while places[slot] >= 0:
         if keys[slot] == face:
             return np.int64(places[slot])
-        slot = (slot + 1) & (SLOTS - 1)
+        slot = (slot + np.uint64(1)) & np.uint64(SLOTS - 1)
     keys[slot] = face
     places[slot] = size
     return size
@@ -89,7 +83,7 @@ def publish(rows, sums, stride, size, counter, spans, unit, record_rows, record_
     if start + size <= record_rows.shape[0]:
         for i in range(size):
             for k in range(3):
-                record_rows[start + i, k] = rows[i, k]
+                record_rows[start + i, k] = rows[3 * i + k]
             for k in range(record_values.shape[1]):
                 record_values[start + i, k] = sums[stride * i + k]
 
