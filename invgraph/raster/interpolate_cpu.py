@@ -6,7 +6,7 @@ fours, which ``mix_lanes`` does for four pixels at once, and what is left of the
 
 import numpy as np
 
-from .lanes import apart, lowest_bit, without_lowest
+from .lanes import apart, fetch, lowest_bit, without_lowest
 from .mix_lanes import STEP, mix_run, unmix_run
 from .records_cpu import HIGH, SLOTS, WIDE, collect, ends_of_runs, find_runs, publish
 from .threads import finish_and_take, inner, kernel, take, wait
@@ -177,6 +177,11 @@ def backward(
             table[1][i] = -1
         for y in range(top, min(top + HIGH, height)):
             start = (image * height + y) * width + left
+            if y + 1 < height:
+                after = start + width
+                fetch(face, after, after + count)
+                fetch(bary, 2 * after, 2 * (after + count))
+                fetch(grad, after * stride, (after + count) * stride)
             number, end = find_runs(face, start, count, faces, offset, table, rows, size, runs)
             for i in range(np.uint64(3 * channels * size), np.uint64(3 * channels * end)):
                 sums[i] = 0

@@ -160,3 +160,26 @@ def without_lowest(typingctx, bits):
         return builder.and_(args[0], builder.sub(args[0], ir.Constant(args[0].type, 1)))
 
     return types.int64(types.int64), codegen
+
+
+@intrinsic
+def fetch(typingctx, array, start, stop):
+    """Have numbers ready in the cache, soon: the rows of a tile are too short for the processor to
+    guess what comes next.
+    """
+
+    def codegen(context, builder, signature, args):
+        array, start, stop = args
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
+        name = "llvm.prefetch.p0"
+        function = cgutils.get_or_insert_function(builder.module, kind, name)
+        size = context.get_abi_sizeof(context.get_data_type(signature.args[0].dtype))
+        line = ir.Constant(ir.IntType(64), 64 // size)
+        flags = [ir.Constant(I32, k) for k in (0, 3, 1)]  # to read, keep it close, data
+        with cgutils.for_range_slice(builder, start, stop, line) as (index, _):
+            place = place_of(context, builder, signature.args[0], array, index)
+            builder.call(function, [builder.bitcast(place, byte), *flags])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, types.int64), codegen

@@ -9,7 +9,7 @@ z (m_iu - b_i sum_j m_ju), with m the rows of M^-1, add to g, to g_z, and to a s
 
 import numpy as np
 
-from .lanes import LANES, apart
+from .lanes import LANES, apart, fetch
 from .pull_lanes import pull_run, pull_run_deep
 from .records_cpu import HIGH, SLOTS, WIDE, collect, find_runs, publish
 from .threads import finish_and_take, inner, kernel, take, wait
@@ -140,6 +140,11 @@ def backward(
         for y in range(top, min(top + HIGH, height)):
             start = (image * height + y) * width + left
             stop = start + count
+            if y + 1 < height:
+                after = start + width
+                fetch(face, after, after + count)
+                fetch(bary, 2 * after, 2 * (after + count))
+                fetch(grad_bary, 2 * after, 2 * (after + count))
             number, end = find_runs(face, start, count, faces, offset, table, rows, size, runs)
             for i in range(np.uint64(size * SUMS), np.uint64(end * SUMS)):
                 sums[i] = 0
