@@ -101,7 +101,7 @@ def _walk(screen, faces, adjacent, offset, f, u, v, axis, sign):
         if not silhouette:
             g1, g2 = np.int64(faces[g, 1]), np.int64(faces[g, 2])
             k = faces[g, 0] + g1 + g2 - i - j
-            if k == i or k == j:
+            if k in (i, j):
                 return none
             ek, qk, zk = _beside(screen, k + offset, u, v, axis, sign)
             silhouette = not along * ek + aside * qk + value * zk < 0

@@ -8,7 +8,7 @@ import numpy as np
 
 from .lanes import apart, fetch, lowest_bit, without_lowest
 from .mix_lanes import STEP, mix_run, unmix_run
-from .records_cpu import HIGH, SLOTS, WIDE, collect, ends_of_runs, find_runs, publish
+from .records_cpu import HIGH, SLOTS, WIDE, collect, copy, ends_of_runs, find_runs, publish
 from .threads import finish_and_take, inner, kernel, take, wait
 
 ROWS = 16  # rows of an image that are computed together
@@ -135,6 +135,7 @@ def _unmix_rest(
 @inner
 def _put(values, out, start, count, add):
     """Set the weights of a row's pixels, or add to them."""
+    apart()
     place = np.uint64(2 * start)
     if add:
         for i in range(np.uint64(2 * count)):
@@ -188,23 +189,23 @@ def backward(
             size = end
             source, weights, pixel = grad, bary, start
             if start + count + STEP > face.size:
-                spare_bary[: 2 * count] = bary[2 * start : 2 * (start + count)]
-                spare_grad[: count * stride] = grad[start * stride : (start + count) * stride]
+                copy(bary, 2 * start, 2 * (start + count), spare_bary)
+                copy(grad, start * stride, (start + count) * stride, spare_grad)
                 source, weights, pixel = spare_grad, spare_bary, 0
-            for k in range(0, fours, 4):
-                out[:] = 0
-                _unmix(
-                    attributes, rows, stride, channel, k, channels, runs, number, source, weights,
-                    pixel, sums, out,
-                )  # fmt: skip
+            for k in range(0, channels, 4):
+                for i in range(out.size):
+                    out[i] = 0
+                if k < fours:
+                    _unmix(
+                        attributes, rows, stride, channel, k, channels, runs, number, source,
+                        weights, pixel, sums, out,
+                    )  # fmt: skip
+                else:
+                    _unmix_rest(
+                        attributes, rows, stride, channel, fours, channels, runs, number, source,
+                        weights, pixel, sums, out,
+                    )  # fmt: skip
                 _put(out, grad_bary, start, count, channel + k > 0)
-            if fours < channels:
-                out[:] = 0
-                _unmix_rest(
-                    attributes, rows, stride, channel, fours, channels, runs, number, source,
-                    weights, pixel, sums, out,
-                )  # fmt: skip
-                _put(out, grad_bary, start, count, channel + fours > 0)
         if want_values:
             publish(
                 rows, sums, 3 * channels, size, counter, spans, unit, record_rows, record_values

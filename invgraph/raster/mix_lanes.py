@@ -62,7 +62,7 @@ def unmix_run(
             sums, place, step, values, corners, grad, source, stride, bary, pixel, count,
             grad_bary, target,
         ) = args  # fmt: skip
-        first, second, third = _slopes(context, builder, signature.args[3], values, corners)
+        first, second, _ = _slopes(context, builder, signature.args[3], values, corners)
         none = ir.Constant(_ALL, None)
         *totals, every = (cgutils.alloca_once_value(builder, none) for _ in range(3))
         lanes = ir.Constant(ir.VectorType(I32, 4 * STEP), [k // 4 for k in range(4 * STEP)])
@@ -103,9 +103,8 @@ def unmix_run(
             v = builder.load(total)
             while v.type.count > 4:
                 half = v.type.count // 2
-                v = builder.fadd(
-                    shuffle(builder, v, v, range(half)), shuffle(builder, v, v, range(half, 2 * half))
-                )
+                low, high = range(half), range(half, 2 * half)
+                v = builder.fadd(shuffle(builder, v, v, low), shuffle(builder, v, v, high))
             shares.append(v)
         shares[2] = builder.fsub(builder.fsub(shares[2], shares[0]), shares[1])
         for share in shares:

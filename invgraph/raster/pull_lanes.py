@@ -93,10 +93,12 @@ pull_run, pull_run_deep = _pull(False), _pull(True)
 
 
 def _add_up(builder, vectors):
-    """One vector with the sums of several, as many as they have numbers."""
+    """One vector with the sums of several, as many as they have numbers.
+
+    Each round adds halves of two vectors and puts the results side by side.
+    """
     size = len(vectors)
     while len(vectors) > 1:
-        # Lane k of the result has a part of the sum of vector k % (2 * block) ...
         merged = []
         block = size // len(vectors)
         for left, right in zip(vectors[0::2], vectors[1::2], strict=True):
@@ -105,8 +107,7 @@ def _add_up(builder, vectors):
                 low += [start + k for k in range(block)] + [size + start + k for k in range(block)]
                 high += [start + block + k for k in range(block)]
                 high += [size + start + block + k for k in range(block)]
-            merged.append(
-                builder.fadd(shuffle(builder, left, right, low), shuffle(builder, left, right, high))
-            )
+            low, high = shuffle(builder, left, right, low), shuffle(builder, left, right, high)
+            merged.append(builder.fadd(low, high))
         vectors = merged
     return vectors[0]

@@ -11,7 +11,7 @@ import numpy as np
 
 from .lanes import LANES, apart, fetch
 from .pull_lanes import pull_run, pull_run_deep
-from .records_cpu import HIGH, SLOTS, WIDE, collect, find_runs, publish
+from .records_cpu import HIGH, SLOTS, WIDE, collect, copy, find_runs, publish
 from .threads import finish_and_take, inner, kernel, take, wait
 
 # Of a triangle: the nine sums of ``pull_run_deep``, of which K is made, then those of the gradients
@@ -149,20 +149,17 @@ def backward(
             for i in range(np.uint64(size * SUMS), np.uint64(end * SUMS)):
                 sums[i] = 0
             size = end
-            if stop + LANES <= face.size:
-                _pull_row(
-                    runs, number, start, bary, grad_bary, depth, grad_depth, has_depth, sums
-                )
-            else:
-                spare_bary[: 2 * count] = bary[2 * start : 2 * stop]
-                spare_grad[: 2 * count] = grad_bary[2 * start : 2 * stop]
+            pixel, weights, grads = start, bary, grad_bary
+            depths, grad_depths = depth, grad_depth
+            if stop + LANES > face.size:
+                copy(bary, 2 * start, 2 * stop, spare_bary)
+                copy(grad_bary, 2 * start, 2 * stop, spare_grad)
+                pixel, weights, grads = 0, spare_bary, spare_grad
                 if has_depth:
-                    spare_depth[:count] = depth[start:stop]
-                    spare_grad_depth[:count] = grad_depth[start:stop]
-                _pull_row(
-                    runs, number, 0, spare_bary, spare_grad, spare_depth, spare_grad_depth,
-                    has_depth, sums,
-                )  # fmt: skip
+                    copy(depth, start, stop, spare_depth)
+                    copy(grad_depth, start, stop, spare_grad_depth)
+                    depths, grad_depths = spare_depth, spare_grad_depth
+            _pull_row(runs, number, pixel, weights, grads, depths, grad_depths, has_depth, sums)
             if has_slope:
                 for run in range(number):
                     begin, end, slot = runs[3 * run], runs[3 * run + 1], runs[3 * run + 2]

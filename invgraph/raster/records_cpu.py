@@ -31,6 +31,14 @@ def ends_of_runs(face, start, count):
 
 
 @inner
+def copy(source, start, stop, out):
+    """Begin ``out`` with a part of ``source``."""
+    apart()
+    for i in range(stop - start):
+        out[i] = source[start + i]
+
+
+@inner
 def find_runs(face, start, count, faces, offset, table, rows, size, runs):
     """List the runs of a row of a tile: first pixel, the one after the last, and the record of the
     face that they see, all flat.
