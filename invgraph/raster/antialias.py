@@ -164,8 +164,8 @@ def _backward(
     grad_color = buffers.empty(grads.shape, np.float32) if want_color else grads[:0]
     grad_screen = buffers.empty(rows.shape, np.float32) if want_screen else none
     arguments.compiled("threads").run(
-        arguments.compiled("antialias_cpu").backward, rows, plan.images, plan.groups, plan.height, plan.width,
-        pairs.spans, pairs.pixels, pairs.rows, pairs.weight, pairs.code,
+        arguments.compiled("antialias_cpu").backward, rows, plan.images, plan.groups,
+        plan.height, plan.width, pairs.spans, pairs.pixels, pairs.rows, pairs.weight, pairs.code,
         grad.shape[-1], pairs.differences, grads,
         grad_color, grad_screen, want_color, want_screen,
     )  # fmt: skip
