@@ -8,7 +8,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from .lanes import F32, I32, intrinsic, load, place_of, shuffle, store
+from .lanes import F32, I32, intrinsic, load, place_of, shuffle, splat, store
 
 STEP = 4  # pixels of a vector
 _I64 = ir.IntType(64)
@@ -71,7 +71,7 @@ def unmix_run(
         ) as (done, _):
             here = builder.add(pixel, done)
             left = builder.trunc(builder.sub(count, done), I32)
-            left = shuffle(builder, *[_one(builder, left)] * 2, [0] * (4 * STEP))
+            left = splat(builder, left, 4 * STEP)
             mine = builder.icmp_signed("<", lanes, left)
             index = builder.add(source, builder.mul(done, stride))
             parts = []
@@ -119,11 +119,6 @@ def unmix_run(
         sums, index, index, values, three, grad, index, index, bary, index, index,
         grad_bary, index,
     ), codegen  # fmt: skip
-
-
-def _one(builder, scalar):
-    undefined = ir.Constant(ir.VectorType(scalar.type, 4 * STEP), ir.Undefined)
-    return builder.insert_element(undefined, scalar, ir.Constant(I32, 0))
 
 
 def _join(builder, parts):

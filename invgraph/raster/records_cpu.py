@@ -53,7 +53,7 @@ def find_runs(face, start, count, faces, offset, table, rows, size, runs):
         bits = without_lowest(bits)
         f = np.int64(face[np.uint64(start + begin)])
         if f >= 0:
-            slot = slot_of(f, *table, size)
+            slot = slot_of(f, table[0], table[1], size)
             if slot == size:
                 for corner in range(3):
                     rows[3 * slot + corner] = faces[f, corner] + offset
