@@ -83,7 +83,7 @@ def several(*parts: tuple[int, type]) -> list[np.ndarray]:
     memory = empty((sum(sizes),), np.uint8)
     arrays, start = [], 0
     for (count, kind), size in zip(parts, sizes, strict=True):
-        arrays.append(memory[start : start + size].view(kind)[:count])
+        arrays.append(np.ndarray(count, kind, memory, start))
         start += size
     return arrays
 
