@@ -9,8 +9,10 @@ import torch
 import trimesh
 from PIL import Image
 
+from invgraph.depth_files import encode_depth
 from invgraph.fit.folder import file_stem
 from invgraph.mesh import Mesh
+from invgraph.point_files import encode_points
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
 from invgraph.scene_files import save_scene
 
@@ -79,6 +81,10 @@ def write_run(
         ):
             pixels = Image.fromarray((image * 255).astype(np.uint8))
             pixels.save(renders / f"{file_stem(8 * index, name)}_{role}.png")
+        depth = torch.from_numpy((2.5 + x) * disc[..., 0])
+        (renders / f"{file_stem(8 * index, name)}_depth.png").write_bytes(
+            encode_depth(depth.float())
+        )
     ball = np.clip(1 - 2 * ((x - 0.4) ** 2 + (y - 0.35) ** 2), 0, 1)
     for file in ("light_ball.png", "preview_0.png", "preview_100.png", "preview_200.png"):
         Image.fromarray((ball * 255).astype(np.uint8)).save(renders / file)
@@ -128,5 +134,7 @@ def write_run(
             }
         )
     (folder / "cameras.json").write_text(json.dumps({"frames": poses}))
-    save_scene(torus_scene(), folder)
+    scene = torus_scene()
+    (folder / "points.ply").write_bytes(encode_points(scene.objects[0].mesh.vertices[::4]))
+    save_scene(scene, folder)
     return folder

@@ -15,6 +15,7 @@ from run_folders import torus_scene, write_run
 
 from invgraph import cli
 from invgraph.cli import main, parse_budget
+from invgraph.report import film
 from invgraph.report.run_folder import read_poses
 from invgraph.scene import Scene
 from invgraph.viewpoints import cameras_of_run, orbit
@@ -57,11 +58,11 @@ def test_what_is_no_budget_is_refused(text: str) -> None:
 def test_help_names_every_command(arguments: list[str], capsys: pytest.CaptureFixture) -> None:
     assert main(arguments) == 0
     text = capsys.readouterr().out
-    for command in ("fit", "render", "report", "data"):
+    for command in ("fit", "render", "report", "view", "data"):
         assert f"\n    {command} " in text and f"invgraph {command} " in text
 
 
-@pytest.mark.parametrize("command", ["fit", "render", "report"])
+@pytest.mark.parametrize("command", ["fit", "render", "report", "view"])
 def test_help_of_a_command_teaches_by_example(command: str, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])
@@ -76,7 +77,7 @@ def test_mistakes_are_one_line_and_exit_code_2(
 ) -> None:
     (tmp_path / "file").write_text("")
     for arguments, words in (
-        (["fitt"], "expected one of fit, render, report, data but got 'fitt'"),
+        (["fitt"], "expected one of fit, render, report, view, data but got 'fitt'"),
         (["report", str(tmp_path / "absent")], "is not a folder"),
         (["render", str(tmp_path), "--out", "a.png"], "scene.json does not exist"),
         (["render", str(run), "--out", "a.jpg"], "ends in .png for --out but got a.jpg"),
@@ -130,7 +131,10 @@ def test_ctrl_c_says_how_to_go_on(
     assert main(["report"]) == 130
 
 
-def test_report_prints_the_page(run: Path, capsys: pytest.CaptureFixture) -> None:
+def test_report_prints_the_page(
+    run: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(film, "VIEWS", 4)
     assert main(["report", str(run)]) == 0
     assert capsys.readouterr().out.strip() == str(run / "report.html")
     assert (run / "report.html").stat().st_size > 10_000

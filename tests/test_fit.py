@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -17,6 +18,7 @@ from scenes import ring_of_cameras
 
 from invgraph import metrics, transforms
 from invgraph.data import read_capture
+from invgraph.depth_files import read_depth
 from invgraph.fit import FitSettings, descent, fit, stages
 from invgraph.fit.photos import Photos, load_photo
 from invgraph.mesh import torus
@@ -131,6 +133,7 @@ def test_the_run_folder_is_complete_and_the_scene_renders_as_scored(finished, ca
         "log.csv",
         "cameras.json",
         "report.html",
+        "flythrough.mp4",
         "renders",
     }
     frame = read_capture(capture).frames[0]
@@ -138,14 +141,23 @@ def test_the_run_folder_is_complete_and_the_scene_renders_as_scored(finished, ca
     here = render(finished.scene, frame.known_camera, outputs=("color",)).color
     torch.testing.assert_close(again, here)
     assert len(list((finished.run / "renders").glob("*_photo.png"))) == 2
+    levels, step = read_depth(next((finished.run / "renders").glob("0000_*_depth.png")))
+    depth = render(finished.scene, frame.known_camera, outputs=("depth",)).depth
+    assert depth is not None
+    np.testing.assert_allclose(levels * step, depth.numpy(), atol=step)
     assert (finished.run / "renders" / "light_ball.png").exists()
 
 
 def test_resuming_a_finished_run_changes_nothing(finished, capture):
-    before = (finished.run / "metrics.json").stat().st_mtime_ns
+    before = {path: path.stat().st_mtime_ns for path in finished.run.iterdir()}
     again = fit(capture, finished.run, resume=True)
     assert again.metrics == json.loads((finished.run / "metrics.json").read_text())
-    assert (finished.run / "metrics.json").stat().st_mtime_ns == before
+    assert {path: path.stat().st_mtime_ns for path in finished.run.iterdir()} == before
+    # After Ctrl-C while the page was made, only the page is made again.
+    again.report.unlink()
+    assert fit(capture, finished.run, resume=True).report.exists()
+    after = {path: path.stat().st_mtime_ns for path in finished.run.iterdir()}
+    assert [path.name for path in before if after[path] != before[path]] == ["report.html"]
 
 
 def test_a_run_is_not_overwritten_without_being_asked(finished, capture):

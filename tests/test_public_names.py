@@ -34,6 +34,7 @@ HEAVY = {
     "mitsuba",
     "numba",
     "pycolmap",
+    "rerun",
     "rich",
     "scipy",
     "skimage",

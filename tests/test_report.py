@@ -34,6 +34,8 @@ from invgraph.report.run_folder import Pose, read_run
 from invgraph.report.words import describe, duration, number
 from invgraph.scene import DirectionalLight, SphericalHarmonicLight
 
+DEPTH = "renders/0008_photo_008_depth.png"
+NO_POINTS = np.zeros((0, 3), np.float32)
 HOSTILE = "<img src=x onerror=alert(1)>\"'&</script><script>alert(2)</script>"
 
 
@@ -95,11 +97,13 @@ def test_a_finished_run_shows_its_numbers_pictures_curves_and_mesh(finished: Pat
     shape = page.record("viewer-data")
     assert isinstance(shape, dict)
     assert base64.b64decode(shape["glb"]) == (finished / "scene.glb").read_bytes()
+    assert len(base64.b64decode(shape["points"])) == 12 * 288
     assert len(shape["cameras"]) == 24 and sum(c["test"] for c in shape["cameras"]) == 3
     np.testing.assert_allclose(shape["up"], [0, 0, 1], atol=0.05)
     assert "not complete" not in page.text
     charts = [attrs["aria-label"] for tag, attrs in page.elements if tag == "svg"]
     assert [str(label).split(",")[0] for label in charts] == [
+        "Colours of depth from 2.615 to 3.385 world units",
         "PSNR (dB) over Time (min)",
         "Loss over Time (min)",
         "Positions of 24 cameras",
@@ -109,9 +113,11 @@ def test_a_finished_run_shows_its_numbers_pictures_curves_and_mesh(finished: Pat
 def test_the_page_needs_no_network(finished: Path) -> None:
     text = write_report(finished).read_text()
     words = re.sub(r"[A-Za-z0-9+/]{100,}", "(base64)", text)
-    assert re.findall(r"https?:|[\"'(]//|@import|url\(", words) == []
+    assert re.findall(r"https?:|[\"'(]//|@import|url\((?!#)", words) == []
     for tag, attrs in Page(text).elements:
         assert tag not in ("iframe", "object", "embed", "base")
+        if attrs.get("href") in ("flythrough.mp4", "recording.rrd"):
+            continue  # files beside the page, when they are asked for
         for name in ("src", "href"):
             assert attrs.get(name, "data:").startswith("data:"), (tag, attrs)  # type: ignore[union-attr]
 
@@ -158,6 +164,8 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
         ("scene.glb", "the reconstructed mesh"),
         ("scene.json", "the exact scene"),
         ("renders/light_ball.png", "the light"),
+        ("points.ply", "the sparse points"),
+        (DEPTH, "a depth map"),
     ],
 )
 @pytest.mark.parametrize("damage", ["absent", "cut", "noise"])
@@ -174,7 +182,8 @@ def test_a_missing_or_damaged_file_is_named(
     page = read_page(run)
     # Half a log is what a kill leaves: it is drawn, and nothing is missing.
     named = f"{file} ({words})" in page.text
-    assert named == (not (file == "log.csv" and damage == "cut"))
+    fine = {("log.csv", "cut"), ("points.ply", "absent"), (DEPTH, "absent")}
+    assert named == ((file, damage) not in fine)
     assert "photo_000" in page.text or file == "metrics.json"
 
 
@@ -317,7 +326,7 @@ def test_shrunk_textures_keep_the_geometry(finished: Path) -> None:
 
 def test_a_mesh_too_large_for_the_page_is_refused(finished: Path) -> None:
     with pytest.raises(ValueError, match="too many for this page"):
-        viewer_data(finished / "scene.glb", [], None, 1000)
+        viewer_data(finished / "scene.glb", [], NO_POINTS, None, 1000)
 
 
 def test_split_glb_refuses_what_is_not_glb() -> None:
@@ -365,14 +374,23 @@ def test_camera_map_sees_a_ring_as_a_ring() -> None:
     ring = [
         pose(str(i), [4 * np.cos(i * np.pi / 2), 4 * np.sin(i * np.pi / 2), 2]) for i in range(4)
     ]
-    drawing = camera_map(ring)
+    drawing = camera_map(ring, NO_POINTS)
     dots = np.array(re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', drawing), dtype=float)
     assert len(dots) == 8
     distance = np.linalg.norm(dots[:4] - [150, 130], axis=1)
     np.testing.assert_allclose(distance, distance[0], atol=0.2)
+    [path, _] = re.findall(r'class="path" points="([^"]+)"', drawing)
+    assert path == " ".join(f"{x:.1f},{y:.1f}" for x, y in dots[:4])
     # From the side, every camera is above the target.
     assert (dots[4:, 1] < 130).all()
-    assert camera_map([]) == ""
+    assert camera_map([], NO_POINTS) == ""
+
+
+def test_camera_map_draws_points_within_the_picture() -> None:
+    ring = [pose(str(i), [4 * np.cos(i), 4 * np.sin(i), 2]) for i in range(6)]
+    points = np.array([[0, 0, 0], [0.5, 0.5, 0], [900, 0, 0]], np.float32)
+    above, side = re.findall(r'class="specks" d="([^"]*)"', camera_map(ring, points))
+    assert above.count("M") == 2 and side.count("M") == 2
 
 
 def test_words() -> None:

@@ -34,6 +34,8 @@ CAMERA_BONUS = 0.98  # light that follows the camera must explain this much bett
 DRIFT_BONUS = 0.98  # so does light that changes from photo to photo
 INEXACT_DEG = 0.45  # cameras that move by less are left as they were given
 RESERVE = 0.08  # share of the budget kept for scores and the report
+REPORT_S = 3.0  # kept for the page itself
+ATTACHMENTS_S = 15.0  # at most for the fly-through and the recording
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,11 @@ def fit(
         run.save()
         meter.begin("scores")
         scene, metrics = run.finish(complete=interrupted is None)
+        if interrupted is None:
+            try:
+                run.attach(scene, meter)
+            except KeyboardInterrupt as stop:
+                interrupted = stop
     report = write_report(folder.path)
     if interrupted is not None:
         raise interrupted
@@ -147,10 +154,11 @@ def _with_cameras(capture: Capture, folder: RunFolder, seed: int) -> Capture:
 
 
 def _finished(folder: RunFolder) -> FitResult | None:
+    from invgraph.report import write_report
     from invgraph.scene_files import load_scene
 
     path, report = folder.path / "metrics.json", folder.path / "report.html"
-    if not (path.exists() and report.exists()):
+    if not path.exists():
         return None
     try:
         metrics = json.loads(path.read_text())
@@ -158,6 +166,8 @@ def _finished(folder: RunFolder) -> FitResult | None:
         raise ValueError(f"{path} is damaged ({error}); delete it to score anew.") from error
     if not metrics.get("complete"):
         return None
+    if not report.exists():
+        write_report(folder.path)
     return FitResult(load_scene(folder.path), metrics, folder.path, report)
 
 
@@ -424,3 +434,15 @@ class _Run:
         }
         self.folder.write_json("metrics.json", metrics)
         return scene, metrics
+
+    def attach(self, scene: Scene, meter: "Meter") -> None:
+        """Make the fly-through and the recording, as far as the budget allows."""
+        from invgraph.report.attachments import write_attachments
+
+        meter.begin("fly-through and recording")
+        left = self.settings.budget_s - REPORT_S - self.seconds
+        photos = (
+            (frame.name, photo.color.numpy())
+            for (_, frame), photo in zip(self.train, self.photos, strict=True)
+        )
+        write_attachments(self.folder.path, scene, photos, min(left, ATTACHMENTS_S), meter.show)

@@ -12,6 +12,7 @@ from invgraph.fit.folder import RunFolder
 from invgraph.fit.model import Model, without_visibility
 from invgraph.fit.pictures import light_ball
 from invgraph.fit.scores import mean_scores, score_all, trusted
+from invgraph.point_files import encode_points
 from invgraph.scene import Scene
 from invgraph.scene_files import save_scene
 
@@ -65,7 +66,7 @@ def write_cameras(folder: RunFolder, capture: Capture, model: Model | None) -> N
 def write_scores(
     folder: RunFolder, capture: Capture, model: Model, suspects: Sequence[int]
 ) -> tuple[Scene, dict[str, Any]]:
-    """Score held-out photos and write the scene, the cameras and the pictures.
+    """Score held-out photos and write the scene, cameras, sparse points and pictures.
 
     Args:
         suspects: training photos whose masks contradict the others.
@@ -79,6 +80,8 @@ def write_scores(
         scene = model.scene()
     save_scene(scene, folder.path)
     write_cameras(folder, capture, model)
+    if capture.points is not None and len(capture.points):
+        folder.write("points.ply", encode_points(capture.points))
     views = score_all(model.scene_at, [(i, capture.frames[i]) for i in capture.test], folder)
     folder.picture("renders/light_ball.png", light_ball(scene))
     believed = trusted(views)

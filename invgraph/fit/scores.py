@@ -11,8 +11,9 @@ from torch import Tensor
 from invgraph import metrics
 from invgraph.color import linear_from_srgb
 from invgraph.data import Frame
+from invgraph.depth_files import encode_depth
 from invgraph.fit.folder import RunFolder, file_stem
-from invgraph.render import render
+from invgraph.render import Render, render
 from invgraph.scene import Scene
 
 SUSPECT_RATIO, SUSPECT_IOU = 3.0, 0.03
@@ -38,18 +39,18 @@ class ViewScore:
 
 
 @torch.no_grad()
-def score(scene: Scene, frame: Frame) -> tuple[ViewScore, Tensor, Tensor]:
+def score(scene: Scene, frame: Frame) -> tuple[ViewScore, Render, Tensor]:
     """Compare a scene with a photo that has a mask.
 
     An image with alpha and the render are both laid on black; a photograph is taken as it is, and
     the render has the scene's background, which knows nothing of this photo.
 
     Returns:
-        The scores; the render and the photo, linear ``h w 3``.
+        The scores; the render (colour, alpha, depth); the photo, linear ``h w 3``.
     """
     photo, mask = frame.load()
     assert mask is not None
-    seen = render(scene, frame.known_camera, outputs=("color", "alpha"))
+    seen = render(scene, frame.known_camera, outputs=("color", "alpha", "depth"))
     bare = render(replace(scene, background=None), frame.known_camera, outputs=("color",)).color
     assert seen.color is not None and seen.alpha is not None and bare is not None
     inside = (mask > 0.5).float()
@@ -65,7 +66,7 @@ def score(scene: Scene, frame: Frame) -> tuple[ViewScore, Tensor, Tensor]:
         metrics.mask_iou(seen.alpha, mask),
         metrics.psnr(*white),
     )
-    return scores, seen.color, photo
+    return scores, seen, photo
 
 
 def _over_white(color: Tensor, alpha: Tensor) -> Tensor:
@@ -76,7 +77,7 @@ def _over_white(color: Tensor, alpha: Tensor) -> Tensor:
 def score_all(
     scene_at: Callable[[int], Scene], frames: Sequence[tuple[int, Frame]], folder: RunFolder
 ) -> list[ViewScore]:
-    """Score photos and leave photo, render and difference of each in ``renders/``.
+    """Score photos and leave photo, render, difference and depth of each in ``renders/``.
 
     Args:
         scene_at: maps a photo's place in the capture to the scene to compare it with.
@@ -84,14 +85,16 @@ def score_all(
     """
     scores = []
     for index, frame in frames:
-        view, color, photo = score(scene_at(index), frame)
+        view, seen, photo = score(scene_at(index), frame)
+        assert seen.color is not None and seen.depth is not None
         stem = f"renders/{file_stem(index, frame.name)}"
         mask = frame.load_mask()
         assert mask is not None
-        gap = (metrics.display(color) - metrics.display(photo)).abs() * mask[..., None]
+        gap = (metrics.display(seen.color) - metrics.display(photo)).abs() * mask[..., None]
         folder.picture(f"{stem}_photo.png", photo)
-        folder.picture(f"{stem}_render.png", color)
+        folder.picture(f"{stem}_render.png", seen.color)
         folder.picture(f"{stem}_difference.png", linear_from_srgb((3 * gap).clamp(0, 1)))
+        folder.write(f"{stem}_depth.png", encode_depth(seen.depth))
         scores.append(view)
     return scores
 

@@ -8,10 +8,16 @@ from invgraph.report.model import world_up
 from invgraph.report.run_folder import Pose
 
 WIDTH, HEIGHT, PAD = 300, 260, 22
+POINTS = 1500
 
 
-def camera_map(poses: list[Pose]) -> str:
-    """Draw each camera as a dot with a stroke where it looks; empty without cameras."""
+def camera_map(poses: list[Pose], points: np.ndarray) -> str:
+    """Draw each camera as a dot with a stroke where it looks; empty without cameras.
+
+    Args:
+        poses: in the order of the photos; a line goes through them.
+        points: sparse points, ``n 3``; some are drawn, where they are within the picture.
+    """
     if not poses:
         return ""
     up = world_up(poses)
@@ -31,6 +37,8 @@ def camera_map(poses: list[Pose]) -> str:
         scale = (min(WIDTH, HEIGHT) / 2 - PAD) / span
         middle = np.array([WIDTH * (offset + 0.5), HEIGHT / 2])
         dots = (centres - target) @ axes.T * scale + middle
+        specks = (points[:: max(1, len(points) // POINTS)] - target) @ axes.T * scale
+        specks = specks[(np.abs(specks) < (WIDTH / 2 - 4, HEIGHT / 2 - 4)).all(1)] + middle
         ends = dots + looks @ axes.T * 14
         marks = "".join(
             f'<g class="{"test" if pose.split == "test" else "train"}"><title>{escape(pose.name)}'
@@ -42,6 +50,8 @@ def camera_map(poses: list[Pose]) -> str:
         )
         x, y = middle
         panels.append(
+            f'<path class="specks" d="{"".join(f"M{a:.1f} {b:.1f}h0" for a, b in specks)}"/>'
+            f'<polyline class="path" points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in dots)}"/>'
             f'<path class="shape" d="M{x - 6} {y}H{x + 6}M{x} {y - 6}V{y + 6}"/>{marks}'
             f'<text x="{x}" y="{HEIGHT - 4}" text-anchor="middle">{title}</text>'
         )

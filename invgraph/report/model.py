@@ -1,4 +1,4 @@
-"""What the 3D view shows: the mesh, the cameras around it, and the recovered light."""
+"""What the 3D view shows: mesh, cameras, sparse points, and the recovered light."""
 
 import base64
 import io
@@ -12,17 +12,38 @@ from typing import Any
 import numpy as np
 import torch
 
-from invgraph.report.run_folder import Pose
+from invgraph.point_files import decode_points
+from invgraph.report.run_folder import Pose, RunFolder
 
 JSON_CHUNK, BINARY_CHUNK = 0x4E4F534A, 0x004E4942
 TEXTURE_SIDE = 2048
+POINTS_SHOWN = 20_000
 
 
-def viewer_data(glb: Path, poses: list[Pose], light: dict[str, Any] | None, budget: int) -> dict:
+def read_points(folder: RunFolder, missing: list[str]) -> np.ndarray:
+    """The sparse points of a run, ``n 3``; at most ``POINTS_SHOWN``, evenly chosen.
+
+    Args:
+        missing: hears of a damaged file.
+    """
+    if folder.points is None:
+        return np.zeros((0, 3), np.float32)
+    try:
+        points = decode_points(folder.points.read_bytes())
+    except ValueError as error:
+        missing.append(f"points.ply (the sparse points): {error}")
+        return np.zeros((0, 3), np.float32)
+    return points[:: max(1, -(-len(points) // POINTS_SHOWN))]
+
+
+def viewer_data(
+    glb: Path, poses: list[Pose], points: np.ndarray, light: dict[str, Any] | None, budget: int
+) -> dict:
     """The record that ``viewer.js`` reads.
 
     Args:
         glb: binary glTF in world coordinates.
+        points: sparse points, ``n 3``.
         light: as ``light_matrices`` gives it.
         budget: bytes; a larger GLB gets its textures shrunk and stored as JPEG.
 
@@ -45,6 +66,7 @@ def viewer_data(glb: Path, poses: list[Pose], light: dict[str, Any] | None, budg
         "cameras": [
             {"test": pose.split == "test", "corners": frustum(pose).tolist()} for pose in poses
         ],
+        "points": base64.b64encode(points.astype("<f4").tobytes()).decode(),
         "light": light,
     }
 

@@ -10,10 +10,14 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+import numpy as np
+
 from invgraph.files import write_atomically
+from invgraph.report.attachments import attachments_section
 from invgraph.report.camera_map import camera_map
 from invgraph.report.charts import Axis, line_chart
-from invgraph.report.model import light_matrices, viewer_data
+from invgraph.report.depth_view import depth_section
+from invgraph.report.model import light_matrices, read_points, viewer_data
 from invgraph.report.pictures import data_uris, picture_size
 from invgraph.report.run_folder import RunFolder, View, finite, read_run
 from invgraph.report.words import describe, duration, number
@@ -21,11 +25,13 @@ from invgraph.scene_files import load_scene
 
 VIEWS_SHOWN = 24
 PREVIEWS_SHOWN = 6
+ITEMS_SHOWN = 6
 # Bytes of the page: comparisons, the mesh, and the smaller pictures; together below 15 MB.
 COMPARISON_BUDGET = 6_500_000
 MODEL_BUDGET = 5_000_000
 SMALL_BUDGET = 600_000
 
+COMPARED = ("photo", "render", "difference")
 HEADLINES = ("psnr_mask_db", "ssim_mask", "mask_iou", "seconds")
 
 
@@ -45,11 +51,14 @@ def write_report(run: Path) -> Path:
     folder = read_run(run)
     scripts: list[str] = []
     missing = list(folder.missing)
+    points = read_points(folder, missing)
     sections = [
         _comparison(folder, scripts),
-        _viewer(folder, scripts, missing),
+        _viewer(folder, points, scripts, missing),
+        attachments_section(folder),
+        depth_section([view for view in folder.views if view.split != "train"], missing),
         _curves(folder),
-        _light_and_cameras(folder, missing),
+        _light_and_cameras(folder, points, missing),
         _previews(folder),
         _details(folder),
     ]
@@ -87,8 +96,8 @@ def _policy() -> str:
         for name in ("compare.js", "viewer.js")
     )
     return (
-        f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {hashes}; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src data: blob:; media-src data:; style-src 'unsafe-inline'; "
+        f"script-src {hashes}; base-uri 'none'; form-action 'none'"
     )
 
 
@@ -147,7 +156,7 @@ def _shown(views: list[View]) -> list[View]:
 
 def _comparison(folder: RunFolder, scripts: list[str]) -> str:
     views = _shown(folder.views)
-    roles = [(view, role) for view in views for role in view.pictures]
+    roles = [(view, role) for view in views for role in COMPARED if role in view.pictures]
     uris = data_uris([view.pictures[role] for view, role in roles], COMPARISON_BUDGET)
     records: dict[str, dict[str, Any]] = {}
     for (view, role), uri in zip(roles, uris, strict=True):
@@ -188,7 +197,7 @@ def _captions(view: View) -> dict[str, str]:
     }
 
 
-def _viewer(folder: RunFolder, scripts: list[str], missing: list[str]) -> str:
+def _viewer(folder: RunFolder, points: np.ndarray, scripts: list[str], missing: list[str]) -> str:
     if folder.glb is None:
         return ""
     try:
@@ -197,7 +206,7 @@ def _viewer(folder: RunFolder, scripts: list[str], missing: list[str]) -> str:
         light = None
         missing.append(f"scene.json (the exact scene): {error}")
     try:
-        data = viewer_data(folder.glb, folder.poses, light, MODEL_BUDGET)
+        data = viewer_data(folder.glb, folder.poses, points, light, MODEL_BUDGET)
     except ValueError as error:
         missing.append(f"scene.glb (the reconstructed mesh): {error}")
         return ""
@@ -205,6 +214,11 @@ def _viewer(folder: RunFolder, scripts: list[str], missing: list[str]) -> str:
     cameras = (
         '<button type="button" data-cameras aria-pressed="false">Cameras</button>'
         if folder.poses
+        else ""
+    )
+    dots = (
+        '<button type="button" data-points aria-pressed="false">Sparse points</button>'
+        if len(points)
         else ""
     )
     lit = "Recovered light" if data["light"] else "Studio light"
@@ -217,7 +231,7 @@ def _viewer(folder: RunFolder, scripts: list[str], missing: list[str]) -> str:
 <div class="bar"><button type="button" data-mode="0" aria-pressed="true">{lit}</button>
 <button type="button" data-mode="1" aria-pressed="false">Albedo only</button>
 <button type="button" data-mode="2" aria-pressed="false">Shape only</button>
-{cameras}<button type="button" data-reset>Reset</button></div>
+{cameras}{dots}<button type="button" data-reset>Reset</button></div>
 </section>"""
 
 
@@ -245,7 +259,7 @@ Dashed lines separate the stages.</p>
 <div class="pair">{"".join(charts)}</div></section>"""
 
 
-def _light_and_cameras(folder: RunFolder, missing: list[str]) -> str:
+def _light_and_cameras(folder: RunFolder, points: np.ndarray, missing: list[str]) -> str:
     boxes = []
     if folder.light_ball is not None:
         [ball] = data_uris([folder.light_ball], SMALL_BUDGET)
@@ -256,11 +270,12 @@ def _light_and_cameras(folder: RunFolder, missing: list[str]) -> str:
             )
         else:
             missing.append("renders/light_ball.png (the light): the file is damaged")
-    drawing = camera_map(folder.poses)
+    drawing = camera_map(folder.poses, points)
     if drawing:
         boxes.append(
             '<div><h2>The cameras</h2><p class="hint"><span class="key train">training</span> '
-            f'&nbsp; <span class="key test">held out</span></p>{drawing}</div>'
+            '&nbsp; <span class="key test">held out</span>; the line goes through them in the '
+            f"order of the photos.</p>{drawing}</div>"
         )
     if not boxes:
         return ""
@@ -297,7 +312,7 @@ def _details(folder: RunFolder) -> str:
         elif isinstance(value, str | bool):
             text = escape(str(value))
         elif isinstance(value, list) and value and all(isinstance(item, str) for item in value):
-            text = escape(", ".join(value))
+            text = _listed(value)
         else:
             continue
         rows.append(f"<tr><td>{escape(label)}</td><td>{text}</td></tr>")
@@ -319,6 +334,14 @@ def _details(folder: RunFolder) -> str:
         return ""
     table = f"<div class='scroll'><table>{''.join(rows)}</table></div>" if rows else ""
     return f"<section><h2>In numbers</h2>{table}{scores}</section>"
+
+
+def _listed(items: list[str]) -> str:
+    """Items that fold away when they are many."""
+    text = escape("; ".join(items))
+    if len(items) <= ITEMS_SHOWN:
+        return text
+    return f"<details><summary>{len(items)}</summary>{text}</details>"
 
 
 def _header(key: str) -> str:

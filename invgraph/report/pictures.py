@@ -5,6 +5,10 @@ import io
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 MAX_PIXELS = 64_000_000
 # (longest side in pixels, JPEG quality), tried in this order until the budget is met.
@@ -39,10 +43,18 @@ def _data_uri(file: Path, side: int, quality: int) -> str | None:
                 image = image.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
-    image.thumbnail((side, side), Image.Resampling.LANCZOS)
     data = io.BytesIO()
-    image.save(data, "JPEG", quality=quality, optimize=True)
+    reduced(image, side).save(data, "JPEG", quality=quality, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
+
+
+def reduced(image: "Image", side: int) -> "Image":
+    """The picture with at most ``side`` pixels on its longer side."""
+    from PIL import Image
+
+    small = image.copy()
+    small.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    return small
 
 
 def picture_size(uri: str) -> tuple[int, int]:

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-ROLES = ("photo", "render", "difference")
+ROLES = ("photo", "render", "difference", "depth")
+FILM, RECORDING = "flythrough.mp4", "recording.rrd"
 
 
 @dataclass(frozen=True)
 class View:
-    """One photo with its scores; ``pictures`` maps a role (photo, render, difference) to a file."""
+    """One photo with its scores; ``pictures`` maps a role of ``ROLES`` to a file."""
 
     name: str
     split: str
@@ -41,7 +42,10 @@ class Pose:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """What can be read of a run; ``missing`` says in words what a finished one would add."""
+    """What can be read of a run; ``missing`` says in words what a finished one would add.
+
+    ``points``, ``film`` and ``recording`` are not in every finished run.
+    """
 
     path: Path
     metrics: dict[str, Any]
@@ -51,6 +55,9 @@ class RunFolder:
     previews: list[tuple[int, Path]]
     light_ball: Path | None
     glb: Path | None
+    points: Path | None
+    film: Path | None
+    recording: Path | None
     missing: list[str]
 
 
@@ -82,7 +89,21 @@ def read_run(path: Path) -> RunFolder:
             "pass the folder that `invgraph fit` wrote."
         )
     views = _views(metrics, pictures)
-    return RunFolder(path, metrics, log, views, _poses(cameras), previews, light_ball, glb, missing)
+    points, film, recording = (_inside(path, name) for name in ("points.ply", FILM, RECORDING))
+    return RunFolder(
+        path,
+        metrics,
+        log,
+        views,
+        _poses(cameras),
+        previews,
+        light_ball,
+        glb,
+        points,
+        film,
+        recording,
+        missing,
+    )
 
 
 def read_poses(run: Path) -> list[Pose]:

@@ -134,7 +134,7 @@
      }`);
   const lines = program(
     `layout(location=0) in vec3 position; uniform mat4 clip_from_world;
-     void main() { gl_Position = clip_from_world * vec4(position, 1.0); }`,
+     void main() { gl_Position = clip_from_world * vec4(position, 1.0); gl_PointSize = 2.5; }`,
     "uniform vec3 ink; out vec4 color; void main() { color = vec4(ink, 1.0); }");
 
   function attribute(slot, values, width) {
@@ -219,12 +219,16 @@
     const tip = rim.map((p) => add(c, add(p, c, -1), 0.16 * radius));
     tip.forEach((p, k) => frusta[test ? "test" : "train"].push(...c, ...p, ...p, ...tip[(k + 1) % 4]));
   }
-  for (const kind of ["train", "test"]) {
+  const cloud = (values) => {
     const vao = gl.createVertexArray();
     gl.bindVertexArray(vao);
-    attribute(0, new Float32Array(frusta[kind]), 3);
-    frusta[kind] = { vao, count: frusta[kind].length / 3 };
-  }
+    attribute(0, values, 3);
+    return { vao, count: values.length / 3 };
+  };
+  for (const kind of ["train", "test"]) frusta[kind] = cloud(new Float32Array(frusta[kind]));
+  const path = cloud(new Float32Array(data.cameras.flatMap(({ corners }) => corners[0])));
+  const specks = cloud(new Float32Array(Uint8Array.from(atob(data.points), (c) => c.charCodeAt(0)).buffer));
+  data.points = null;
 
   // --- orbit -------------------------------------------------------------------------------------
   const up = unit(data.up), first = data.eye ? add(data.eye, centre, -1) : [0.5, 0.3, 1];
@@ -233,7 +237,7 @@
   east = unit(east);
   const north = cross(up, east), fov = 0.6;
   const home = { turn: 0, tilt: Math.max(-1.2, Math.min(1.2, Math.asin(dot(unit(first), up)))), far: 1.08 * radius / Math.sin(fov / 2) };
-  let view = { ...home }, mode = 0, cameras = false, idle = !matchMedia("(prefers-reduced-motion: reduce)").matches;
+  let view = { ...home }, mode = 0, cameras = false, points = false, idle = !matchMedia("(prefers-reduced-motion: reduce)").matches;
   let pending = false, seen = true;
 
   function draw() { if (!pending) { pending = true; requestAnimationFrame(paint); } }
@@ -282,9 +286,18 @@
       gl.bindVertexArray(part.vao);
       gl.drawElements(gl.TRIANGLES, part.count, gl.UNSIGNED_INT, 0);
     }
-    if (!cameras) return;
+    if (!cameras && !points) return;
     gl.useProgram(lines.p);
     gl.uniformMatrix4fv(lines.at.clip_from_world, false, clip);
+    if (points) {
+      gl.uniform3fv(lines.at.ink, [0.92, 0.3, 0.5]);
+      gl.bindVertexArray(specks.vao);
+      gl.drawArrays(gl.POINTS, 0, specks.count);
+    }
+    if (!cameras) return;
+    gl.uniform3fv(lines.at.ink, [0.5, 0.52, 0.55]);
+    gl.bindVertexArray(path.vao);
+    gl.drawArrays(gl.LINE_STRIP, 0, path.count);
     for (const [kind, ink] of [["train", [0.23, 0.51, 0.96]], ["test", [0.95, 0.55, 0.1]]]) {
       gl.uniform3fv(lines.at.ink, ink);
       gl.bindVertexArray(frusta[kind].vao);
@@ -325,6 +338,11 @@
     cameras = !cameras;
     e.currentTarget.setAttribute("aria-pressed", String(cameras));
     view.far = cameras ? Math.max(view.far, 1.15 * reach / Math.sin(fov / 2)) : home.far;
+    draw();
+  });
+  root.querySelector("[data-points]")?.addEventListener("click", (e) => {
+    points = !points;
+    e.currentTarget.setAttribute("aria-pressed", String(points));
     draw();
   });
   root.querySelector("[data-reset]").addEventListener("click", () => { view = { ...home }; idle = false; draw(); });

@@ -8,6 +8,7 @@ KNOWN = {
     "seconds": "Time",
     "chamfer_pct": "Chamfer distance, of the diagonal",
     "albedo_rmse": "Albedo error (RMSE, scale-aligned)",
+    "skipped": "Photos left out",
     "light_angle_deg": "Light direction error",
 }
 UNITS = {"db": "dB", "deg": "°", "pct": "%", "px": "px", "s": "s", "mb": "MB", "m": "m"}

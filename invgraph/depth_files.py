@@ -1,0 +1,55 @@
+"""Depth maps as 16-bit PNG files that know their step."""
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+STEP = "world_units_per_level"
+_LEVELS = 65535
+_MAX_PIXELS = 64_000_000
+
+
+def encode_depth(depth: Float[Tensor, "h w"]) -> bytes:
+    """A PNG whose levels times its text chunk ``world_units_per_level`` are the depth.
+
+    Args:
+        depth: along the optical axis, world units; 0 where there is none.
+    """
+    from PIL import Image, PngImagePlugin
+
+    values = depth.detach().double().numpy()
+    step = max(float(values.max(initial=0.0)), 1e-30) / _LEVELS
+    notes = PngImagePlugin.PngInfo()
+    notes.add_text(STEP, repr(step))
+    file = io.BytesIO()
+    # A surface however near the camera is not "none".
+    levels = np.where(values > 0, np.clip(np.round(values / step), 1, _LEVELS), 0)
+    Image.fromarray(levels.astype(np.uint16)).save(file, "PNG", pnginfo=notes)
+    return file.getvalue()
+
+
+def read_depth(path: Path) -> tuple[np.ndarray, float]:
+    """The levels (``h w``, 0 where there is no depth) and world units per level.
+
+    Raises:
+        ValueError: the file is not what :func:`encode_depth` writes.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            if image.mode != "I;16" or image.width * image.height > _MAX_PIXELS:
+                raise ValueError("not a 16-bit grey image of reasonable size")
+            levels = np.asarray(image).astype(np.uint16)
+            step = float(image.info[STEP])
+        if not (math.isfinite(step) and step > 0):
+            raise ValueError(f"its step is {step}")
+    except (OSError, ValueError, KeyError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(
+            f"{path} is no depth map of ours ({error}); expected a 16-bit PNG with {STEP}."
+        ) from error
+    return levels, step

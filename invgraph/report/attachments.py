@@ -1,0 +1,117 @@
+"""What lies beside the page: a film and a recording."""
+
+import base64
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from invgraph.report.run_folder import FILM, RECORDING, RunFolder, read_run
+from invgraph.scene import Scene
+from invgraph.scene_files import load_scene
+
+FILM_BUDGET = 4_000_000  # bytes; a larger film stays beside the page
+LEAST_S = 3.0  # in less, neither can be made
+
+
+def write_attachments(
+    run: Path,
+    scene: Scene,
+    photos: Iterable[tuple[str, np.ndarray]] = (),
+    seconds: float = math.inf,
+    progress: Callable[[float, str], None] = lambda done, facts: None,
+) -> None:
+    """Make ``flythrough.mp4`` and ``recording.rrd`` anew.
+
+    What there is no time or no package for is left out; :func:`invgraph.report.write_report` says
+    how to get it.
+
+    Args:
+        run: the folder that a fit wrote.
+        scene: what it found.
+        photos: training photos for the recording, by name, ``h w 3`` bytes.
+        seconds: to spend at most, about.
+        progress: hears how far the film is, 0 to 1.
+
+    Raises:
+        ValueError: ``run`` holds nothing that a fit writes.
+    """
+    from invgraph.report.film import write_film
+    from invgraph.report.recording import write_recording
+
+    until = time.monotonic() + seconds
+    for name in (FILM, RECORDING):  # of another scene by now
+        (run / name).unlink(missing_ok=True)
+    if seconds > LEAST_S:
+        with contextlib.suppress(ImportError):
+            write_recording(run, photos)
+    if (left := until - time.monotonic()) > LEAST_S:
+        with contextlib.suppress(ImportError):
+            write_film(run, scene, left, progress)
+
+
+def complete_attachments(run: Path) -> None:
+    """Make the film and the recording of a run where they are absent or older than its scene.
+
+    A run without a readable scene is left as it is: the report says what it lacks.
+
+    Raises:
+        ValueError: ``run`` is not a folder, or holds nothing that a fit writes.
+    """
+    folder = read_run(run)
+    try:
+        made = (run / "scene.json").stat().st_mtime_ns
+        files = [file for file in (folder.film, folder.recording) if file is not None]
+        fresh = sum(file.stat().st_mtime_ns >= made for file in files)
+        if fresh < sum(find_spec(module) is not None for module in ("av", "rerun")):
+            write_attachments(run, load_scene(run))
+    except (FileNotFoundError, ValueError):
+        return
+
+
+def attachments_section(folder: RunFolder) -> str:
+    """The film and the way to the recording, as HTML; empty for a run without a mesh."""
+    if folder.glb is None:
+        return ""
+    film = _film(folder.film)
+    recording = _recording(folder.recording)
+    return f"""<section aria-labelledby="film-title"><h2 id="film-title">Fly-through</h2>
+{film}
+{recording}</section>"""
+
+
+def _film(file: Path | None) -> str:
+    if file is None:
+        return f'<p class="hint">{_how_to_get("fly-through", "av", "av")}</p>'
+    size = file.stat().st_size
+    link = f'<a href="{FILM}" download>{FILM}</a> ({size / 1e6:.1f} MB)'
+    if size > FILM_BUDGET:
+        return f'<p class="hint">Too large for this page; it is the file {link} beside it.</p>'
+    data = base64.b64encode(file.read_bytes()).decode()
+    return (
+        f'<p class="hint">Every picture is rendered from the fitted scene. Also beside this page: '
+        f'{link}.</p><video controls loop muted playsinline preload="metadata" '
+        f'aria-label="Fly-through of the fitted scene" src="data:video/mp4;base64,{data}"></video>'
+    )
+
+
+def _recording(file: Path | None) -> str:
+    if file is None:
+        words = _how_to_get("recording for rerun's viewer", "rerun", "rerun-sdk")
+        return f'<p class="hint">{words}</p>'
+    return (
+        f'<p class="hint">Mesh, cameras, photos and depth to explore: <a href="{RECORDING}" '
+        f"download>{RECORDING}</a> ({file.stat().st_size / 1e6:.1f} MB). Open it with "
+        f"<code>rerun {RECORDING}</code> (<code>pip install rerun-sdk</code>).</p>"
+    )
+
+
+def _how_to_get(what: str, module: str, package: str) -> str:
+    remedy = "<code>invgraph report RUN</code> makes it."
+    if find_spec(module) is None:
+        return f"No {what}: <code>pip install {package}</code>, then {remedy}"
+    return f"No {what} yet: {remedy}"

@@ -1,0 +1,81 @@
+"""A fly-through of a fitted scene, as an mp4 that browsers play."""
+
+import io
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from invgraph.camera import Camera, stack
+from invgraph.color import srgb_from_linear
+from invgraph.files import write_atomically
+from invgraph.render import render
+from invgraph.report.run_folder import FILM, read_poses
+from invgraph.scene import Scene
+from invgraph.viewpoints import fly_through
+
+VIEWS, RATE, SIDE = 120, 24, 480
+BATCH = 8  # cameras that share what the light does to the surface
+STRIDES = (1, 2, 3, 4)
+BT709 = 1  # the number that H.264 and libav give to these colours
+
+
+@torch.no_grad()
+def write_film(
+    run: Path,
+    scene: Scene,
+    seconds: float = math.inf,
+    progress: Callable[[float, str], None] = lambda done, facts: None,
+) -> bool:
+    """Write ``flythrough.mp4``: five seconds, H.264 in yuv420p.
+
+    Args:
+        run: the folder; its cameras say where to fly.
+        seconds: to spend at most; fewer pictures a second are made where they do not suffice.
+        progress: hears how far it is, 0 to 1.
+
+    Returns:
+        Whether there is a film now: False when the time is too short for one.
+
+    Raises:
+        ImportError: PyAV is not installed.
+        ValueError: the scene has no vertices.
+    """
+    import av
+
+    began = time.monotonic()
+    cameras = fly_through(scene, VIEWS, SIDE, read_poses(run))
+    first = _pictures(scene, cameras[:BATCH])
+    usual = (time.monotonic() - began) / BATCH
+    stride = next((s for s in STRIDES if usual * (VIEWS / s) < seconds), None)
+    if stride is None:
+        return False
+    cameras = cameras[::stride]
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        options = {"crf": "20", "preset": "fast"}
+        stream = container.add_stream("libx264", rate=RATE // stride, options=options)
+        stream.height, stream.width = cameras[0].height, cameras[0].width
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.colorspace = BT709
+        for start in range(0, len(cameras), BATCH):
+            batch = cameras[start : start + BATCH]
+            pictures = first if stride == 1 and start == 0 else _pictures(scene, batch)
+            for picture in pictures:
+                frame = av.VideoFrame.from_ndarray(picture.numpy(), format="rgb24")
+                frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709")
+                container.mux(stream.encode(frame))
+            progress((start + len(batch)) / len(cameras), "")
+        container.mux(stream.encode())
+    write_atomically(run / FILM, file.getvalue())
+    return True
+
+
+def _pictures(scene: Scene, cameras: list[Camera]) -> Tensor:
+    """What some cameras see, sRGB bytes."""
+    color = render(scene, stack(cameras), outputs=("color",)).color
+    assert color is not None
+    return (srgb_from_linear(color.clamp(0, 1)) * 255).round().byte()
