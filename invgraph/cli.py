@@ -81,6 +81,12 @@ def fit(
             label, unit = describe(key)
             print(f"{label:24} {number(result.metrics[key], unit)} {unit}".rstrip())
     print(f"{'Report':24} {result.report}")
+    if skipped := result.metrics.get("skipped"):
+        print(
+            f"invgraph: {len(skipped)} photos were left out, first {skipped[0]}; "
+            f"{folder / 'metrics.json'} lists them all.",
+            file=sys.stderr,
+        )
 
 
 def render(

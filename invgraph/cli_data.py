@@ -116,12 +116,12 @@ def convert(
         true_cameras: use the measured poses of data sets that have them for evaluation.
     """
     from invgraph.data import read_capture, with_true_cameras
-    from invgraph.data.export import WRITERS
+    from invgraph.data.export import write_capture
 
     found = read_capture(capture)
     if true_cameras:
         found = with_true_cameras(found)
-    print(WRITERS[to](found, out))
+    print(write_capture(found, out, to))
     for reason in found.skipped:
         print(f"left out {reason}")
 

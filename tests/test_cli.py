@@ -29,7 +29,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fit_calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     """Replace the fit by one that only remembers its arguments."""
     calls: list[tuple] = []
-    result = SimpleNamespace(metrics={"psnr_mask_db": 31.234}, report=Path("there/report.html"))
+    metrics = {"psnr_mask_db": 31.234, "skipped": ["b.png: it is torn", "c.png: it is absent"]}
+    result = SimpleNamespace(metrics=metrics, report=Path("there/report.html"))
 
     def fit(capture: Path, out: Path, settings: object, resume: bool) -> SimpleNamespace:
         calls.append((capture, out, settings, resume))
@@ -102,8 +103,9 @@ def test_fit_passes_its_options_on_and_prints_the_result(
     [(capture, out, settings, resume)] = fit_calls
     assert (capture, out, resume) == (Path("photos"), Path("there"), False)
     assert (settings.budget_s, settings.seed) == (90.0, 7)
-    out = capsys.readouterr().out
-    assert "PSNR inside the mask     31.23 dB\n" in out and "there/report.html" in out
+    said = capsys.readouterr()
+    assert "PSNR inside the mask     31.23 dB\n" in said.out and "there/report.html" in said.out
+    assert "2 photos were left out, first b.png: it is torn; there/metrics.json" in said.err
 
 
 def test_fit_names_the_run_after_the_capture(

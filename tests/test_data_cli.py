@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from invgraph.data import Capture, read_capture, with_true_cameras
 from invgraph.data.capture import make_camera, make_frame
 from invgraph.data.datasets import DATASETS, Dataset, RemoteFile
 from invgraph.data.download import download
-from invgraph.data.export import WRITERS, write_colmap, write_kitti, write_transforms
+from invgraph.data.export import Format, write_capture
 from invgraph.transforms import exp_se3
 
 
@@ -65,7 +66,7 @@ def assert_same(found: Capture, expected: Capture) -> None:
 @pytest.mark.parametrize("to", ["transforms", "colmap"])
 def test_conversions_come_back(tmp_path, to, distortion):
     capture = posed(tmp_path / "in", distortion)
-    out = WRITERS[to](capture, tmp_path / "out")
+    out = write_capture(capture, tmp_path / "out", to)
     found = read_capture(out)
     assert_same(found, capture)
     assert all(frame.mask_source == "file" for frame in found.frames)
@@ -82,7 +83,7 @@ def test_conversions_come_back(tmp_path, to, distortion):
 
 def test_kitti_comes_back_relative_to_the_first(tmp_path):
     capture = posed(tmp_path / "in", None)
-    found = read_capture(write_kitti(capture, tmp_path / "out"))
+    found = read_capture(write_capture(capture, tmp_path / "out", "kitti"))
     assert [frame.time for frame in found.frames] == [0, 0.5, 1.0]
     first = capture.frames[0].known_camera.camera_from_world
     moved = [
@@ -101,23 +102,23 @@ def test_kitti_comes_back_relative_to_the_first(tmp_path):
 def test_conversions_say_why_not(tmp_path):
     capture = posed(tmp_path / "in")
     with pytest.raises(ValueError, match="KITTI's calibration has no lens distortion; undistort"):
-        write_kitti(capture, tmp_path / "out")
+        write_capture(capture, tmp_path / "out", "kitti")
     bare = posed(tmp_path / "bare", None)
     frame = bare.frames[2]
     camera = replace(frame.known_camera, focal=torch.tensor([9.0, 9.0]))
     mixed = replace(bare, frames=(*bare.frames[:2], replace(frame, camera=camera)))
     with pytest.raises(ValueError, match="p2 has other intrinsics than p0, but KITTI has one"):
-        write_kitti(mixed, tmp_path / "out")
+        write_capture(mixed, tmp_path / "out", "kitti")
     unknown = replace(bare, frames=(*bare.frames[:2], replace(frame, camera=None)))
-    for write in WRITERS.values():
+    for to in get_args(Format):
         with pytest.raises(ValueError, match=r"1 of 3 photos have no camera \(first .*p2\.png"):
-            write(unknown, tmp_path / "out")
+            write_capture(unknown, tmp_path / "out", to)
     with pytest.raises(ValueError, match="in holds files; give a new or an empty folder"):
-        write_colmap(bare, tmp_path / "in")
+        write_capture(bare, tmp_path / "in", "colmap")
     frame.image_path.write_bytes(bytes(9))
     (tmp_path / "bare/p0.png").unlink()
     with pytest.raises(ValueError, match=r"p0\.png is missing"):
-        write_transforms(bare, tmp_path / "out")
+        write_capture(bare, tmp_path / "out", "transforms")
     # Nothing half done is left behind.
     assert {path.name for path in tmp_path.iterdir()} == {"in", "bare"}
 
@@ -154,7 +155,7 @@ def test_inspect_says_what_there_is_and_what_is_missing(tmp_path, capsys):
 
 
 def test_inspect_draws_cameras(tmp_path, capsys):
-    write_colmap(posed(tmp_path / "in"), tmp_path / "model")
+    write_capture(posed(tmp_path / "in"), tmp_path / "model", "colmap")
     out = tmp_path / "out"
     assert main(["data", "inspect", str(tmp_path / "model"), "--out", str(out)]) == 0
     text = capsys.readouterr().out
@@ -174,7 +175,7 @@ def test_inspect_of_a_recording_with_truth(data_dir, tmp_path, capsys):
 
 
 def test_convert_on_the_command_line(tmp_path, capsys):
-    source = write_kitti(posed(tmp_path / "in", None), tmp_path / "kitti")
+    source = write_capture(posed(tmp_path / "in", None), tmp_path / "kitti", "kitti")
     arguments = ["data", "convert", str(source), str(tmp_path / "out"), "--to", "colmap"]
     assert main(arguments) == 2
     assert "3 of 3 photos have no camera" in capsys.readouterr().err
@@ -194,7 +195,7 @@ def test_data_commands_explain_themselves(capsys):
 def test_real_conversion_keeps_the_cameras(data_dir, tmp_path):
     capture = read_capture(data_dir("fountain_p11"))
     few = replace(capture, frames=capture.frames[:3], test=(0,))
-    assert_same(read_capture(write_colmap(few, tmp_path / "colmap")), few)
+    assert_same(read_capture(write_capture(few, tmp_path / "colmap", "colmap")), few)
 
 
 # Downloads, from a server on this machine

@@ -6,6 +6,7 @@ import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,120 +17,96 @@ from invgraph.data.capture import Capture, Frame
 from invgraph.data.images import decode, stored_upright
 from invgraph.files import write_atomically
 
+Format = Literal["transforms", "colmap", "kitti"]
 
-def write_transforms(capture: Capture, out: Path) -> Path:
-    """Write ``transforms.json`` beside ``images`` (and ``masks``).
+
+def write_capture(capture: Capture, out: Path, to: Format) -> Path:
+    """Write the photos, cameras and masks of a capture in another program's format.
+
+    - ``transforms``: ``transforms.json`` beside ``images`` (and ``masks``). Poses are
+      world-from-camera with OpenGL axes. The held-out photos are named in ``test_filenames``.
+    - ``colmap``: ``sparse/0`` (text) beside ``images`` (and ``masks``, as NAME.png). Equal
+      intrinsics share a camera. The sparse points come without colours and tracks.
+    - ``kitti``: an odometry sequence, ``image_2``, ``calib.txt``, ``poses.txt``, ``times.txt``. One
+      pinhole camera took all photos; the first becomes the world, as the format has it. Every row
+      of the calibration holds that camera. Times are written where all photos have one.
 
     Photos are copied; those that are stored turned are written upright, since other programs may
-    not look at EXIF. Poses are world-from-camera with OpenGL axes. The held-out photos are named
-    in ``test_filenames``.
+    not look at EXIF.
 
     Args:
         capture: with cameras.
         out: a new or empty folder.
+        to: the format.
 
     Returns:
         The folder.
 
     Raises:
-        ValueError: photos have no cameras or cannot be read, or ``out`` holds files.
+        ValueError: photos have no cameras or cannot be read, ``out`` holds files, or KITTI cannot
+            say what the cameras are.
     """
     capture.require_cameras()
-
-    def write(folder: Path) -> None:
-        entries, names = [], []
-        for frame in capture.frames:
-            camera = _exact(frame)
-            photo = _write_photo(frame, folder / "images" / frame.name)
-            names.append(f"images/{photo.name}")
-            entry = {
-                "file_path": names[-1],
-                "fl_x": camera.focal[0].item(),
-                "fl_y": camera.focal[1].item(),
-                "cx": camera.principal[0].item(),
-                "cy": camera.principal[1].item(),
-                "h": camera.height,
-                "w": camera.width,
-                "transform_matrix": convert.to_opengl(camera).tolist(),
-            }
-            if camera.distortion is not None:
-                keys = ("k1", "k2", "p1", "p2", "k3")
-                entry |= dict(zip(keys, camera.distortion.tolist(), strict=True))
-            mask = _write_mask(frame, folder / "masks" / f"{frame.name}.png")
-            if mask is not None:
-                entry["mask_path"] = f"masks/{mask.name}"
-            entries.append(entry)
-        content: dict[str, object] = {"camera_model": "OPENCV"}
-        if capture.test:
-            content["train_filenames"] = [names[i] for i in capture.train]
-            content["test_filenames"] = [names[i] for i in capture.test]
-        text = json.dumps(content | {"frames": entries}, indent=1)
-        (folder / "transforms.json").write_text(text, encoding="utf-8")
-
-    return _whole(out, write)
+    write = {"transforms": _write_transforms, "colmap": _write_colmap, "kitti": _write_kitti}[to]
+    return _whole(out, lambda folder: write(capture, folder))
 
 
-def write_colmap(capture: Capture, out: Path) -> Path:
-    """Write ``sparse/0`` (text) beside ``images`` (and ``masks``, as NAME.png).
-
-    Equal intrinsics share a camera. The sparse points come without colours and tracks.
-
-    Args:
-        capture: with cameras.
-        out: a new or empty folder.
-
-    Returns:
-        The folder.
-
-    Raises:
-        ValueError: photos have no cameras or cannot be read, or ``out`` holds files.
-    """
-    capture.require_cameras()
-
-    def write(folder: Path) -> None:
-        lenses: dict[str, int] = {}
-        images = ["# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, then POINTS2D"]
-        for index, frame in enumerate(capture.frames):
-            camera = _exact(frame)
-            quat, translation, model, params = convert.to_colmap(camera)
-            lens = f"{model} {camera.width} {camera.height} {_words(params)}"
-            number = lenses.setdefault(lens, len(lenses) + 1)
-            photo = _write_photo(frame, folder / "images" / frame.name)
-            _write_mask(frame, folder / "masks" / f"{photo.name}.png")
-            pose = f"{_words(quat)} {_words(translation)}"
-            images += [f"{index + 1} {pose} {number} {photo.name}", ""]
-        model = folder / "sparse/0"
-        model.mkdir(parents=True)
-        cameras = [f"{number} {lens}" for lens, number in lenses.items()]
-        _write_lines(model / "cameras.txt", ["# CAMERA_ID MODEL WIDTH HEIGHT PARAMS", *cameras])
-        _write_lines(model / "images.txt", images)
-        points = ["# POINT3D_ID X Y Z R G B ERROR TRACK"]
-        if capture.points is not None:
-            rows = enumerate(capture.points.double())
-            points += [f"{index + 1} {_words(point)} 128 128 128 0" for index, point in rows]
-        _write_lines(model / "points3D.txt", points)
-
-    return _whole(out, write)
+def _write_transforms(capture: Capture, folder: Path) -> None:
+    entries, names = [], []
+    for frame in capture.frames:
+        camera = _exact(frame)
+        photo = _write_photo(frame, folder / "images" / frame.name)
+        names.append(f"images/{photo.name}")
+        entry = {
+            "file_path": names[-1],
+            "fl_x": camera.focal[0].item(),
+            "fl_y": camera.focal[1].item(),
+            "cx": camera.principal[0].item(),
+            "cy": camera.principal[1].item(),
+            "h": camera.height,
+            "w": camera.width,
+            "transform_matrix": convert.to_opengl(camera).tolist(),
+        }
+        if camera.distortion is not None:
+            keys = ("k1", "k2", "p1", "p2", "k3")
+            entry |= dict(zip(keys, camera.distortion.tolist(), strict=True))
+        mask = _write_mask(frame, folder / "masks" / f"{frame.name}.png")
+        if mask is not None:
+            entry["mask_path"] = f"masks/{mask.name}"
+        entries.append(entry)
+    content: dict[str, object] = {"camera_model": "OPENCV"}
+    if capture.test:
+        content["train_filenames"] = [names[i] for i in capture.train]
+        content["test_filenames"] = [names[i] for i in capture.test]
+    text = json.dumps(content | {"frames": entries}, indent=1)
+    (folder / "transforms.json").write_text(text, encoding="utf-8")
 
 
-def write_kitti(capture: Capture, out: Path) -> Path:
-    """Write a KITTI odometry sequence: ``image_2``, ``calib.txt``, ``poses.txt``, ``times.txt``.
+def _write_colmap(capture: Capture, folder: Path) -> None:
+    lenses: dict[str, int] = {}
+    images = ["# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, then POINTS2D"]
+    for index, frame in enumerate(capture.frames):
+        camera = _exact(frame)
+        quat, translation, model, params = convert.to_colmap(camera)
+        lens = f"{model} {camera.width} {camera.height} {_words(params)}"
+        number = lenses.setdefault(lens, len(lenses) + 1)
+        photo = _write_photo(frame, folder / "images" / frame.name)
+        _write_mask(frame, folder / "masks" / f"{photo.name}.png")
+        pose = f"{_words(quat)} {_words(translation)}"
+        images += [f"{index + 1} {pose} {number} {photo.name}", ""]
+    model = folder / "sparse/0"
+    model.mkdir(parents=True)
+    cameras = [f"{number} {lens}" for lens, number in lenses.items()]
+    _write_lines(model / "cameras.txt", ["# CAMERA_ID MODEL WIDTH HEIGHT PARAMS", *cameras])
+    _write_lines(model / "images.txt", images)
+    points = ["# POINT3D_ID X Y Z R G B ERROR TRACK"]
+    if capture.points is not None:
+        rows = enumerate(capture.points.double())
+        points += [f"{index + 1} {_words(point)} 128 128 128 0" for index, point in rows]
+    _write_lines(model / "points3D.txt", points)
 
-    The first camera becomes the world, as the format has it. Every row of the calibration holds the
-    one camera there is. Times are written where all photos have one.
 
-    Args:
-        capture: one pinhole camera without distortion took all photos.
-        out: a new or empty folder.
-
-    Returns:
-        The folder.
-
-    Raises:
-        ValueError: photos have no cameras, distortion, or differing intrinsics; or ``out`` holds
-            files.
-    """
-    capture.require_cameras()
+def _write_kitti(capture: Capture, folder: Path) -> None:
     cameras = [_exact(frame) for frame in capture.frames]
     first = cameras[0]
     for frame, camera in zip(capture.frames, cameras, strict=True):
@@ -144,26 +121,15 @@ def write_kitti(capture: Capture, out: Path) -> Path:
             )
     rows = [convert.to_kitti(camera) for camera in cameras]
     start = transforms.invert(_square(rows[0][1]))
-
-    def write(folder: Path) -> None:
-        for index, frame in enumerate(capture.frames):
-            _write_png(folder / f"image_2/{index:06d}.png", decode(frame.image_path))
-        projection = _words(rows[0][0].flatten())
-        _write_lines(folder / "calib.txt", [f"P{number}: {projection}" for number in range(4)])
-        poses = [_words((start @ _square(row))[:3].flatten()) for _, row in rows]
-        _write_lines(folder / "poses.txt", poses)
-        times = [frame.time for frame in capture.frames if frame.time is not None]
-        if len(times) == len(rows):
-            _write_lines(folder / "times.txt", [f"{time:.9f}" for time in times])
-
-    return _whole(out, write)
-
-
-WRITERS: dict[str, Callable[[Capture, Path], Path]] = {
-    "transforms": write_transforms,
-    "colmap": write_colmap,
-    "kitti": write_kitti,
-}
+    for index, frame in enumerate(capture.frames):
+        _write_png(folder / f"image_2/{index:06d}.png", decode(frame.image_path))
+    projection = _words(rows[0][0].flatten())
+    _write_lines(folder / "calib.txt", [f"P{number}: {projection}" for number in range(4)])
+    poses = [_words((start @ _square(row))[:3].flatten()) for _, row in rows]
+    _write_lines(folder / "poses.txt", poses)
+    times = [frame.time for frame in capture.frames if frame.time is not None]
+    if len(times) == len(rows):
+        _write_lines(folder / "times.txt", [f"{time:.9f}" for time in times])
 
 
 def _whole(out: Path, write: Callable[[Path], None]) -> Path:

@@ -2,30 +2,28 @@
 
 import json
 import math
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from invgraph.camera import stack
 from invgraph.data import Capture, read_capture
 from invgraph.fit import stages
 from invgraph.fit.cameras import Corrections
+from invgraph.fit.drift import Drift
 from invgraph.fit.folder import RunFolder
 from invgraph.fit.hull import visual_hull
-from invgraph.fit.model import Look, Model, without_visibility
+from invgraph.fit.model import Look, Model
 from invgraph.fit.photos import Photo, Photos, doubt, load_photo, surroundings
-from invgraph.fit.pictures import light_ball, side_by_side
-from invgraph.fit.scores import mean_scores, score_all, trusted
+from invgraph.fit.pictures import side_by_side
+from invgraph.fit.record import write_cameras, write_checkpoint, write_scores
 from invgraph.fit.stages import STAGES, Stage
 from invgraph.mesh import Mesh
 from invgraph.scene import Scene
-from invgraph.scene_files import save_scene
 
 if TYPE_CHECKING:
     from invgraph.fit.progress import Meter
@@ -33,6 +31,7 @@ if TYPE_CHECKING:
 SAVE_EVERY_S = 30.0
 LOG_EVERY = 10
 CAMERA_BONUS = 0.98  # light that follows the camera must explain this much better: it is rarer
+DRIFT_BONUS = 0.98  # so does light that changes from photo to photo
 INEXACT_DEG = 0.45  # cameras that move by less are left as they were given
 RESERVE = 0.08  # share of the budget kept for scores and the report
 
@@ -117,11 +116,6 @@ def fit(
     if resume and (done := _finished(folder)) is not None:
         return done
     capture = read_capture(capture) if isinstance(capture, Path) else capture
-    if capture.skipped:
-        print(
-            f"{capture.name}: {len(capture.skipped)} photos left out, first {capture.skipped[0]}",
-            file=sys.stderr,
-        )
     place = not any(frame.mask_source for frame in capture.frames)
     if place:
         require_enough(capture)
@@ -159,14 +153,7 @@ def _with_cameras(capture: Capture, folder: RunFolder, seed: int) -> Capture:
     from invgraph.sfm import recover_cameras
 
     with Meter() as meter:
-        found = recover_cameras(capture, folder.path / "sfm", seed=seed, progress=meter)
-    lost = found.skipped[len(capture.skipped) :]
-    if lost:
-        print(
-            f"{capture.name}: {len(lost)} photos left without a camera, first {lost[0]}",
-            file=sys.stderr,
-        )
-    return found
+        return recover_cameras(capture, folder.path / "sfm", seed=seed, progress=meter)
 
 
 def _finished(folder: RunFolder) -> FitResult | None:
@@ -243,7 +230,7 @@ class _Run:
                 [photo.camera for photo in self.photos],
             )
             self.suspects = hull.suspects
-            self._write_cameras()
+            write_cameras(self.folder, self.capture, None)
             self._start(hull.mesh, meter)
         assert self.model is not None
         spendable = (1 - RESERVE) * self.settings.budget_s
@@ -256,7 +243,9 @@ class _Run:
                     break  # no time to gain anything from new triangles
                 self._enter(stage, meter)
             until = self.seconds + (spendable - self.seconds) * share
-            self._run_stage(stage, until, meter)
+            photos, counts = self._run_stage(stage, until, meter)
+            if stage == STAGES[1]:
+                self._judge_drift(photos, counts)
             self.stage, self.step = self.stage + 1, 0
 
     def _start(self, shape: Mesh, meter: "Meter") -> None:
@@ -284,7 +273,8 @@ class _Run:
         self.model = Model(shape, look, stride, stage.smoothness)
         name = f"{stage.name}, light fixed to {look.frame}"
         photos, counts = self._run_stage(stage, until, meter, name)
-        return stages.mean_loss(self.model, photos, counts), self.model
+        scene = self.model.scene()
+        return stages.mean_loss(self.model, photos, counts, lambda _: scene), self.model
 
     def _enter(self, stage: Stage, meter: "Meter") -> None:
         assert self.model is not None
@@ -303,6 +293,7 @@ class _Run:
             stage.stride * stage.edge * size,
             stage.smoothness,
             corrections=corrections,
+            drift=self._drift(stage),
         )
         self._setup = self.seconds - begin
 
@@ -313,6 +304,33 @@ class _Run:
             return Corrections(torch.zeros(len(self.train), 6), mesh.vertices.mean(0), size)
         found = self.model.corrections
         return found if found is not None and found.usual_deg > INEXACT_DEG else None
+
+    def _drift(self, stage: Stage) -> Drift | None:
+        """Light of each photo's own is tried in the second stage as well.
+
+        Not where held-out photos stand apart, so that no neighbour could tell theirs.
+        """
+        assert self.model is not None
+        train = set(self.capture.train)
+        between = all({place - 1, place + 1} & train for place in self.capture.test)
+        if stage == STAGES[1] and between:
+            deltas = torch.zeros(len(self.train), self.model.look.light.numel())
+            return Drift(deltas, self.capture.train)
+        return self.model.drift
+
+    def _judge_drift(self, photos: Photos, counts: Tensor) -> None:
+        """Photos keep a light of their own if their neighbours' explains them better than the mean.
+
+        That is how held-out photos will be lit.
+        """
+        assert self.model is not None
+        model, train = self.model, self.capture.train
+        with torch.no_grad():
+            shared = model.scene()
+            mean = stages.mean_loss(model, photos, counts, lambda _: shared)
+            near = stages.mean_loss(model, photos, counts, lambda i: model.scene_at(train[i]))
+        if near > DRIFT_BONUS * mean:
+            model.share_light()
 
     def _run_stage(
         self, stage: Stage, until: float, meter: "Meter", name: str = ""
@@ -364,7 +382,7 @@ class _Run:
         batch = photos.batch([0])
         batch = replace(batch, camera=self.model.cameras(batch.camera, [0]))
         self.folder.picture(
-            f"renders/preview_{self.total:05d}.png", side_by_side(self.model.scene(), batch)
+            f"renders/preview_{self.total:05d}.png", side_by_side(self.model.scene([0]), batch)
         )
 
     def save(self) -> None:
@@ -377,12 +395,8 @@ class _Run:
             "seconds": self.seconds,
             "suspects": list(self.suspects),
             "capture": self.capture.name,
-            **self.model.facts(),
         }
-        tensors = {**self.model.state(), "generator": self.generator.get_state()}
-        self.folder.save_state(tensors, facts)
-        with torch.no_grad():
-            save_scene(without_visibility(self.model.scene()), self.folder.path)
+        write_checkpoint(self.folder, self.model, self.generator, facts)
         self._saved = time.monotonic()
 
     def _restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
@@ -406,55 +420,16 @@ class _Run:
                 "delete the run folder or choose another --out."
             ) from error
 
-    @torch.no_grad()
-    def _write_cameras(self) -> None:
-        held_out = set(self.capture.test)
-        cameras = [frame.known_camera for frame in self.capture.frames]
-        if self.model is not None:
-            for row, (i, frame) in enumerate(self.train):
-                cameras[i] = self.model.cameras(stack([frame.known_camera]), [row])[0]
-        self.folder.write_json(
-            "cameras.json",
-            {
-                "frames": [
-                    {
-                        "name": frame.name,
-                        "split": "test" if i in held_out else "train",
-                        "camera_from_world": camera.camera_from_world.tolist(),
-                        "focal": camera.focal.tolist(),
-                        "principal": camera.principal.tolist(),
-                        "height": camera.height,
-                        "width": camera.width,
-                    }
-                    for i, (frame, camera) in enumerate(
-                        zip(self.capture.frames, cameras, strict=True)
-                    )
-                ]
-            },
-        )
-
     def finish(self, complete: bool) -> tuple[Scene, dict[str, Any]]:
         """Score held-out photos and write the last files."""
         assert self.model is not None
-        corrections = self.model.corrections
-        self.model.refresh()
-        with torch.no_grad():
-            scene = self.model.scene()
-        save_scene(scene, self.folder.path)
-        self._write_cameras()
-        views = score_all(scene, self.test, self.folder)
-        self.folder.picture("renders/light_ball.png", light_ball(scene))
+        scene, scores = write_scores(self.folder, self.capture, self.model, self.suspects)
         metrics = {
             "capture": self.capture.name,
-            **mean_scores(views),
-            "mask_iou_trusted": mean_scores(trusted(views))["mask_iou"],
             "seconds": self.seconds,
             "complete": complete,
-            "light_fixed_to": self.model.look.frame,
-            "camera_correction_deg": corrections.usual_deg if corrections is not None else 0.0,
-            "suspect_masks": [self.train[i][1].name for i in self.suspects]
-            + [view.name for view in views if view not in trusted(views)],
-            "views": [{"split": "test", **asdict(view)} for view in views],
+            "skipped": list(self.capture.skipped),
+            **scores,
         }
         self.folder.write_json("metrics.json", metrics)
         return scene, metrics

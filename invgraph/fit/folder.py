@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from invgraph.color import srgb_from_linear
-from invgraph.files import write_atomically
+from invgraph.files import read_tensors, write_atomically, write_tensors
 
 CHECKPOINT = "checkpoint.safetensors"
 LOG_COLUMNS: tuple[str, ...] = ("step", "seconds", "stage", "loss", "psnr_db", "vertices")
@@ -70,10 +70,7 @@ class RunFolder:
 
     def save_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Write a checkpoint; ``facts`` must be JSON."""
-        from safetensors.torch import save
-
-        whole = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
-        self.write(CHECKPOINT, save(whole, {"facts": json.dumps(facts)}))
+        write_tensors(self.path / CHECKPOINT, tensors, facts)
 
     def load_state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The last checkpoint, or nothing when there is none.
@@ -81,19 +78,8 @@ class RunFolder:
         Raises:
             ValueError: the checkpoint is damaged.
         """
-        from safetensors import SafetensorError, safe_open
-
-        path = self.path / CHECKPOINT
-        if not path.exists():
-            return None
-        try:
-            with safe_open(path, "pt") as file:
-                facts = json.loads(file.metadata()["facts"])
-                return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
-        except (SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{path} is damaged ({error}); delete it and start the run again."
-            ) from error
+        remedy = "delete it and start the run again"
+        return read_tensors(self.path / CHECKPOINT, remedy)
 
 
 def file_stem(index: int, name: str) -> str:

@@ -82,7 +82,7 @@ def visual_hull(
     low, high = low + (inside.min(0) - 3) * step, low + (inside.max(0) + 3) * step
     field, _, step = _carve(views, low, high, cells)
     if len(agreeing) < len(rest):
-        field = _restore(views.only(agreeing), field, low, high, step)
+        field = _restore(views.only(agreeing), field, low, high, cells)
     suspects = np.setdiff1d(np.arange(len(masks)), rest[agreeing])
     return Hull(_surface(field, low, step), tuple(suspects.tolist()))
 
@@ -226,12 +226,12 @@ def _gaps(views: _Silhouettes, mesh: Mesh) -> Bool[np.ndarray, "n h w"]:
 
 
 def _restore(
-    views: _Silhouettes, field: np.ndarray, low: np.ndarray, high: np.ndarray, step: float
+    views: _Silhouettes, field: np.ndarray, low: np.ndarray, high: np.ndarray, cells: int
 ) -> np.ndarray:
     """Give a hull back what others carved away but photos that agree need."""
     from scipy.ndimage import maximum_filter
 
-    ours, _, _ = _carve(views, low, high, round(float((high - low).max()) / step))
+    ours, _, step = _carve(views, low, high, cells)
     gaps = _gaps(views, _surface(field, low, step))
     lost = np.argwhere((ours > 0) & (field <= 0))
     places = np.concatenate([low + lost[:, ::-1] * step, np.ones((len(lost), 1))], 1)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from invgraph.camera import Camera
 from invgraph.fit.cameras import Corrections
+from invgraph.fit.drift import Drift
 from invgraph.fit.precondition import LargeSteps, UniformAdam
 from invgraph.mesh import Mesh
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
@@ -18,6 +19,7 @@ from invgraph.visibility import visibility
 LIGHT_ORDER = 4
 DIRECTIONS = 128
 TWIST = 2e-3  # step of the cameras' corrections, rad and object diagonals
+DELTA = 0.05  # step of a photo's own light
 LEAVES = ("albedo", "roughness", "metallic", "light")
 
 
@@ -73,6 +75,7 @@ class Model:
         smoothness: of vertex steps, as in :class:`LargeSteps`.
         table: its visibility; found by looking when left out.
         corrections: of the cameras, which then descend as well.
+        drift: of the light from photo to photo, likewise.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Model:
         smoothness: float,
         table: Float[Tensor, "v d"] | None = None,
         corrections: Corrections | None = None,
+        drift: Drift | None = None,
     ) -> None:
         self.mesh = mesh
         self._stride, self._smoothness = stride, smoothness
@@ -105,6 +109,10 @@ class Model:
         if corrections is not None:
             twists = torch.optim.SparseAdam([corrections.twists], lr=TWIST, betas=(0.8, 0.99))
             self.optimizers += (twists,)
+        self.drift = drift
+        if drift is not None:
+            deltas = torch.optim.SparseAdam([drift.deltas], lr=DELTA, betas=(0.8, 0.99))
+            self.optimizers += (deltas,)
         self._rates = [[group["lr"] for group in o.param_groups] for o in self.optimizers]
         if table is None:
             self.refresh()
@@ -116,8 +124,26 @@ class Model:
         """Find anew which light reaches which vertex."""
         self.visibility = visibility(replace(self.mesh, vertices=self.steps.vertices()), DIRECTIONS)
 
-    def scene(self) -> Scene:
-        """The scene that the parameters stand for; gradients reach them."""
+    def scene(self, photos: Sequence[int] | None = None) -> Scene:
+        """The scene that the parameters stand for; gradients reach them.
+
+        Args:
+            photos: training photos that it shall be rendered for, in the order of the cameras; when
+                left out, the light is the mean of all photos'.
+        """
+        if self.drift is None:
+            return self._lit(self.look.light)
+        if photos is None:
+            return self._lit(self.look.light + self.drift.mean)
+        return self._lit(self.look.light + self.drift.own(photos))
+
+    def scene_at(self, place: int) -> Scene:
+        """The scene in the light in which the neighbours of a photo in the capture were taken."""
+        if self.drift is None:
+            return self._lit(self.look.light)
+        return self._lit(self.look.light + self.drift.around(place))
+
+    def _lit(self, light: Float[Tensor, "*b k 3"]) -> Scene:
         look = self.look
         material = Material(
             albedo=torch.sigmoid(look.albedo),
@@ -126,8 +152,8 @@ class Model:
         )
         shape = replace(self.mesh, vertices=self.steps.vertices())
         thing = Object(shape, torch.eye(4), material, visibility=self.visibility)
-        light = SphericalHarmonicLight(look.light, frame=look.frame)
-        return Scene((thing,), (light,), look.background)
+        around = SphericalHarmonicLight(light, frame=look.frame)
+        return Scene((thing,), (around,), look.background)
 
     def step(self, loss: Tensor, rate: float) -> None:
         """Descend once; ``rate`` scales all step sizes."""
@@ -152,6 +178,7 @@ class Model:
             "stride": self._stride,
             "smoothness": self._smoothness,
             "size": None if self.corrections is None else self.corrections.size,
+            "places": None if self.drift is None else self.drift.places,
         }
 
     def state(self) -> dict[str, Tensor]:
@@ -163,6 +190,8 @@ class Model:
         tensors |= {name: getattr(look, name) for name in (*LEAVES, "background")}
         if self.corrections is not None:
             tensors |= {"twists": self.corrections.twists, "centre": self.corrections.centre}
+        if self.drift is not None:
+            tensors["deltas"] = self.drift.deltas
         for o, i, state in self._moments():
             tensors |= {f"moment.{o}.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
         return tensors
@@ -178,8 +207,17 @@ class Model:
         corrections = None
         if facts["size"] is not None:
             corrections = Corrections(tensors["twists"], tensors["centre"], facts["size"])
+        drift = None
+        if facts["places"] is not None:
+            drift = Drift(tensors["deltas"], facts["places"])
         model = Model(
-            mesh, look, facts["stride"], facts["smoothness"], tensors["visibility"], corrections
+            mesh,
+            look,
+            facts["stride"],
+            facts["smoothness"],
+            tensors["visibility"],
+            corrections,
+            drift,
         )
         for name, tensor in tensors.items():
             if name.startswith("moment."):
@@ -203,3 +241,10 @@ class Model:
             self.look,
             **{name: getattr(self.look, name).detach().clone() for name in LEAVES},
         )
+
+    @torch.no_grad()
+    def share_light(self) -> None:
+        """Give up what photos differ in: their mean is the light of all."""
+        if self.drift is not None:
+            self.look.light.add_(self.drift.mean)
+            self.drift, self.optimizers = None, self.optimizers[:-1]

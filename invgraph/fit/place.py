@@ -1,7 +1,6 @@
 """A place from photographs without masks: depth per photo, fused into one coloured surface."""
 
 import math
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from invgraph.color import linear_from_srgb
 from invgraph.data import Capture, Frame
 from invgraph.fit.folder import RunFolder, file_stem
 from invgraph.fit.progress import Meter
+from invgraph.fit.record import write_cameras
 from invgraph.places import DepthMap, estimate_depth, fuse
 from invgraph.places.photos import StraightPhotos
 from invgraph.render import render
@@ -73,14 +73,8 @@ def fit_place(
     require_enough(capture)
     spendable = SHARE * budget_s
     train = _thinned([capture.frames[i] for i in capture.train], int(spendable / PHOTO_S))
-    if len(train) < len(capture.train):
-        print(
-            f"{capture.name}: {len(train)} of {len(capture.train)} photos used, evenly spaced, to "
-            "keep to the budget; raise --budget to use more.",
-            file=sys.stderr,
-        )
     photos = StraightPhotos(train)
-    _write_cameras(capture, folder)
+    write_cameras(folder, capture, None)
     points = None if capture.points is None else capture.points.float()
     maps: Sequence[DepthMap] = ()
     interrupted = None
@@ -215,22 +209,3 @@ def _mean(rows: list[dict[str, Any]], name: str) -> float | None:
 
 def _finite(row: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in row.items() if not isinstance(v, float) or math.isfinite(v)}
-
-
-def _write_cameras(capture: Capture, folder: RunFolder) -> None:
-    held_out = set(capture.test)
-    rows = []
-    for index, frame in enumerate(capture.frames):
-        camera = frame.known_camera
-        rows.append(
-            {
-                "name": frame.name,
-                "split": "test" if index in held_out else "train",
-                "camera_from_world": camera.camera_from_world.tolist(),
-                "focal": camera.focal.tolist(),
-                "principal": camera.principal.tolist(),
-                "height": camera.height,
-                "width": camera.width,
-            }
-        )
-    folder.write_json("cameras.json", {"frames": rows})

@@ -1,7 +1,7 @@
 """How well a fitted scene explains photographs, and the pictures that show it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -72,13 +72,19 @@ def _over_white(color: Tensor, alpha: Tensor) -> Tensor:
     return color * alpha[..., None] + (1 - alpha[..., None])
 
 
+@torch.no_grad()
 def score_all(
-    scene: Scene, frames: Sequence[tuple[int, Frame]], folder: RunFolder
+    scene_at: Callable[[int], Scene], frames: Sequence[tuple[int, Frame]], folder: RunFolder
 ) -> list[ViewScore]:
-    """Score photos and leave photo, render and difference of each in ``renders/``."""
+    """Score photos and leave photo, render and difference of each in ``renders/``.
+
+    Args:
+        scene_at: maps a photo's place in the capture to the scene to compare it with.
+        frames: the photos and their places.
+    """
     scores = []
     for index, frame in frames:
-        view, color, photo = score(scene, frame)
+        view, color, photo = score(scene_at(index), frame)
         stem = f"renders/{file_stem(index, frame.name)}"
         mask = frame.load_mask()
         assert mask is not None

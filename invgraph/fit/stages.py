@@ -17,6 +17,7 @@ from invgraph.fit.remesh import FILL, remesh, unwrap
 from invgraph.mesh import Mesh
 from invgraph.raster import interpolate, rasterize
 from invgraph.render import render
+from invgraph.scene import Scene
 
 REFRESH = 100  # steps between looks at what shadows what
 TEXELS_PER_PIXEL = 1.2  # more are noise: the photos do not support them
@@ -87,26 +88,38 @@ def descend(
         if len(order) < views:
             order += torch.randperm(len(photos), generator=generator).tolist()
         chosen, order = order[:views], order[views:]
-        loss, color, batch = _compare(model, photos, chosen, believed)
+        loss, color, batch = _compare(model, photos, chosen, believed, model.scene(chosen))
+        if model.drift is not None:
+            loss = loss + model.drift.cost(chosen)
         model.step(loss, 0.1 ** max(0.0, (done - HOLD) / (1 - HOLD)))
         report(step, partial(_measure, loss.detach(), color.detach(), batch))
 
 
 @torch.no_grad()
-def mean_loss(model: Model, photos: Photos, believed: Tensor, count: int = 24) -> float:
-    """The loss over some photos, evenly chosen; the same ones for every model."""
+def mean_loss(
+    model: Model,
+    photos: Photos,
+    believed: Tensor,
+    scene: Callable[[int], Scene],
+    count: int = 24,
+) -> float:
+    """The loss over some photos, evenly chosen; the same ones for every model.
+
+    Args:
+        scene: maps a photo to the scene that is compared with it.
+    """
     chosen = sorted({i * len(photos) // count for i in range(count)})
-    values = [_compare(model, photos, [i], believed)[0].item() for i in chosen]
+    values = [_compare(model, photos, [i], believed, scene(i))[0].item() for i in chosen]
     return sum(values) / len(values)
 
 
 def _compare(
-    model: Model, photos: Photos, chosen: list[int], believed: Tensor
+    model: Model, photos: Photos, chosen: list[int], believed: Tensor, scene: Scene
 ) -> tuple[Tensor, Tensor, Batch]:
     """The loss of some photos, what was rendered, and the photos."""
     batch = photos.batch(chosen)
     camera = model.cameras(batch.camera, chosen)
-    seen = render(model.scene(), camera, outputs=("color", "alpha"))
+    seen = render(scene, camera, outputs=("color", "alpha"))
     assert seen.color is not None and seen.alpha is not None
     color = losses.photometric(seen.color, batch.color, (batch.mask > SURE) * batch.known)
     trust = batch.known * believed[chosen, None, None]

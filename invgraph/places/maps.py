@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from invgraph.files import write_atomically
+from invgraph.files import read_tensors, write_tensors
 from invgraph.places.photos import Recent
 
 
@@ -28,14 +29,10 @@ class Maps:
         return self._folder / f"{self._stage}_{index:05d}.safetensors"
 
     def _read(self, index: int) -> np.ndarray:
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-
-        file = self._file(index)
-        try:
-            return load(file.read_bytes())["map"]
-        except (SafetensorError, KeyError, OSError) as error:
-            raise ValueError(f"{file} is damaged ({error}); delete it and go on.") from error
+        stored = read_tensors(self._file(index), "delete it and resume the run")
+        if stored is None:
+            raise KeyError(index)
+        return stored[0]["map"].numpy()
 
     def __contains__(self, index: int) -> bool:
         return index in self._memory if self._folder is None else self._file(index).exists()
@@ -44,9 +41,7 @@ class Maps:
         return self._memory[index] if self._folder is None else self._recent[index]
 
     def __setitem__(self, index: int, values: np.ndarray) -> None:
-        from safetensors.numpy import save
-
         if self._folder is None:
             self._memory[index] = values
         else:
-            write_atomically(self._file(index), save({"map": np.ascontiguousarray(values)}))
+            write_tensors(self._file(index), {"map": torch.from_numpy(values)}, {})

@@ -15,7 +15,7 @@ from torch import Tensor
 from invgraph import convert
 from invgraph.camera import Camera
 from invgraph.data.capture import Capture, Frame
-from invgraph.files import write_atomically
+from invgraph.files import read_tensors, write_atomically, write_tensors
 from invgraph.sfm.diagnosis import Matches, check_features, check_quality, explain_missing
 from invgraph.sfm.engine import Progress, Silent
 from invgraph.sfm.features import extract_features, open_database
@@ -227,8 +227,6 @@ def _prepare(work: Path, key: str) -> None:
 
 
 def _save(work: Path, key: str, found: _Recovered) -> None:
-    from safetensors.torch import save
-
     zeros = torch.zeros(5)
     tensors = {
         "camera_from_world": torch.stack([c.camera_from_world for c in found.cameras]),
@@ -247,22 +245,11 @@ def _save(work: Path, key: str, found: _Recovered) -> None:
         "reasons": found.reasons,
         "quality": asdict(found.quality),
     }
-    write_atomically(work / _RESULT, save(tensors, {"facts": json.dumps(facts)}))
+    write_tensors(work / _RESULT, tensors, facts)
 
 
 def _stored(work: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    from safetensors import SafetensorError, safe_open
-
-    if not (work / _RESULT).exists():
-        return None
-    try:
-        with safe_open(work / _RESULT, "pt") as file:
-            facts = json.loads(file.metadata()["facts"])
-            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{work / _RESULT} is damaged ({error}); delete it to find the cameras again."
-        ) from error
+    return read_tensors(work / _RESULT, "delete it to find the cameras again")
 
 
 def _load(work: Path, key: str) -> _Recovered | None:
