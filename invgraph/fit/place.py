@@ -73,6 +73,12 @@ def fit_place(
     require_enough(capture)
     spendable = SHARE * budget_s
     train = _thinned([capture.frames[i] for i in capture.train], int(spendable / PHOTO_S))
+    used = {frame.name for frame in train}
+    unused = [
+        f"{capture.frames[i].name}: no time for it within the budget"
+        for i in capture.train
+        if capture.frames[i].name not in used
+    ]
     photos = StraightPhotos(train)
     write_cameras(folder, capture, None)
     points = None if capture.points is None else capture.points.float()
@@ -113,6 +119,7 @@ def fit_place(
         "complete": interrupted is None,
         "depth_px": max(maps[0].camera.height, maps[0].camera.width),
         "photos_used": len(train),
+        "skipped": [*capture.skipped, *unused],
         "views": [_finite(row) for row in rows],
     }
     folder.write_json("metrics.json", found)
