@@ -1,5 +1,7 @@
 """View synthesis from depth and motion."""
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -54,3 +56,24 @@ def warp(
         align_corners=False,
     )
     return sampled[0].movedim(0, -1), inside
+
+
+def undistort(
+    image: Float[Tensor, "h w c"], camera: Camera
+) -> tuple[Float[Tensor, "h w c"], Camera]:
+    """The photo that the same camera without lens distortion would have taken.
+
+    Args:
+        image: what ``camera`` saw.
+        camera: without batch axes.
+
+    Returns:
+        The image, and its camera; both are those given where there is no distortion. What the
+        photo does not show takes the colour of the nearest border.
+    """
+    straight = replace(camera, distortion=None)
+    if camera.distortion is None or not bool((camera.distortion != 0).any()):
+        return image, straight
+    # From the same place the view does not depend on depth.
+    depth = torch.ones(camera.height, camera.width, dtype=image.dtype)
+    return warp(image, camera, depth, straight)[0], straight

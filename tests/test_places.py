@@ -15,12 +15,13 @@ from invgraph.color import linear_from_srgb
 from invgraph.mesh import Mesh, icosphere, volume
 from invgraph.places import DepthMap, Matches, estimate_depth, fuse, refine_cameras
 from invgraph.places.agreement import agreement, fill
+from invgraph.places.photos import RECENT, Photos
 from invgraph.places.sweep import Photo
 from invgraph.places.views import View, transfer
 from invgraph.render import render
 from invgraph.scene import Material, Object, Scene
 from invgraph.transforms import look_at
-from invgraph.warp import warp
+from invgraph.warp import undistort, warp
 
 HEIGHT, WIDTH, FOCAL = 72, 96, 100.0
 
@@ -115,14 +116,13 @@ def replace_view(photo: Photo, camera: Camera) -> Photo:
 
 def test_agreement_counts_sources_that_lead_back():
     camera, other = camera_at(0.0), camera_at(0.4)
-    image = np.zeros((HEIGHT, WIDTH, 3), np.float32)
-    photos = [Photo.of(image, View.of(item)) for item in (camera, other)]
+    views = [View.of(camera), View.of(other)]
     flat = np.full((HEIGHT, WIDTH), 0.25, np.float32)
-    votes, hidden = agreement(0, photos, [flat, flat], [1], 1.0)
+    votes = agreement(0, views, [flat, flat], [1], 1.0)
     # The disparity is 100 * 0.4 / 4 = 10 px: the first 10 columns leave the other photo.
-    assert votes[:, 10:].all() and not votes[:, :10].any() and not hidden.any()
-    votes, hidden = agreement(0, photos, [flat, 2 * flat], [1], 1.0)
-    assert not votes.any() and hidden[:, 10:].all()
+    assert votes[:, 10:].all() and not votes[:, :10].any()
+    votes = agreement(0, views, [flat, 2 * flat], [1], 1.0)
+    assert not votes.any()
 
 
 def test_transfer_moves_pixels_as_cameras_do():
@@ -224,7 +224,7 @@ def test_places_are_fused_and_seen_from_elsewhere():
     assert -10 * (shot.albedo - expected)[covered].square().mean().log10() > 22
 
 
-def test_focal_lengths_and_poses_follow_the_epipolar_lines():
+def test_a_shared_lens_and_poses_follow_the_matches():
     generator = torch.Generator().manual_seed(5)
     points = torch.rand(200, 3, generator=generator) * 4 + torch.tensor([-2.0, -2.0, 4.0])
     true = []
@@ -239,8 +239,75 @@ def test_focal_lengths_and_poses_follow_the_epipolar_lines():
     for camera, exact in zip(refined, true, strict=True):
         assert abs(float(camera.focal[0]) / FOCAL - 1) < 0.005
         assert (camera.centre - exact.centre).norm() < 0.01
-    with pytest.raises(ValueError, match=r"no pair of photos from different places has 8 matches"):
+    lens = torch.tensor([-0.08, 0.02, 0.0, 0.0, 0.0])
+    bent = [replace(camera, distortion=lens).project(points)[0] for camera in true]
+    bent[1][0] += 40.0  # a wrong match
+    matches = [Matches(a, b, bent[a], bent[b]) for b in range(4) for a in range(b)]
+    refined, residual = refine_cameras(given, matches)
+    assert residual < 0.05
+    for camera, pixels_seen in zip(refined, bent, strict=True):
+        assert camera.distortion is not None
+        assert (camera.project(points)[0] - pixels_seen)[1:].norm(dim=-1).median() < 0.5
+    with pytest.raises(ValueError, match=r"0 points match between three photos or more from"):
         refine_cameras(given, [Matches(0, 1, pixels[0][:3], pixels[1][:3])])
+
+
+def test_undistorted_photos_are_those_of_a_straight_camera():
+    lens = torch.tensor([-0.2, 0.05, 0.0, 0.0, 0.0])
+    straight, bent = camera_at(0.0), replace(camera_at(0.0), distortion=lens)
+
+    def sky(camera: Camera) -> Tensor:
+        """A smooth image of the directions that a camera sees."""
+        return 0.5 + 0.4 * torch.sin(6 * camera.unproject(torch.ones(HEIGHT, WIDTH)))
+
+    found, camera = undistort(sky(bent), bent)
+    assert camera.distortion is None
+    assert (found - sky(straight)).abs().max() < 0.01
+    assert (sky(bent) - sky(straight)).abs().max() > 0.05
+    assert undistort(found, straight)[0] is found
+
+
+class Counted(Sequence[Tensor]):
+    """Images that count how often they are asked for."""
+
+    def __init__(self, images: list[Tensor]) -> None:
+        self.images, self.asked = images, 0
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Tensor:  # type: ignore[override]
+        self.asked += 1
+        return self.images[index]
+
+
+def test_kept_maps_are_used_again_and_belong_to_their_cameras(tmp_path):
+    cameras = [camera_at(0.0), camera_at(0.4)]
+    images = Counted(photograph([speckled(wall(4.0), 0)], cameras)[0])
+    first = estimate_depth(images, cameras, keep=tmp_path)
+    assert 0 < images.asked <= 4  # once for the range and once for the depth
+    images.asked = 0
+    again = estimate_depth(images, cameras, keep=tmp_path)
+    assert images.asked == 0
+    assert torch.equal(first[1].depth, again[1].depth)
+    [lost] = tmp_path.glob("*/depth_00001.safetensors")
+    lost.unlink()
+    assert torch.equal(estimate_depth(images, cameras, keep=tmp_path)[1].depth, first[1].depth)
+    lost.write_bytes(b"damaged")
+    with pytest.raises(ValueError, match=r"depth_00001.* is damaged .*; delete it and resume"):
+        _ = estimate_depth(images, cameras, keep=tmp_path)[1]
+    moved = [camera_at(0.0), camera_at(0.41)]
+    estimate_depth(images, moved, keep=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_only_the_last_photos_stay_in_memory():
+    cameras = [camera_at(0.01 * index) for index in range(RECENT + 5)]
+    images = Counted([torch.rand(HEIGHT, WIDTH, 3)] * len(cameras))
+    photos = Photos(images, cameras, 40)
+    for index in [*range(len(photos)), len(photos) - 1, 0]:
+        assert photos[index].grey.shape == (24, 32)
+    assert images.asked == len(photos) + 1  # the first one had to be read again
 
 
 def test_bad_input_is_refused_in_one_line():
@@ -261,7 +328,11 @@ def test_bad_input_is_refused_in_one_line():
             r"image 0 has shape \(4, 5, 3\) but its camera is 72x96 \(h x w\); resize",
         ),
         (images, [cameras[0], nan], r"camera 1 is not finite; leave its photo out\."),
-        (images, [cameras[0], bent], r"camera 1 has lens distortion; undistort its photo first\."),
+        (
+            images,
+            [cameras[0], bent],
+            r"camera 1 has lens distortion; undistort its photo first \(invgraph",
+        ),
         (
             images,
             [cameras[0], replace(cameras[0], camera_from_world=away)],

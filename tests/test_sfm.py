@@ -413,9 +413,10 @@ def test_fit_finds_the_cameras_first(photos, tmp_path, monkeypatch):
 
     monkeypatch.setattr("invgraph.sfm.recover_cameras", remember)
     settings = FitSettings(budget_s=1.0, seed=3)
-    with pytest.raises(ValueError, match="8 of 8 photos have no mask"):
+    with pytest.raises(ValueError, match="seen"):
         fit(photos, tmp_path / "bare", settings)
-    assert asked == []
+    assert len(asked) == 1
+    asked.clear()
     photograph(tmp_path / "cut_out", scene(), cameras(2), masks=True)
     for _ in range(2):
         with pytest.raises(ValueError, match="seen"):

@@ -84,7 +84,7 @@ def fit(
     *,
     resume: bool = False,
 ) -> FitResult:
-    """Reconstruct an object from photographs with masks.
+    """Reconstruct an object from photographs with masks, or a place from photographs without.
 
     Cameras that the photographs lack are found from the photographs first.
 
@@ -109,6 +109,7 @@ def fit(
             which and why.
         KeyboardInterrupt: after Ctrl-C, once what there is was scored and written.
     """
+    from invgraph.fit.place import fit_place, require_enough
     from invgraph.fit.progress import Meter
     from invgraph.report import write_report
 
@@ -117,10 +118,19 @@ def fit(
     if resume and (done := _finished(folder)) is not None:
         return done
     capture = read_capture(capture) if isinstance(capture, Path) else capture
-    # A capture without masks shows a place, not an object: what fits places takes over here.
-    if not capture.has_cameras:
+    place = not any(frame.mask_source for frame in capture.frames)
+    if place:
+        require_enough(capture)
+    else:
         capture.require_masks()
+    if not capture.has_cameras:
         capture = _with_cameras(capture, folder, settings.seed)
+    if place:
+        scene, metrics, interrupted = fit_place(capture, folder, settings.budget_s)
+        report = write_report(folder.path)
+        if interrupted is not None:
+            raise interrupted
+        return FitResult(scene, metrics, folder.path, report)
     run = _Run(capture, folder, settings, state)
     interrupted = None
     with Meter() as meter:

@@ -1,24 +1,27 @@
 """What photos' depths say about each other."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from invgraph.places.maps import Maps
 from invgraph.places.sweep import Photo
-from invgraph.places.views import transfer
+from invgraph.places.views import View, transfer
 
 
 def agreement(
     index: int,
-    photos: list[Photo],
-    inverse_depths: list[np.ndarray],
+    views: Sequence[View],
+    inverse_depths: Maps | Sequence[np.ndarray],
     sources: list[int],
     tolerance: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """How many sources confirm each pixel's depth, and how many see something in front of it.
+) -> np.ndarray:
+    """How many sources confirm each pixel's depth.
 
     Args:
-        index: the reference among ``photos``.
-        photos: all of them.
-        inverse_depths: one map per photo.
+        index: the reference among ``views``.
+        views: all of them, at the resolution of their maps.
+        inverse_depths: maps of at least the reference and the sources.
         sources: which photos are asked.
         tolerance: how far off, in pixels, a pixel may arrive on its way there and back.
 
@@ -29,13 +32,13 @@ def agreement(
     from invgraph.raster.threads import run
 
     here = inverse_depths[index]
-    votes, hidden = np.zeros(here.shape, np.int32), np.zeros(here.shape, np.int32)
+    votes = np.zeros(here.shape, np.int32)
     for other in sources:
-        forth = transfer(photos[index].view, photos[other].view)
-        back = transfer(photos[other].view, photos[index].view)
+        forth = transfer(views[index], views[other])
+        back = transfer(views[other], views[index])
         there = inverse_depths[other]
-        run(agreement_cpu.agree, here, there, forth, back, float(tolerance), votes, hidden)
-    return votes, hidden
+        run(agreement_cpu.agree, here, there, forth, back, float(tolerance), votes)
+    return votes
 
 
 def fill(inverse_depth: np.ndarray, valid: np.ndarray, photo: Photo, source: Photo) -> np.ndarray:

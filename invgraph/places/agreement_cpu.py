@@ -17,7 +17,7 @@ def _land(matrix, u, v, inverse_depth):
 
 
 @kernel
-def agree(team, here, there, forth, back, tolerance, votes, hidden):
+def agree(team, here, there, forth, back, tolerance, votes):
     """Count sources whose depth leads back to where a pixel started.
 
     Args:
@@ -27,7 +27,6 @@ def agree(team, here, there, forth, back, tolerance, votes, hidden):
         back: ``3 4``, from the source to the reference.
         tolerance: pixels.
         votes: ``h w``, one more where the source agrees.
-        hidden: ``h w``, one more where the source sees something nearer.
     """
     height, width = here.shape
     units = (height + ROWS - 1) // ROWS
@@ -46,8 +45,6 @@ def agree(team, here, there, forth, back, tolerance, votes, hidden):
                     continue
                 if (a - u) ** 2 + (b - v) ** 2 <= tolerance**2:
                     votes[row, column] += 1
-                elif there[i, j] * z > here[row, column]:
-                    hidden[row, column] += 1
         unit = finish_and_take(team, 0, units)
     wait(team, 0, units)
 

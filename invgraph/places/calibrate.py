@@ -9,13 +9,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from invgraph.camera import Camera
+from invgraph.places.adjustment import Adjustment
 from invgraph.transforms import exp_so3
 
-_RANGE = (0.7, 1.4)  # of the factor of focal lengths
-_NOISE_PX = 1.0
-_TURN, _SHIFT = 0.01, 0.01  # how far poses may be off: radians; share of the cameras' extent
-_MATCHES = 150  # per pair, enough for a pose
-_FEWEST = 8
+_FACTORS = np.geomspace(0.7, 1.4, 36)  # of focal lengths, tried before anything descends
+_TURN, _SHIFT = 0.003, 0.003  # how far poses may be off: radians; share of the cameras' extent
+_FEWEST_POINTS = 20
+_MOST_POINTS = 1500  # enough for a lens and the poses of tens of photos
+_OFF_PX = 30.0  # a point that lands this far off somewhere comes from a wrong match
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +26,8 @@ class Matches:
     Attributes:
         first: index of one photo.
         second: index of the other.
-        pixels_first: where the points are in one, corner origin.
+        pixels_first: where the points are in one, corner origin; equal pixels of a photo are one
+            point, in whichever pair they appear.
         pixels_second: where they are in the other.
     """
 
@@ -36,104 +38,97 @@ class Matches:
 
 
 def refine_cameras(
-    cameras: Sequence[Camera], matches: Sequence[Matches], *, turn: float = _TURN
+    cameras: Sequence[Camera],
+    matches: Sequence[Matches],
+    *,
+    turn: float = _TURN,
+    shift: float = _SHIFT,
 ) -> tuple[list[Camera], float]:
-    """Correct a common factor of all focal lengths, then every pose a little, by epipolar lines.
+    """Correct the lens that all photos share, then every pose a little, by bundle adjustment.
 
-    The world and its scale are those of the cameras given: poses are held by springs.
+    The lens is a common factor of all focal lengths and two radial distortions. The world and its
+    scale are those of the cameras given: poses are held by springs.
 
     Args:
         cameras: one per photo, without distortion.
-        matches: of pairs of photos; a few of them may be wrong.
+        matches: of pairs of photos; a few of them may be wrong. Points that appear in three photos
+            or more count.
         turn: how far rotations may be off, radians.
+        shift: how far positions may be off, share of the cameras' extent.
 
     Returns:
-        The cameras, and the median distance of matches from their epipolar lines in pixels.
+        The cameras, and the median distance of points from where they were matched, pixels.
 
     Raises:
-        ValueError: too few matches between photos taken from different places.
+        ValueError: too few points between photos taken from different places.
 
     Source:
-        Sampson's distance: Hartley & Zisserman, Multiple View Geometry (2004), section 11.4.3.
+        Triggs et al., Bundle adjustment: a modern synthesis (2000).
     """
-    from scipy.optimize import least_squares
-
     centres = np.stack([camera.centre.double().numpy() for camera in cameras])
     extent = float(np.linalg.norm(centres - centres.mean(0), axis=1).max())
-    pairs = [
-        pair
-        for pair in matches
-        if len(pair.pixels_first) >= _FEWEST
-        and np.linalg.norm(centres[pair.first] - centres[pair.second]) > 0.1 * extent
-    ]
-    if not pairs or extent == 0:
+    photo, point, pixels = _tracks(matches)
+    if extent == 0 or not len(point) or point.max() + 1 < _FEWEST_POINTS:
         raise ValueError(
-            f"no pair of photos from different places has {_FEWEST} matches; add matches."
+            f"{0 if not len(point) else point.max() + 1} points match between three photos or more "
+            f"from different places but {_FEWEST_POINTS} are needed; add photos or matches."
         )
-    data = _Epipolar(cameras, pairs)
-    count = len(cameras)
-    scale = np.concatenate((np.full(3, turn), np.full(3, _SHIFT * extent)))
-
-    def residuals(factor: float, values: np.ndarray) -> np.ndarray:
-        distance = data.distances(factor, values.reshape(count, 6) * scale) / _NOISE_PX
-        # The square of this is linear for outliers; springs stay quadratic.
-        robust = np.sign(distance) * np.sqrt(2 * (np.sqrt(1 + distance**2) - 1))
-        return np.concatenate((robust / np.sqrt(_FEWEST), values))
-
-    held = np.zeros(6 * count)
+    poses = np.stack([camera.camera_from_world.double().numpy() for camera in cameras])
+    focal = np.stack([camera.focal.double().numpy() for camera in cameras])
+    principal = np.stack([camera.principal.double().numpy() for camera in cameras])
+    data = Adjustment(poses, focal, principal, photo, point, pixels)
     # Turned poses could stand in for a wrong focal length: it is found with the poses as given.
-    factor = float(
-        least_squares(lambda value: residuals(value[0], held), [1.0], bounds=_RANGE).x[0]
-    )
-    found = least_squares(lambda value: residuals(factor, value), held, max_nfev=10).x
-    poses = found.reshape(count, 6) * scale
+    starts = [data.start(factor) for factor in _FACTORS]
+    start = min(starts, key=lambda unknowns: data.cost(unknowns))
+    data, start = data.without(start, _OFF_PX)
+    lens = data.descend(start, 0.0, 0.0)
+    found = data.descend(lens, turn, shift * extent)
+    distortion = torch.zeros(5, dtype=torch.float64)
+    distortion[:2] = torch.from_numpy(found.lens[1:])
     refined = []
-    for camera, pose in zip(cameras, poses, strict=True):
-        change = torch.eye(4, dtype=torch.float64)
-        change[:3, :3] = exp_so3(torch.from_numpy(pose[:3]))
-        change[:3, 3] = torch.from_numpy(pose[3:])
-        moved = (change @ camera.camera_from_world.double()).to(camera.focal.dtype)
-        refined.append(replace(camera, camera_from_world=moved, focal=camera.focal * factor))
-    return refined, float(np.median(np.abs(data.distances(factor, poses))))
+    for camera, pose, move in zip(cameras, poses, found.moves, strict=True):
+        turned = exp_so3(torch.from_numpy(move[:3])).numpy() @ pose[:3, :3]
+        centre = -pose[:3, :3].T @ pose[:3, 3] + move[3:]
+        moved = torch.eye(4, dtype=torch.float64)
+        moved[:3, :3] = torch.from_numpy(turned)
+        moved[:3, 3] = torch.from_numpy(-turned @ centre)
+        kind = camera.focal.dtype
+        refined.append(
+            replace(
+                camera,
+                camera_from_world=moved.to(kind),
+                focal=camera.focal * float(np.exp(found.lens[0])),
+                distortion=distortion.to(kind),
+            )
+        )
+    return refined, float(np.median(data.distances(found)))
 
 
-class _Epipolar:
-    """Distances of matches from epipolar lines, for all pairs at once."""
+def _tracks(matches: Sequence[Matches]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Photo, point and pixel of every sighting; points seen once per photo, in three at least."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
 
-    def __init__(self, cameras: Sequence[Camera], pairs: list[Matches]) -> None:
-        random = np.random.default_rng(0)
-        first, second, which = [], [], []
-        for index, pair in enumerate(pairs):
-            chosen = random.permutation(len(pair.pixels_first))[:_MATCHES]
-            first.append(pair.pixels_first.double().numpy()[chosen])
-            second.append(pair.pixels_second.double().numpy()[chosen])
-            which.append(np.full(len(chosen), index))
-        self.which = np.concatenate(which)
-        self.a = np.array([pair.first for pair in pairs])
-        self.b = np.array([pair.second for pair in pairs])
-        self.first, self.second = np.concatenate(first), np.concatenate(second)
-        self.poses = np.stack([camera.camera_from_world.double().numpy() for camera in cameras])
-        self.focal = np.stack([camera.focal.double().numpy() for camera in cameras])
-        principal = np.stack([camera.principal.double().numpy() for camera in cameras])
-        self.first = self.first - principal[self.a][self.which]
-        self.second = self.second - principal[self.b][self.which]
-
-    def distances(self, factor: float, changes: np.ndarray) -> np.ndarray:
-        """Sampson distance of every match, pixels, with a sign."""
-        poses = self.poses.copy()
-        turn = exp_so3(torch.from_numpy(changes[:, :3].copy())).numpy()
-        poses[:, :3] = turn @ poses[:, :3]
-        poses[:, :3, 3] += changes[:, 3:]
-        rotation = poses[self.b, :3, :3] @ poses[self.a, :3, :3].transpose(0, 2, 1)
-        shift = poses[self.b, :3, 3] - (rotation @ poses[self.a, :3, 3, None])[..., 0]
-        shift /= np.maximum(np.linalg.norm(shift, axis=1, keepdims=True), 1e-12)
-        essential = np.cross(shift[:, None], rotation.transpose(0, 2, 1)).transpose(0, 2, 1)
-        one = np.ones((len(self.first), 1))
-        fa, fb = (factor * self.focal[side][self.which] for side in (self.a, self.b))
-        p = np.concatenate((self.first / fa, one), 1)
-        q = np.concatenate((self.second / fb, one), 1)
-        line_b = (essential[self.which] @ p[..., None])[..., 0]
-        line_a = (q[:, None] @ essential[self.which])[:, 0]
-        # In pixels: lines divide by the focal length of the image they lie in.
-        slope = ((line_b[:, :2] / fb) ** 2).sum(1) + ((line_a[:, :2] / fa) ** 2).sum(1)
-        return (q * line_b).sum(1) / np.sqrt(np.maximum(slope, 1e-30))
+    nothing = np.zeros(0, int), np.zeros(0, int), np.zeros((0, 2))
+    sides = [
+        np.column_stack((np.full(len(pixels), photo), pixels.double().numpy()))
+        for pair in matches
+        for photo, pixels in ((pair.first, pair.pixels_first), (pair.second, pair.pixels_second))
+    ]
+    if not sides:
+        return nothing
+    seen, rows = np.unique(np.concatenate(sides), axis=0, return_inverse=True)
+    parts = np.split(rows.reshape(-1), np.cumsum([len(side) for side in sides])[:-1])
+    a, b = np.concatenate(parts[0::2]), np.concatenate(parts[1::2])
+    links = coo_matrix((np.ones(len(a), bool), (a, b)), shape=(len(seen), len(seen)))
+    point = connected_components(links, directed=False)[1]
+    photo = seen[:, 0].astype(int)
+    # A point that a photo shows twice joins what does not belong together.
+    pairs = np.unique(np.column_stack((point, photo)), axis=0)
+    good = (np.bincount(point) == np.bincount(pairs[:, 0])) & (np.bincount(point) >= 3)
+    chosen = np.flatnonzero(good)
+    chosen = np.random.default_rng(0).permutation(chosen)[:_MOST_POINTS]
+    keep = np.isin(point, chosen)
+    if not keep.any():
+        return nothing
+    return photo[keep], np.unique(point[keep], return_inverse=True)[1].reshape(-1), seen[keep, 1:]

@@ -1,7 +1,9 @@
 """Depth for every photo of a place."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,9 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from invgraph.camera import Camera
-from invgraph.color import srgb_from_linear
 from invgraph.places.agreement import agreement, fill
 from invgraph.places.descent import refine
+from invgraph.places.maps import Maps
+from invgraph.places.photos import Photos
 from invgraph.places.sweep import Photo, match, spaced
 from invgraph.places.views import View, choose, neighbours, search_range
 
@@ -48,8 +51,9 @@ def estimate_depth(
     points: Float[Tensor, "n 3"] | None = None,
     sources: int = 4,
     size: int = 800,
+    keep: Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
-) -> list[DepthMap]:
+) -> Sequence[DepthMap]:
     """Depth of every photo of a still place, from the photos and their cameras alone.
 
     Depth starts from a plane sweep, is checked against the depth of other photos, filled from
@@ -64,6 +68,8 @@ def estimate_depth(
             depths to try. Without them a coarse sweep does.
         sources: how many other photos each photo is compared with.
         size: photos with a longer side are averaged down by a whole factor until they fit.
+        keep: folder for finished maps; a later call with the same cameras goes on from there, and
+            the maps are read from it when asked for instead of being held in memory.
         progress: called with the stage's name, photos done and photos in all.
 
     Returns:
@@ -77,93 +83,132 @@ def estimate_depth(
         The stages cite theirs; the order is that of Goesele et al., Multi-view stereo for
         community photo collections (2007): choose views, match, keep what agrees.
     """
-    photos = _photos(images, cameras, size)
     report = progress or (lambda stage, done, total: None)
-    views = [photo.view for photo in photos]
-    count = len(photos)
-    limits = _ranges(photos, points, report)
-    asked, maps, pixels = [], [], []
-    for index, photo in enumerate(photos):
+    photos = Photos(images, cameras, size)
+    views, count = photos.views, len(photos)
+    folder = None if keep is None else keep / _key(photos, points, sources)
+    limits, matched, refined, votes = (
+        Maps(folder, stage) for stage in ("range", "match", "depth", "votes")
+    )
+    if any(index not in limits for index in range(count)):
+        for index, found in enumerate(
+            _ranges(photos, Photos(images, cameras, _COARSE_SIZE), points, report)
+        ):
+            limits[index] = found
+    asked = []
+    for index in range(count):
         asked.append(choose(index, views, limits[index], sources))
         if not asked[index]:
             raise ValueError(_alone(index))
-        others = [photos[other] for other in asked[index]]
+    planes = []
+    for index, others in enumerate(asked):
         low, _, high = limits[index]
-        planes = spaced(low, high, photo.view, [other.view for other in others], _PLANES)
-        maps.append(match(photo, others, planes)[0])
-        pixels.append(float(planes[1] - planes[0]))
+        planes.append(spaced(low, high, views[index], [views[other] for other in others], _PLANES))
+        if index not in matched:
+            nearby = [photos[other] for other in others]
+            matched[index] = match(photos[index], nearby, planes[index])
         report("match", index + 1, count)
-    maps = _descend(photos, maps, asked, pixels, report)
-    found = []
-    for index, photo in enumerate(photos):
-        votes, _ = agreement(index, photos, maps, asked[index], _TOLERANCE_PX)
-        camera = _shrunk(cameras[index], photo)
-        depth = 1 / np.maximum(maps[index], 1e-3 * limits[index][1])
-        confidence = votes.astype(np.float32) / len(asked[index])
-        found.append(
-            DepthMap(
-                torch.from_numpy(depth.astype(np.float32)), torch.from_numpy(confidence), camera
-            )
+    for index, others in enumerate(asked):
+        if index not in refined:
+            pixel = float(planes[index][1] - planes[index][0])
+            nearby = [photos[other] for other in others]
+            refined[index] = _descend(index, photos[index], nearby, views, matched, others, pixel)
+        report("descend", index + 1, count)
+    for index, others in enumerate(asked):
+        if index not in votes:
+            votes[index] = agreement(index, views, refined, others, _TOLERANCE_PX)
+        report("check", index + 1, count)
+    found = _Found(photos.cameras, [len(others) for others in asked], limits, refined, votes)
+    return found if folder is not None else list(found)
+
+
+class _Found(Sequence[DepthMap]):
+    """Depth maps put together when they are asked for."""
+
+    def __init__(
+        self, cameras: list[Camera], asked: list[int], limits: Maps, refined: Maps, votes: Maps
+    ) -> None:
+        self._cameras, self._asked = cameras, asked
+        self._limits, self._refined, self._votes = limits, refined, votes
+
+    def __len__(self) -> int:
+        return len(self._cameras)
+
+    def __getitem__(self, index: int) -> DepthMap:  # type: ignore[override]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        depth = 1 / np.maximum(self._refined[index], 1e-3 * self._limits[index][1])
+        confidence = self._votes[index].astype(np.float32) / self._asked[index]
+        return DepthMap(
+            torch.from_numpy(depth.astype(np.float32)),
+            torch.from_numpy(confidence),
+            self._cameras[index],
         )
-    return found
+
+
+def _key(photos: Photos, points: Tensor | None, sources: int) -> str:
+    """Changes when kept maps no longer fit."""
+    digest = hashlib.sha256(str((sources, points is None)).encode())
+    for camera in photos.cameras:
+        for tensor in (camera.camera_from_world, camera.focal, camera.principal):
+            digest.update(tensor.detach().cpu().double().numpy().tobytes())
+        digest.update(str((camera.height, camera.width)).encode())
+    return digest.hexdigest()[:16]
 
 
 def _descend(
-    photos: list[Photo],
-    maps: list[np.ndarray],
-    asked: list[list[int]],
-    pixels: list[float],
-    report: Callable[[str, int, int], None],
-) -> list[np.ndarray]:
+    index: int,
+    photo: Photo,
+    nearby: list[Photo],
+    views: list[View],
+    matched: Maps,
+    asked: list[int],
+    pixel: float,
+) -> np.ndarray:
     """Fill what nothing confirms, then refine."""
     from scipy.ndimage import median_filter
 
-    refined = []
-    for index, photo in enumerate(photos):
-        votes, _ = agreement(index, photos, maps, asked[index], _TOLERANCE_PX)
-        confirmed = votes >= min(2, len(asked[index]))
-        others = [photos[other] for other in asked[index]]
-        filled = fill(maps[index], confirmed, photo, others[0])
-        smooth = median_filter(filled, _MEDIAN)
-        refined.append(refine(smooth, confirmed, photo, others, pixels[index]))
-        report("descend", index + 1, len(photos))
-    return refined
+    votes = agreement(index, views, matched, asked, _TOLERANCE_PX)
+    confirmed = votes >= min(2, len(asked))
+    filled = fill(matched[index], confirmed, photo, nearby[0])
+    return refine(median_filter(filled, _MEDIAN), confirmed, photo, nearby, pixel)
 
 
 def _ranges(
-    photos: list[Photo], points: Tensor | None, report: Callable[[str, int, int], None]
-) -> list[np.ndarray]:
+    photos: Photos,
+    small: Photos,
+    points: Tensor | None,
+    report: Callable[[str, int, int], None],
+) -> Iterator[np.ndarray]:
     """Lowest, median and highest inverse depth of each photo."""
     if points is not None:
-        return [_range_of_points(index, photo, points) for index, photo in enumerate(photos)]
-    small = [photo.shrink(_COARSE_SIZE) for photo in photos]
-    views = [photo.view for photo in small]
+        for index, view in enumerate(photos.views):
+            yield _range_of_points(index, view, points)
+        return
+    views = small.views
     asked, maps, steps = [], [], []
-    for index, photo in enumerate(small):
+    for index in range(len(small)):
         asked.append(neighbours(index, views))
         others = [views[other] for other in asked[index]]
-        limits = search_range(photo.view, others) if others else None
+        limits = search_range(views[index], others) if others else None
         if limits is None:
             raise ValueError(_alone(index))
-        planes = spaced(*limits, photo.view, others, _COARSE_PLANES)
-        maps.append(match(photo, [small[other] for other in asked[index]], planes)[0])
+        planes = spaced(*limits, views[index], others, _COARSE_PLANES)
+        maps.append(match(small[index], [small[other] for other in asked[index]], planes))
         steps.append(planes[1] - planes[0])
         report("range", index + 1, len(small))
-    found = []
     for index, here in enumerate(maps):
-        votes, _ = agreement(index, small, maps, asked[index], _TOLERANCE_PX)
+        votes = agreement(index, views, maps, asked[index], _TOLERANCE_PX)
         agreed = here[votes >= min(2, len(asked[index]))]
         if agreed.size < _AGREED * here.size:
             raise ValueError(
                 f"photo {index} does not match the others: they agree with the depth of "
                 f"{agreed.size} of {here.size} pixels; check its camera or leave it out."
             )
-        found.append(_widened(agreed, steps[index]))
-    return found
+        yield _widened(agreed, steps[index])
 
 
-def _range_of_points(index: int, photo: Photo, points: Tensor) -> np.ndarray:
-    view = photo.view
+def _range_of_points(index: int, view: View, points: Tensor) -> np.ndarray:
     seen = points.detach().cpu().double().numpy() @ view.rotation.T + view.translation
     seen = seen[seen[:, 2] > 0]
     pixels = seen @ view.matrix.T
@@ -181,46 +226,6 @@ def _widened(inverse_depths: np.ndarray, step: float) -> np.ndarray:
     low, middle, high = np.quantile(inverse_depths, _QUANTILES)
     margin = max(_MARGIN * (high - low), step, 0.02 * middle)
     return np.array([max(low - margin, 0.0), middle, high + margin])
-
-
-def _photos(images: Sequence[Tensor], cameras: Sequence[Camera], size: int) -> list[Photo]:
-    if len(images) != len(cameras):
-        raise ValueError(
-            f"there are {len(images)} images for {len(cameras)} cameras; give one camera per image."
-        )
-    if len(images) < 2:
-        raise ValueError(f"depth needs at least 2 photos from different places, got {len(images)}.")
-    photos = []
-    for index, camera in enumerate(cameras):
-        image = images[index]
-        if tuple(image.shape) != (camera.height, camera.width, 3):
-            raise ValueError(
-                f"image {index} has shape {tuple(image.shape)} but its camera is "
-                f"{camera.height}x{camera.width} (h x w); resize one of them first."
-            )
-        if camera.batch_shape:
-            raise ValueError(f"camera {index} has batch axes; give one camera per image.")
-        if camera.distortion is not None and bool((camera.distortion != 0).any()):
-            raise ValueError(f"camera {index} has lens distortion; undistort its photo first.")
-        tensors = (camera.camera_from_world, camera.focal, camera.principal)
-        if not all(bool(tensor.isfinite().all()) for tensor in tensors):
-            raise ValueError(f"camera {index} is not finite; leave its photo out.")
-        color = srgb_from_linear(image.detach().float().cpu()).clamp(0, 1).numpy()
-        photos.append(Photo.of(color, View.of(camera)).shrink(size))
-    return photos
-
-
-def _shrunk(camera: Camera, photo: Photo) -> Camera:
-    """The camera of a photo that was averaged down."""
-    height, width = photo.grey.shape
-    step = round(float(camera.focal[0]) / float(photo.view.focal[0]))
-    return replace(
-        camera,
-        focal=camera.focal / step,
-        principal=camera.principal / step,
-        height=height,
-        width=width,
-    )
 
 
 def _alone(index: int) -> str:

@@ -1,13 +1,15 @@
 """One coloured surface from the depth maps of many photos."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from invgraph.mesh import Mesh, vertex_normals
+from invgraph.mesh import Mesh, subdivide, vertex_normals
 from invgraph.places.depth import DepthMap
+from invgraph.places.photos import RECENT, Recent
 from invgraph.places.views import View
 from invgraph.scene import Material, Object
 
@@ -17,6 +19,7 @@ _MOST_BLOCKS = 20_000
 _SMALLEST = 200  # triangles; smaller pieces are noise
 _SAMPLE = 3  # every so many pixels one is looked at to find the blocks
 _FINEST = 0.1  # pixels a voxel has to cover, so that the pixels looked at miss no block
+_MOST_FACES = 1_500_000  # that are still made finer
 _SHOWS = 2.0  # voxels between a vertex and a depth map that shows it
 
 
@@ -56,73 +59,63 @@ def fuse(
         raise ValueError(
             f"there are {len(images)} images for {len(maps)} depth maps; give one image per map."
         )
-    for index, (item, image) in enumerate(zip(maps, images, strict=True)):
-        rows, columns = image.shape[0] // item.camera.height, image.shape[1] // item.camera.width
-        if image.ndim != 3 or image.shape[2] != 3 or rows != columns or rows < 1:
-            raise ValueError(
-                f"image {index} has shape {tuple(image.shape)} but its depth map is "
-                f"{item.camera.height}x{item.camera.width} (h x w); give the photo of the map."
-            )
-    trusted = [(item.confidence >= confidence) & (item.depth > 0) for item in maps]
-    if not any(bool(mask.any()) for mask in trusted):
+    footprints = []
+    for item in maps:
+        trusted = item.depth[_trusted(item, confidence)]
+        footprints.append((trusted[::_SAMPLE] / item.camera.focal.mean()).numpy())
+    if not sum(len(part) for part in footprints):
         raise ValueError(f"no depth has a confidence of {confidence}; lower it or add photos.")
-    footprints = [
-        item.depth[mask] / item.camera.focal.mean()
-        for item, mask in zip(maps, trusted, strict=True)
-    ]
-    footprint = float(torch.cat(footprints).median())
+    footprint = float(np.median(np.concatenate(footprints)))
     voxel = footprint if voxel is None else voxel
     if not (np.isfinite(voxel) and voxel >= _FINEST * footprint):
         raise ValueError(
             f"voxel is {voxel:.3g} but a pixel covers {footprint:.3g}; use at least "
             f"{_FINEST:.2g} of that."
         )
-    mesh = _surface(maps, trusted, voxel, progress)
-    albedo = _colors(mesh, maps, trusted, images, voxel)
+    mesh = _surface(maps, confidence, voxel, progress)
+    albedo, mesh = _colors(mesh, maps, images, voxel)
     material = Material(albedo, torch.ones(1), torch.zeros(1))
     return Object(mesh, torch.eye(4), material)
 
 
+def _trusted(item: DepthMap, confidence: float) -> Tensor:
+    return (item.confidence >= confidence) & (item.depth > 0)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A depth map as the kernel takes it."""
+
+    depth: np.ndarray
+    weight: np.ndarray
+    matrix: np.ndarray
+
+    @staticmethod
+    def of(item: DepthMap, confidence: float) -> "_Layer":
+        # The error of a depth grows with its square.
+        weight = item.confidence * (item.camera.focal.mean() / item.depth.clamp_min(1e-9)) ** 2
+        view = View.of(item.camera)
+        matrix = view.matrix @ np.concatenate((view.rotation, view.translation[:, None]), 1)
+        weight = torch.where(_trusted(item, confidence), weight, 0.0)
+        return _Layer(item.depth.numpy(), weight.numpy(), matrix)
+
+
 def _surface(
     maps: Sequence[DepthMap],
-    trusted: list[Tensor],
+    confidence: float,
     voxel: float,
     progress: Callable[[str, int, int], None] | None,
 ) -> Mesh:
     from skimage.measure import marching_cubes
 
-    from invgraph.places import fuse_cpu
-    from invgraph.raster.threads import run
-
-    sizes = np.array([item.depth.shape for item in maps])
-    depths = np.zeros((len(maps), *sizes.max(0)), np.float32)
-    weights = np.zeros_like(depths)
-    matrices = np.empty((len(maps), 3, 4))
-    for n, (item, mask) in enumerate(zip(maps, trusted, strict=True)):
-        height, width = sizes[n]
-        depths[n, :height, :width] = item.depth.numpy()
-        # The error of a depth grows with its square.
-        weight = item.confidence * (item.camera.focal.mean() / item.depth.clamp_min(1e-9)) ** 2
-        weights[n, :height, :width] = torch.where(mask, weight, 0.0).numpy()
-        view = View.of(item.camera)
-        matrices[n] = view.matrix @ np.concatenate((view.rotation, view.translation[:, None]), 1)
-    blocks = _blocks(maps, trusted, voxel)
+    layers = Recent(lambda index: _Layer.of(maps[index], confidence))
+    blocks = _blocks(maps, confidence, voxel)
     vertices, faces, count = [], [], 0
-    shape = (_BLOCK + 1,) * 3
-    for done, block in enumerate(blocks):
-        origin = block * (_BLOCK * voxel)
-        distance, total = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-        run(
-            fuse_cpu.integrate,
-            origin,
-            voxel,
-            _REACH * voxel,
-            depths,
-            weights,
-            sizes,
-            matrices,
-            distance,
-            total,
+    for done, (block, shown) in enumerate(blocks):
+        # A few maps all carve; of many, those count that show most of the block's surface.
+        chosen = range(len(maps)) if len(maps) <= RECENT else shown
+        distance, total = _integrated(
+            [layers[index] for index in chosen], np.array(block) * (_BLOCK * voxel), voxel
         )
         known = _all_corners(total > 0)
         if not (known & ~_all_corners(distance > 0) & ~_all_corners(distance <= 0)).any():
@@ -130,7 +123,7 @@ def _surface(
         corners, triangles, _, _ = marching_cubes(
             distance, 0.0, mask=known, gradient_direction="descent", allow_degenerate=False
         )
-        vertices.append(corners + block * _BLOCK)
+        vertices.append(corners + np.array(block) * _BLOCK)
         faces.append(triangles + count)
         count += len(corners)
         if progress:
@@ -138,6 +131,37 @@ def _surface(
     if not vertices:
         raise ValueError("the depth maps hold no surface at this voxel size; use smaller voxels.")
     return _welded(np.concatenate(vertices), np.concatenate(faces), voxel)
+
+
+def _integrated(
+    layers: list[_Layer], origin: np.ndarray, voxel: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Signed distances of one block, and the sum of weights."""
+    from invgraph.places import fuse_cpu
+    from invgraph.raster.threads import run
+
+    sizes = np.array([layer.depth.shape for layer in layers])
+    depths = np.zeros((len(layers), *sizes.max(0)), np.float32)
+    weights = np.zeros_like(depths)
+    for n, layer in enumerate(layers):
+        height, width = sizes[n]
+        depths[n, :height, :width] = layer.depth
+        weights[n, :height, :width] = layer.weight
+    shape = (_BLOCK + 1,) * 3
+    distance, total = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    run(
+        fuse_cpu.integrate,
+        origin,
+        voxel,
+        _REACH * voxel,
+        depths,
+        weights,
+        sizes,
+        np.stack([layer.matrix for layer in layers]),
+        distance,
+        total,
+    )
+    return distance, total
 
 
 def _all_corners(inside: np.ndarray) -> np.ndarray:
@@ -149,24 +173,31 @@ def _all_corners(inside: np.ndarray) -> np.ndarray:
     return cells
 
 
-def _blocks(maps: Sequence[DepthMap], trusted: list[Tensor], voxel: float) -> np.ndarray:
-    """Blocks of voxels near which a trusted depth lies."""
+def _blocks(
+    maps: Sequence[DepthMap], confidence: float, voxel: float
+) -> list[tuple[tuple[int, ...], list[int]]]:
+    """Blocks of voxels near which a trusted depth lies, and the maps with most depths there."""
     side, reach = _BLOCK * voxel, (_REACH + 1) * voxel
-    found = set()
-    for item, mask in zip(maps, trusted, strict=True):
+    found: dict[tuple[int, ...], list[tuple[int, int]]] = {}
+    for index, item in enumerate(maps):
         step = slice(None, None, _SAMPLE)
-        points = item.camera.unproject(item.depth)[step, step][mask[step, step]].double().numpy()
+        mask = _trusted(item, confidence)[step, step]
+        points = item.camera.unproject(item.depth)[step, step][mask].double().numpy()
         low = np.floor((points - reach) / side).astype(np.int64)
         high = np.floor((points + reach) / side).astype(np.int64)
-        for corner in np.ndindex(2, 2, 2):
-            ids = np.unique(np.where(corner, high, low), axis=0)
-            found.update(map(tuple, ids.tolist()))
+        corners = [np.where(corner, high, low) for corner in np.ndindex(2, 2, 2)]
+        ids, counts = np.unique(np.concatenate(corners), axis=0, return_counts=True)
+        for block, count in zip(map(tuple, ids.tolist()), counts.tolist(), strict=True):
+            found.setdefault(block, []).append((count, index))
         if len(found) > _MOST_BLOCKS:
             raise ValueError(
                 f"voxels of {voxel:.3g} need more than {_MOST_BLOCKS} blocks of {_BLOCK}^3; "
                 "use larger voxels."
             )
-    return np.array(sorted(found))
+    return [
+        (block, [index for _, index in sorted(found[block], reverse=True)[:RECENT]])
+        for block in sorted(found)
+    ]
 
 
 def _welded(vertices: np.ndarray, faces: np.ndarray, voxel: float) -> Mesh:
@@ -193,31 +224,41 @@ def _welded(vertices: np.ndarray, faces: np.ndarray, voxel: float) -> Mesh:
 
 
 def _colors(
-    mesh: Mesh,
-    maps: Sequence[DepthMap],
-    trusted: list[Tensor],
-    images: Sequence[Tensor],
-    voxel: float,
-) -> Tensor:
-    """Mean colour of every vertex over the photos that show it, the frontal and near ones most."""
-    normals = vertex_normals(mesh)
-    total = torch.zeros(len(mesh.vertices), 3)
-    weights = torch.zeros(len(mesh.vertices), 1)
+    mesh: Mesh, maps: Sequence[DepthMap], images: Sequence[Tensor], voxel: float
+) -> tuple[Tensor, Mesh]:
+    """Mean colour of every vertex over the photos that show it, the frontal and near ones most.
+
+    Where the photos are finer than the depth maps, so are the triangles that carry their colours.
+    """
+    total = weights = normals = torch.zeros(0)
     for index, item in enumerate(maps):
-        camera = item.camera
+        camera, image = item.camera, images[index].float()
+        rows, columns = image.shape[0] // camera.height, image.shape[1] // camera.width
+        if image.ndim != 3 or image.shape[2] != 3 or rows != columns or rows < 1:
+            raise ValueError(
+                f"image {index} has shape {tuple(image.shape)} but its depth map is "
+                f"{camera.height}x{camera.width} (h x w); give the photo of the map."
+            )
+        if index == 0:
+            if rows > 1 and len(mesh.faces) < _MOST_FACES:
+                mesh = subdivide(mesh)
+            normals = vertex_normals(mesh)
+            total, weights = torch.zeros(len(mesh.vertices), 3), torch.zeros(len(mesh.vertices), 1)
         pixels, z = camera.project(mesh.vertices)
-        grid = (2 * pixels / pixels.new_tensor([camera.width, camera.height]) - 1)[None, None]
-        depth = _sample(item.depth[..., None], grid, "nearest")[:, 0]
-        inside = (z > camera.near) & (grid[0, 0].abs() <= 1).all(-1)
+        # A photo may have some rows and columns more than its map, which were cut off.
+        size = pixels.new_tensor([image.shape[1] / rows, image.shape[0] / rows])
+        near = (2 * pixels / pixels.new_tensor([camera.width, camera.height]) - 1)[None, None]
+        depth = _sample(item.depth[..., None], near, "nearest")[:, 0]
+        inside = (z > camera.near) & (near[0, 0].abs() <= 1).all(-1)
         ray = torch.nn.functional.normalize(camera.centre - mesh.vertices, dim=-1)
         facing = (ray * normals).sum(-1).clamp_min(0.0)
         shows = inside & ((depth - z).abs() < _SHOWS * voxel)
         sharp = (facing * camera.focal.mean() / z.clamp_min(1e-9)) ** 4
         # A vertex that no photo shows for certain takes what there is.
         weight = torch.where(shows, sharp, 1e-6 * sharp * inside)[:, None]
-        total += weight * _sample(images[index].float(), grid, "bilinear")
+        total += weight * _sample(image, (2 * pixels / size - 1)[None, None], "bilinear")
         weights += weight
-    return total / weights.clamp_min(1e-20)
+    return total / weights.clamp_min(1e-20), mesh
 
 
 def _sample(image: Tensor, grid: Tensor, mode: str) -> Tensor:

@@ -29,25 +29,8 @@ class Photo:
         grey = color @ np.array([0.299, 0.587, 0.114], np.float32)
         return Photo(view, color, np.ascontiguousarray(grey))
 
-    def shrink(self, size: int) -> "Photo":
-        """The photo with its longer side at most ``size``, averaged over whole pixels."""
-        step = -(-max(self.grey.shape) // size)
-        if step <= 1:
-            return self
-        height, width = (side // step * step for side in self.grey.shape)
-        blocks = self.color[:height, :width].reshape(height // step, step, width // step, step, 3)
-        view = View(
-            self.view.rotation,
-            self.view.translation,
-            self.view.focal / step,
-            self.view.principal / step,
-            height // step,
-            width // step,
-        )
-        return Photo.of(np.ascontiguousarray(blocks.mean((1, 3), dtype=np.float32)), view)
 
-
-def match(photo: Photo, sources: list[Photo], planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def match(photo: Photo, sources: list[Photo], planes: np.ndarray) -> np.ndarray:
     """Inverse depth per pixel by plane sweep and semi-global matching.
 
     Args:
@@ -56,7 +39,7 @@ def match(photo: Photo, sources: list[Photo], planes: np.ndarray) -> tuple[np.nd
         planes: inverse depths to try, evenly spaced.
 
     Returns:
-        Inverse depth, ``h w``, and how far ahead the best is of other minima, 0 to 1.
+        Inverse depth, ``h w``.
 
     Source:
         Collins, A space-sweep approach to true multi-image matching (1996); Zabih & Woodfill,
@@ -86,10 +69,9 @@ def match(photo: Photo, sources: list[Photo], planes: np.ndarray) -> tuple[np.nd
     total = np.zeros(volume.shape, np.float32)
     run(sweep_cpu.aggregate, volume, photo.color, np.float32(SMALL), np.float32(LARGE), total)
     index = np.empty((height, width), np.float32)
-    sure = np.empty_like(index)
-    run(sweep_cpu.pick, total, index, sure)
+    run(sweep_cpu.pick, total, index)
     step = (planes[-1] - planes[0]) / (len(planes) - 1)
-    return (planes[0] + index * step).astype(np.float32), sure
+    return (planes[0] + index * step).astype(np.float32)
 
 
 def spaced(low: float, high: float, view: View, sources: list[View], most: int) -> np.ndarray:

@@ -214,13 +214,12 @@ def aggregate(team, volume, image, small, large, total):
 
 
 @kernel
-def pick(team, total, index, sure):
-    """The plane of least cost, between planes by a parabola, with its lead over other minima.
+def pick(team, total, index):
+    """The plane of least cost, and where between planes it is.
 
     Args:
         total: ``h w d``.
         index: ``h w``, receives the plane's number with a fraction.
-        sure: ``h w``, receives 1 - best / second best, at least 2 planes away.
     """
     height, width, depths = total.shape
     units = (height + ROWS - 1) // ROWS
@@ -232,10 +231,6 @@ def pick(team, total, index, sure):
                 for d in range(1, depths):
                     if total[y, x, d] < total[y, x, best]:
                         best = d
-                second = np.float32(1e9)
-                for d in range(depths):
-                    if abs(d - best) > 1:
-                        second = min(second, total[y, x, d])
                 least = total[y, x, best]
                 offset = np.float32(0)
                 if 0 < best < depths - 1:
@@ -246,7 +241,6 @@ def pick(team, total, index, sure):
                     if bend > 0:
                         offset = np.float32(0.5) * (low - high) / bend
                 index[y, x] = np.float32(best) + offset
-                sure[y, x] = 1 - least / max(second, np.float32(1e-6))
         finish(team, 0)
         unit = take(team, 0, units)
     wait(team, 0, units)

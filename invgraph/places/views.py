@@ -10,6 +10,7 @@ _GRID = 12  # probes per side
 _SEEN = 0.35  # share of the image that another photo has to see
 _ALIGNED = 0.7  # cosine of the angle between optical axes
 _SPREAD = (0, 1, 3, 5)  # ranks by distance: nearest photos of a video hardly move
+_CANDIDATES = 200  # views looked at, of those by distance: all near ones, some far ones
 _WANTED_DEG, _BELOW_DEG, _ABOVE_DEG = 6.0, 3.0, 10.0  # angle between rays that suits matching
 
 
@@ -114,15 +115,22 @@ def _baseline(a: View, b: View) -> float:
 def neighbours(index: int, views: list[View]) -> list[int]:
     """Views near and not so near that look the same way, before anything is known about depth."""
     here = views[index]
-    extent = max(_baseline(here, view) for view in views)
-    ranked = []
-    for other, view in enumerate(views):
-        distance = _baseline(here, view)
-        aligned = float(here.rotation[2] @ view.rotation[2])
-        if other != index and distance > 1e-6 * extent and aligned > _ALIGNED:
-            ranked.append((distance, other))
-    ranked.sort()
-    return [ranked[place][1] for place in _SPREAD if place < len(ranked)]
+    distance = np.linalg.norm(np.stack([view.centre for view in views]) - here.centre, axis=1)
+    aligned = np.stack([view.rotation[2] for view in views]) @ here.rotation[2]
+    useful = np.flatnonzero((distance > 1e-6 * distance.max()) & (aligned > _ALIGNED))
+    ranked = useful[np.argsort(distance[useful], kind="stable")]
+    return [int(ranked[place]) for place in _SPREAD if place < len(ranked)]
+
+
+def _candidates(index: int, views: list[View]) -> list[int]:
+    """Others by distance, thinned out far away so that many photos do not take forever."""
+    here = views[index].centre
+    distance = np.linalg.norm(np.stack([view.centre for view in views]) - here, axis=1)
+    ranked = [int(other) for other in np.argsort(distance, kind="stable") if other != index]
+    if len(ranked) <= _CANDIDATES:
+        return ranked
+    places = np.geomspace(1, len(ranked), _CANDIDATES).astype(int) - 1
+    return [ranked[place] for place in np.unique(places)]
 
 
 def search_range(reference: View, sources: list[View]) -> tuple[float, float] | None:
@@ -154,9 +162,8 @@ def choose(index: int, views: list[View], inverse_depths: np.ndarray, count: int
     rays = (_probes(here) @ np.linalg.inv(here.matrix).T) @ here.rotation
     points = here.centre + rays / np.maximum(levels, 1e-9)[:, None]
     ranked = []
-    for other, view in enumerate(views):
-        if other == index:
-            continue
+    for other in _candidates(index, views):
+        view = views[other]
         inside = _land(here, view, levels)[1]
         if inside.mean() < 0.1:
             continue

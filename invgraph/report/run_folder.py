@@ -72,12 +72,14 @@ def read_run(path: Path) -> RunFolder:
     missing: list[str] = []
     metrics = _read_json(path, "metrics.json", "the scores on held-out photos", missing)
     cameras = _read_json(path, "cameras.json", "the camera positions", missing)
-    log = _read_log(path, missing)
+    # A place has neither curves nor a light of its own.
+    place = metrics.get("kind") == "place"
+    log = [] if place else _read_log(path, missing)
     glb = _inside(path, "scene.glb")
     if glb is None:
         missing.append("scene.glb (the reconstructed mesh)")
     light_ball = _inside(path, "renders/light_ball.png")
-    if light_ball is None:
+    if light_ball is None and not place:
         missing.append("renders/light_ball.png (the light)")
     pictures = _find_pictures(path)
     if not pictures:
