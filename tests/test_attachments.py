@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from av.video.stream import VideoStream
 from PIL import Image
 from run_folders import look_at, torus_scene, write_run
 
@@ -173,7 +174,7 @@ def test_a_turn_on_the_spot_has_a_path_and_one_camera_an_orbit() -> None:
 # --- the film ---
 
 
-def frames_of(file: Path) -> tuple[list[np.ndarray], "av.video.stream.VideoStream"]:
+def frames_of(file: Path) -> tuple[list[np.ndarray], VideoStream]:
     with av.open(str(file)) as container:
         stream = container.streams.video[0]
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)], stream
