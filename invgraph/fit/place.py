@@ -82,7 +82,7 @@ def fit_place(
     photos = StraightPhotos(train)
     write_cameras(folder, capture, None)
     points = None if capture.points is None else capture.points.float()
-    maps: Sequence[DepthMap] = ()
+    maps: Sequence[DepthMap] = []
     interrupted = None
     with Meter() as meter:
         try:
