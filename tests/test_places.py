@@ -15,6 +15,7 @@ from invgraph.color import linear_from_srgb
 from invgraph.mesh import Mesh, icosphere, volume
 from invgraph.places import DepthMap, Matches, estimate_depth, fuse, refine_cameras
 from invgraph.places.agreement import agreement, fill
+from invgraph.places.maps import Maps
 from invgraph.places.photos import RECENT, Photos
 from invgraph.places.sweep import Photo
 from invgraph.places.views import View, transfer
@@ -294,7 +295,7 @@ def test_kept_maps_are_used_again_and_belong_to_their_cameras(tmp_path):
     assert torch.equal(estimate_depth(images, cameras, keep=tmp_path)[1].depth, first[1].depth)
     lost.write_bytes(b"damaged")
     with pytest.raises(ValueError, match=r"depth_00001.* is damaged .*; delete it and resume"):
-        _ = again[1]
+        _ = Maps(lost.parent, "depth")[1]
     moved = [camera_at(0.0), camera_at(0.41)]
     estimate_depth(images, moved, keep=tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
