@@ -10,7 +10,6 @@ from scenes import ring_of_cameras
 
 from invgraph import transforms
 from invgraph.camera import Camera, stack
-from invgraph.fit import cameras
 from invgraph.fit.cameras import Corrections
 from invgraph.fit.drift import RIDGE, Drift
 from invgraph.fit.folder import RunFolder, file_stem
@@ -236,9 +235,6 @@ def test_corrections_keep_what_all_photos_share_out_and_learn_only_chosen_photos
         corrections.twists += torch.arange(24.0).reshape(4, 6)
     corrections.recentre()
     assert float(corrections.twists.detach().mean(0).abs().max()) < 1e-6
-    with torch.no_grad():
-        corrections.twists[:] = torch.tensor([[0.0] * 6, [0.1] * 6, [0.2] * 6, [0.3] * 6])
-    assert corrections.cost([0, 2]).item() == pytest.approx(cameras.RIDGE * 6 * 0.04 / 2)
 
 
 def test_a_held_out_photo_is_lit_as_its_neighbours_in_the_capture():

@@ -11,8 +11,6 @@ from torch.nn.functional import embedding
 from invgraph import transforms
 from invgraph.camera import Camera
 
-RIDGE = 10.0  # cost of a squared twist: surfaces of revolution hardly tell how far they turned
-
 
 class Corrections:
     """One small rigid motion of the world per photo, about the object's centre.
@@ -39,20 +37,13 @@ class Corrections:
 
     def apply(self, camera: Camera, photos: Sequence[int]) -> Camera:
         """The cameras of some photos, corrected; gradients reach :attr:`twists`."""
-        twists = self._of(photos)
+        twists = embedding(torch.tensor(photos), self.twists, sparse=True)
         shift, turn = twists.split(3, -1)
         motion = transforms.exp_se3(torch.cat([shift * self.size, turn], -1))
         there = torch.eye(4)
         there[:3, 3] = self.centre
         motion = there @ motion @ transforms.invert(there)
         return replace(camera, camera_from_world=camera.camera_from_world @ motion)
-
-    def cost(self, photos: Sequence[int]) -> Float[Tensor, ""]:
-        """Ridge penalty of some photos, a mean over them."""
-        return RIDGE * self._of(photos).square().sum(-1).mean()
-
-    def _of(self, photos: Sequence[int]) -> Float[Tensor, "b 6"]:
-        return embedding(torch.tensor(photos), self.twists, sparse=True)
 
     @torch.no_grad()
     def recentre(self) -> None:

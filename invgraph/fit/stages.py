@@ -89,9 +89,8 @@ def descend(
             order += torch.randperm(len(photos), generator=generator).tolist()
         chosen, order = order[:views], order[views:]
         loss, color, batch = _compare(model, photos, chosen, believed, model.scene(chosen))
-        for part in (model.corrections, model.drift):
-            if part is not None:
-                loss = loss + part.cost(chosen)
+        if model.drift is not None:
+            loss = loss + model.drift.cost(chosen)
         model.step(loss, 0.1 ** max(0.0, (done - HOLD) / (1 - HOLD)))
         report(step, partial(_measure, loss.detach(), color.detach(), batch))
 
