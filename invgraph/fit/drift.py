@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import embedding
 
-RIDGE = 3e-4  # cost of a squared coefficient: what a photo does not show stays as in the others
+RIDGE = 1e-3  # cost of a squared coefficient: what a photo does not show stays as in the others
 
 
 class Drift:
