@@ -91,7 +91,9 @@ def fit(
     The masks give a first shape; then shape, albedo, roughness, metalness and light descend
     together on the photometric and silhouette losses, from coarse photos and triangles to fine
     ones. Whether the light stays with the world or with the camera is decided by which explains the
-    photos better. Cameras that turn out to be inexact descend as well; they are written to
+    photos better, and whether each photo gets a light of its own by how well that of its neighbours
+    in the capture explains it: a held-out photo is lit as those, and the scene in the run folder
+    has the mean of all. Cameras that turn out to be inexact descend as well; they are written to
     ``cameras.json``, and those of held-out photos stay as given. Held-out photos are only looked at
     for the final scores.
 
