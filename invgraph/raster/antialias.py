@@ -81,7 +81,7 @@ def antialias(
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Pixels to blend; see ``antialias_cpu.forward``."""
+    """Pixels to blend; see ``antialias_cpu.find``."""
 
     spans: np.ndarray
     pixels: np.ndarray
@@ -121,31 +121,37 @@ class _Antialias(torch.autograd.Function):
 def _forward(
     color: Tensor, screen: Tensor, face: Tensor, depth: Tensor, plan: arguments.Plan, in_place: bool
 ) -> tuple[Tensor, _Pairs]:
-    cpu, threads = arguments.compiled("antialias_cpu"), arguments.compiled("threads")
+    from .antialias_cpu import ROWS, blend, find
+    from .threads import run
+
     shape = (plan.images, plan.height, plan.width)
     rows = arguments.flat(screen, 3)
     maps = arguments.line(face), arguments.line(depth)
-    spans = np.zeros((plan.images * -(-plan.height // cpu.ROWS), 2), np.int64)
+    spans = np.zeros((plan.images * -(-plan.height // ROWS), 2), np.int64)
     capacity = plan.images * (plan.height * plan.width // 16) + 1024
     known = plan.topology
-    channels = color.shape[-1]
-    values = arguments.line(color)
-    out = values if in_place else buffers.empty(values.shape, np.float32)
     while True:
         counter = np.zeros(1, np.int64)
-        pixels, edge, weight, code, differences = buffers.several(
+        pixels, edge, weight, code = buffers.several(
             (2 * capacity, np.int64), (2 * capacity, np.int32), (capacity, np.float32),
-            (capacity, np.int8), (capacity * channels, np.float32),
+            (capacity, np.int8),
         )  # fmt: skip
         pixels, edge = pixels.reshape(-1, 2), edge.reshape(-1, 2)
-        threads.run(
-            cpu.forward, rows, known.faces, known.adjacent, plan.vertex_start, shape, *maps,
-            counter, spans, pixels, edge, weight, code, channels, in_place, values, out,
-            differences,
+        run(
+            find, rows, known.faces, known.adjacent, plan.vertex_start, shape, *maps,
+            counter, spans, pixels, edge, weight, code,
         )  # fmt: skip
         if counter[0] <= capacity:
             break
         capacity = int(counter[0])
+    channels = color.shape[-1]
+    values = arguments.line(color)
+    out = values if in_place else buffers.empty(values.shape, np.float32)
+    differences = buffers.empty((int(counter[0]) * channels,), np.float32)
+    run(
+        blend, plan.images, spans, pixels, weight, channels, in_place, values, out, differences,
+        threads=plan.images if in_place else None,
+    )  # fmt: skip
     result = color if in_place else torch.from_numpy(out.reshape(color.shape))
     return result, _Pairs(spans, pixels, edge, weight, code, differences)
 
@@ -158,14 +164,17 @@ def _backward(
     want_color: bool,
     want_screen: bool,
 ) -> tuple[Tensor | None, Tensor | None]:
+    from .antialias_cpu import backward
+    from .threads import run
+
     rows = arguments.flat(screen, 3)
     grads = arguments.line(grad)
     none = np.empty((0, 3), np.float32)
     grad_color = buffers.empty(grads.shape, np.float32) if want_color else grads[:0]
     grad_screen = buffers.empty(rows.shape, np.float32) if want_screen else none
-    arguments.compiled("threads").run(
-        arguments.compiled("antialias_cpu").backward, rows, plan.images, plan.groups,
-        plan.height, plan.width, pairs.spans, pairs.pixels, pairs.rows, pairs.weight, pairs.code,
+    run(
+        backward, rows, plan.images, plan.groups, plan.height, plan.width,
+        pairs.spans, pairs.pixels, pairs.rows, pairs.weight, pairs.code,
         grad.shape[-1], pairs.differences, grads,
         grad_color, grad_screen, want_color, want_screen,
     )  # fmt: skip

@@ -59,65 +59,71 @@ def neighbours(faces, vertices, heads, after, out):
 
 
 @inner
-def _beside(screen, row, u, v, axis, sign):
-    """A vertex relative to a pixel: along the walk, across it (both times depth), and its depth."""
-    z = np.float64(screen[row, 2])
-    x, y = np.float64(screen[row, 0]) - u * z, np.float64(screen[row, 1]) - v * z
-    return (sign * x, y, z) if axis == 0 else (sign * y, x, z)
+def _edge(screen, i, j, u, v, du, dv):
+    """Value of the plane through edge i, j at a pixel, and its change towards the other pixel."""
+    x0, y0, z0 = np.float64(screen[i, 0]), np.float64(screen[i, 1]), np.float64(screen[i, 2])
+    x1, y1, z1 = np.float64(screen[j, 0]), np.float64(screen[j, 1]), np.float64(screen[j, 2])
+    a, b, c = y0 * z1 - z0 * y1, z0 * x1 - x0 * z1, x0 * y1 - y0 * x1
+    return a * u + (b * v + c), a * du + b * dv
 
 
 @inner
-def _walk(screen, faces, adjacent, offset, f, u, v, axis, sign):
+def _side(screen, i, j, k):
+    """On which side of edge i, j does vertex k lie?"""
+    x0, y0, z0 = np.float64(screen[i, 0]), np.float64(screen[i, 1]), np.float64(screen[i, 2])
+    x1, y1, z1 = np.float64(screen[j, 0]), np.float64(screen[j, 1]), np.float64(screen[j, 2])
+    a, b, c = y0 * z1 - z0 * y1, z0 * x1 - x0 * z1, x0 * y1 - y0 * x1
+    x2, y2, z2 = np.float64(screen[k, 0]), np.float64(screen[k, 1]), np.float64(screen[k, 2])
+    return a * x2 + b * y2 + c * z2
+
+
+@inner
+def _walk(screen, faces, adjacent, offset, f, u, v, du, dv):
     """The silhouette edge between a pixel in face ``f`` and the next: t and its vertices' rows.
 
-    t is 2 if there is none. Vertices are seen from the pixel: the walk goes from 0 to 1 on the line
-    q = 0. Triangles are turned so that it leaves through edge i, j with q_i <= 0 < q_j, and the
-    third corner lies on the positive side.
+    t is 2 if there is none.
     """
     apart()
-    none = 2.0, np.int64(-1), np.int64(-1)
-    ci, cj, ck = 0, 1, 2
-    i, j, k = np.int64(faces[f, 0]), np.int64(faces[f, 1]), np.int64(faces[f, 2])
-    ei, qi, zi = _beside(screen, i + offset, u, v, axis, sign)
-    ej, qj, zj = _beside(screen, j + offset, u, v, axis, sign)
-    ek, qk, zk = _beside(screen, k + offset, u, v, axis, sign)
-    if (qi * zj - zi * qj) * ek + (zi * ej - ei * zj) * qk + (ei * qj - qi * ej) * zk < 0:
-        i, ci, ei, qi, zi, j, cj, ej, qj, zj = j, cj, ej, qj, zj, i, ci, ei, qi, zi
-    turns = 0
-    while not (qi <= 0 and qj > 0):
-        turns += 1
-        if turns == 3:
-            return none
-        i, ci, ei, qi, zi, j, cj, ej, qj, zj, k, ck, ek, qk, zk = (
-            j, cj, ej, qj, zj, k, ck, ek, qk, zk, i, ci, ei, qi, zi,
-        )  # fmt: skip
+    entered = -1
+    facing = _side(screen, faces[f, 0] + offset, faces[f, 1] + offset, faces[f, 2] + offset)
     for _ in range(_STEPS):
-        # The plane through the edge: its value at the pixel, and its change along and aside.
-        value, along, aside = ei * qj - qi * ej, qi * zj - zi * qj, zi * ej - ei * zj
-        if along >= 0 or value >= -along:
-            return none
-        g = np.int64(adjacent[f, ck])
+        i0, i1, i2 = faces[f, 0] + offset, faces[f, 1] + offset, faces[f, 2] + offset
+        best, corner = 2.0, -1
+        for k in range(3):
+            if k == entered:
+                continue
+            i = i1 if k == 0 else (i2 if k == 1 else i0)
+            j = i2 if k == 0 else (i0 if k == 1 else i1)
+            value, change = _edge(screen, i, j, u, v, du, dv)
+            if facing < 0:
+                value, change = -value, -change
+            if change < 0 and value < -change * best:
+                best, corner = -value / change, k
+        if corner < 0 or best >= 1.0:
+            break
+        i, j = faces[f, (corner + 1) % 3], faces[f, (corner + 2) % 3]
+        g = adjacent[f, corner]
         silhouette = g < 0
         if not silhouette:
-            g1, g2 = np.int64(faces[g, 1]), np.int64(faces[g, 2])
-            k = faces[g, 0] + g1 + g2 - i - j
-            if k in (i, j):
-                return none
-            ek, qk, zk = _beside(screen, k + offset, u, v, axis, sign)
-            silhouette = not along * ek + aside * qk + value * zk < 0
+            entered = 0
+            while faces[g, entered] == i or faces[g, entered] == j:
+                entered += 1
+                if entered == 3:
+                    return 2.0, np.int64(-1), np.int64(-1)
+            there = _side(screen, i + offset, j + offset, faces[g, entered] + offset)
+            silhouette = not (facing > 0 and there < 0) and not (facing < 0 and there > 0)
         if silhouette:
             # Across an edge, area changes along u or along v, and must not be counted twice: steep
             # edges belong to pixels side by side, flat ones to pixels one above the other.
-            if abs(along) < abs(aside) or (abs(along) == abs(aside) and axis != 0):
-                return none
-            return max(value / -along, 0.0), i + offset, j + offset
-        gone = j if qk > 0 else i
-        if qk > 0:
-            j, ej, qj, zj = k, ek, qk, zk
-        else:
-            i, ei, qi, zi = k, ek, qk, zk
-        f, ck = g, (1 if g1 == gone else 0) + (2 if g2 == gone else 0)
-    return none
+            _, along = _edge(screen, i + offset, j + offset, u, v, du, dv)
+            _, aside = _edge(screen, i + offset, j + offset, u, v, dv, du)
+            if abs(along) < abs(aside) or (abs(along) == abs(aside) and dv != 0):
+                break
+            return max(best, 0.0), np.int64(i + offset), np.int64(j + offset)
+        if faces[g, (entered + 1) % 3] == i:  # wound the other way; else it faces as f does
+            facing = -facing
+        f = g
+    return 2.0, np.int64(-1), np.int64(-1)
 
 
 @inner
@@ -150,10 +156,11 @@ def _pair(
     second = first + step
     f, g = face[first], face[second]
     forward = g < 0 or (f >= 0 and depth[first] <= depth[second])
-    u, v, sign = x + 0.5, y + 0.5, 1.0
+    u, v = x + 0.5, y + 0.5
+    du, dv = (1.0, 0.0) if axis == 0 else (0.0, 1.0)
     if not forward:
-        f, u, v, sign = g, u + (1 - axis), v + axis, -1.0
-    t, i, j = _walk(screen, faces, adjacent, offset, np.int64(f), u, v, axis, sign)
+        f, u, v, du, dv = g, u + du, v + dv, -du, -dv
+    t, i, j = _walk(screen, faces, adjacent, offset, f, u, v, du, dv)
     if t >= 1.0:
         return size
     near, far = (first, second) if forward else (second, first)
@@ -169,43 +176,17 @@ def _pair(
     return size + 1
 
 
-@inner
-def _copy(source, out, start, stop):
-    for i in range(np.uint64(start), np.uint64(stop)):
-        out[i] = source[i]
-
-
-@inner
-def _blend(spans, pixels, weight, channels, color, out, differences):
-    """Blend the pairs of an image: all differences first, as ``out`` may be ``color``."""
-    apart()
-    for band in range(spans.shape[0]):
-        for i in range(spans[band, 0], spans[band, 1]):
-            to, source = pixels[i, 0] * channels, pixels[i, 1] * channels
-            for k in range(channels):
-                differences[i * channels + k] = color[source + k] - color[to + k]
-    for band in range(spans.shape[0]):
-        for i in range(spans[band, 0], spans[band, 1]):
-            to = pixels[i, 0] * channels
-            for k in range(channels):
-                out[to + k] += weight[i] * differences[i * channels + k]
-
-
 @kernel
-def forward(
+def find(
     team, screen, faces, adjacent, vertex_start, shape, face, depth,
     counter, spans, pair_pixels, pair_rows, pair_weight, pair_code,
-    channels, in_place, color, out, differences,
 ):  # fmt: skip
-    """List the pairs of pixels to blend, per band of rows, and blend them if there is room for all.
+    """List the pairs of pixels to blend, per band of rows.
 
     A pair says: pixel ``pixels[0]`` takes ``weight`` of what ``pixels[1]`` has more (both counted
     from the start of the batch), because of the edge between vertex ``rows``. ``code`` has bit 0
     set for pixels one above the other (else side by side), bit 1 if the walk went left or up, bit 2
     if the weight falls with t.
-
-    ``out`` is ``color`` with the pairs blended; both are flat, and the same if ``in_place``.
-    ``differences`` (pairs x channels, flat) becomes what the second pixel of a pair has more.
     """
     images, height, width = shape
     bands = (height + ROWS - 1) // ROWS
@@ -285,20 +266,44 @@ def forward(
                 pair_code[start + i] = code[i]
         unit = finish_and_take(team, 0, images * bands)
     wait(team, 0, images * bands)
-    if counter[0] > pair_weight.shape[0]:
-        return
+
+
+@inner
+def _copy(source, out, start, stop):
+    for i in range(np.uint64(start), np.uint64(stop)):
+        out[i] = source[i]
+
+
+@kernel
+def blend(
+    team, images, spans, pair_pixels, pair_weight, channels, in_place, color, out, differences
+):  # fmt: skip
+    """``out`` is ``color`` with the pairs blended; both are flat, and the same if ``in_place``.
+
+    ``differences`` (pairs x channels, flat) becomes what the second pixel of a pair has more.
+    """
     chunks = 0 if in_place else (color.size + BLOCK - 1) // BLOCK
-    unit = take(team, 1, chunks)
+    unit = take(team, 0, chunks)
     while unit >= 0:
         _copy(color, out, unit * BLOCK, min((unit + 1) * BLOCK, color.size))
-        unit = finish_and_take(team, 1, chunks)
-    wait(team, 1, chunks)
-    unit = take(team, 2, images)
+        unit = finish_and_take(team, 0, chunks)
+    wait(team, 0, chunks)
+
+    bands = spans.shape[0] // images
+    unit = take(team, 1, images)
     while unit >= 0:
-        first, last = unit * bands, (unit + 1) * bands
-        _blend(spans[first:last], pair_pixels, pair_weight, channels, color, out, differences)
-        unit = finish_and_take(team, 2, images)
-    wait(team, 2, images)
+        for band in range(unit * bands, (unit + 1) * bands):
+            for i in range(spans[band, 0], spans[band, 1]):
+                to, source = pair_pixels[i, 0] * channels, pair_pixels[i, 1] * channels
+                for k in range(channels):
+                    differences[i * channels + k] = color[source + k] - color[to + k]
+        for band in range(unit * bands, (unit + 1) * bands):
+            for i in range(spans[band, 0], spans[band, 1]):
+                to = pair_pixels[i, 0] * channels
+                for k in range(channels):
+                    out[to + k] += pair_weight[i] * differences[i * channels + k]
+        unit = finish_and_take(team, 1, images)
+    wait(team, 1, images)
 
 
 @kernel

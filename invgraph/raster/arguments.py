@@ -1,7 +1,5 @@
 """From the tensors that a user gives to the arrays that kernels take, checked on the way."""
 
-import functools
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +12,6 @@ from . import buffers
 from .topology import Topology, topology
 
 _LARGEST = 32767  # px; boxes are kept in int16
-_REMEMBERED = 64  # plans of a topology
-_CHUNK = 1024  # faces that are sorted into tiles together, at least
-_CHUNKS = 128  # that all faces are cut into, at most, unless there are more images
 
 
 @dataclass(frozen=True)
@@ -38,24 +33,9 @@ class Plan:
     ranges: np.ndarray
     groups: int
 
-    @functools.cached_property
+    @property
     def images(self) -> int:
         return len(self.ranges)
-
-    @functools.cached_property
-    def chunks(self) -> tuple[int, int, np.ndarray]:
-        """How many faces there are, how many of them make a chunk, and each image's first chunk."""
-        count = int(self.ranges[:, 1].sum())
-        chunk = max(_CHUNK, -(-count // _CHUNKS))
-        start = np.zeros(self.images + 1, np.int64)
-        np.cumsum(-(-self.ranges[:, 1] // chunk), out=start[1:])
-        return count, chunk, start
-
-
-@functools.cache
-def compiled(name: str) -> Any:
-    """A module of this package that needs the compiler; the first call imports it."""
-    return importlib.import_module(f".{name}", __package__)
 
 
 def check(name: str, tensor: Tensor) -> None:
@@ -84,31 +64,17 @@ def read_screen(
             f"screen is {tuple(screen.shape)}, expected (batch, vertices, 3) or (vertices, 3)."
         )
     known = read_faces(faces, screen.shape[-2], "screen")
-    if ranges is not None:
-        return _plan(known, height, width, screen.shape, ranges)
-    key = (height, width, screen.shape)
-    plan = known.plans.get(key)
-    if plan is None:
-        if len(known.plans) >= _REMEMBERED:
-            known.plans.clear()
-        plan = known.plans[key] = _plan(known, height, width, screen.shape, None)
-    return plan
-
-
-def _plan(
-    known: Topology, height: int, width: int, shape: torch.Size, ranges: Tensor | None
-) -> Plan:
-    count, own = len(known.faces), len(shape) == 3
+    count = len(known.faces)
     if ranges is None:
-        images = shape[0] if own else 1
+        images = screen.shape[0] if screen.ndim == 3 else 1
         spans = np.zeros((images, 2), np.int64)
         spans[:, 1] = count
     else:
         spans = np.ascontiguousarray(ranges.detach().cpu().numpy().astype(np.int64))
         images = len(spans)
-        if own and shape[0] != images:
+        if screen.ndim == 3 and screen.shape[0] != images:
             raise ValueError(
-                f"ranges are for {images} images but screen holds {shape[0]}; "
+                f"ranges are for {images} images but screen holds {screen.shape[0]}; "
                 "give one range per image, or vertices of all images together as (vertices, 3)."
             )
         if images and (spans.min() < 0 or (spans[:, 0] + spans[:, 1]).max() > count):
@@ -116,7 +82,8 @@ def _plan(
                 f"ranges reach outside of the {count} faces; "
                 "each row is the first face of an image and its number of faces."
             )
-    start = np.arange(images, dtype=np.int64) * (shape[1] if own else 0)
+    own = screen.ndim == 3
+    start = np.arange(images, dtype=np.int64) * (screen.shape[1] if own else 0)
     batched = own or ranges is not None
     return Plan(known, height, width, batched, start, spans, images if own else 1)
 
@@ -174,9 +141,11 @@ def sum_records(
     channels: int,
 ) -> None:
     """Run a backward kernel with room for its records; it sets ``channels`` of ``gradient``."""
-    records, threads = compiled("records_cpu"), compiled("threads")
+    from .records_cpu import HIGH, WIDE
+    from .threads import run
+
     images, height, width = shape
-    tiles = images * -(-width // records.WIDE) * -(-height // records.HIGH)
+    tiles = images * -(-width // WIDE) * -(-height // HIGH)
     spans = np.zeros((tiles, 2), np.int64)
     capacity = images * (height * width // 4) + 1024
     owners = 2 * torch.get_num_threads()
@@ -186,7 +155,7 @@ def sum_records(
             (3 * capacity, np.int32), (3 * channels * capacity, np.float32)
         )
         rows, values = rows.reshape(-1, 3), values.reshape(capacity, 3 * channels)
-        threads.run(kernel, *args, counter, spans, rows, values, groups, owners, gradient)
+        run(kernel, *args, counter, spans, rows, values, groups, owners, gradient)
         if counter[0] <= capacity:
             break
         capacity = int(counter[0])

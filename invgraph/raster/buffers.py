@@ -83,7 +83,7 @@ def several(*parts: tuple[int, type]) -> list[np.ndarray]:
     memory = empty((sum(sizes),), np.uint8)
     arrays, start = [], 0
     for (count, kind), size in zip(parts, sizes, strict=True):
-        arrays.append(np.ndarray(count, kind, memory, start))
+        arrays.append(memory[start : start + size].view(kind)[:count])
         start += size
     return arrays
 

@@ -20,7 +20,6 @@ _WIDE = ir.VectorType(_F64, LANES)
 # Less than any edge value but 0 can be: those of float32 vertices are above 1e-107.
 _BELOW_ZERO = -1e-300
 _FAR = 1e9  # px
-_FUSED = ("contract",)  # a product and a sum may become one instruction: its sign is as exact
 
 
 def _constant(value):
@@ -201,8 +200,8 @@ def _edges(builder, numbers, u, v):
     """The values of a plan's edges at ``LANES`` pixels, and which of these are inside of all."""
     edges, inside = [], None
     for a, b, c, bound in zip(_A, _B, _C, _BOUND, strict=True):
-        edge = builder.fadd(builder.fmul(numbers[b], v, flags=_FUSED), numbers[c], flags=_FUSED)
-        edge = builder.fadd(builder.fmul(numbers[a], u, flags=_FUSED), edge, flags=_FUSED)
+        edge = builder.fadd(builder.fmul(numbers[b], v), numbers[c])
+        edge = builder.fadd(builder.fmul(numbers[a], u), edge)
         mark = builder.fcmp_ordered(">", edge, numbers[bound])
         inside = mark if inside is None else builder.and_(inside, mark)
         edges.append(edge)

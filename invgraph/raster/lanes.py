@@ -69,6 +69,176 @@ def as_float_bits(typingctx, value):
 
 
 @intrinsic
+def mix4(typingctx, out, place, values, corners, bary, pixel):
+    """Four channels of a pixel: ``out[place:place+4]`` becomes what the three ``corners`` (places
+    in ``values``) have, weighted by ``bary``.
+    """
+
+    def codegen(context, builder, signature, args):
+        out, place, values, corners, bary, pixel = args
+        first, second, third = _corners(context, builder, signature.args[2], values, corners)
+        w0, w1, w2 = _weights(context, builder, signature.args[4], bary, pixel)
+        total = builder.fadd(builder.fmul(first, w0), builder.fmul(second, w1))
+        total = builder.fadd(total, builder.fmul(third, w2))
+        store(builder, total, place_of(context, builder, signature.args[0], out, place))
+        return context.get_dummy_value()
+
+    index = types.int64
+    return types.void(out, index, values, types.UniTuple(index, 3), bary, index), codegen
+
+
+@intrinsic
+def unmix4(
+    typingctx,
+    sums,
+    place,
+    step,
+    grad,
+    source,
+    values,
+    corners,
+    bary,
+    grad_bary,
+    pixel,
+    count,
+    stride,
+):
+    """The backward pass of ``mix4`` for a run of pixels in one triangle, from ``pixel`` on.
+
+    Adds to ``sums`` at ``place`` (+ ``step``, + 2 ``step``) what the corners get, and to
+    ``grad_bary`` what the weights get. ``grad`` is read from ``source`` on, every ``stride``.
+    """
+
+    def codegen(context, builder, signature, args):
+        sums, place, step, grad, source, values, corners, bary, grad_bary, pixel, count, stride = (
+            args
+        )
+        kind = ir.VectorType(F32, 4)
+        first, second, third = _corners(context, builder, signature.args[5], values, corners)
+        first, second = builder.fsub(first, third), builder.fsub(second, third)
+        totals = [
+            cgutils.alloca_once_value(builder, ir.Constant(kind, [0.0] * 4)) for _ in range(3)
+        ]
+        with cgutils.for_range(builder, count) as loop:
+            here = builder.add(pixel, loop.index)
+            weights = _weights(context, builder, signature.args[7], bary, here)
+            index = builder.add(source, builder.mul(loop.index, stride))
+            g = load(builder, place_of(context, builder, signature.args[3], grad, index), kind)
+            for total, weight in zip(totals, weights, strict=True):
+                builder.store(builder.fadd(builder.load(total), builder.fmul(g, weight)), total)
+            pair = ir.VectorType(F32, 2)
+            both = [_add_up(builder, builder.fmul(g, slope)) for slope in (first, second)]
+            result = ir.Constant(pair, ir.Undefined)
+            for k in range(2):
+                result = builder.insert_element(result, both[k], ir.Constant(I32, k))
+            target = place_of(
+                context, builder, signature.args[8], grad_bary, builder.add(here, here)
+            )
+            store(builder, builder.fadd(load(builder, target, pair), result), target)
+        for total in totals:
+            target = place_of(context, builder, signature.args[0], sums, place)
+            value = builder.fadd(load(builder, target, kind), builder.load(total))
+            store(builder, value, target)
+            place = builder.add(place, step)
+        return context.get_dummy_value()
+
+    index = types.int64
+    three = types.UniTuple(index, 3)
+    signature = types.void(
+        sums, index, index, grad, index, values, three, bary, grad_bary, index, index, index
+    )
+    return signature, codegen
+
+
+def _pull(deep):
+    """An intrinsic that sums over a run of pixels in one triangle, with or without depth."""
+
+    @intrinsic
+    def pull(typingctx, sums, place, bary, grad_bary, depth, grad_depth, pixel, count):
+        """Add sum h_i w_k to ``sums[place + 4 * i + k]``, for weights w and corners i, k below 3.
+
+        h_i = g_i - sum_j g_j w_j - g_z z; without depth, the last term is left out.
+        """
+
+        def codegen(context, builder, signature, args):
+            place, pixel, count = args[1], args[6], args[7]
+            double = ir.DoubleType()
+            kind, pair = ir.VectorType(double, 4), ir.VectorType(F32, 2)
+
+            def at(which, index):
+                return place_of(context, builder, signature.args[which], args[which], index)
+
+            def both(which, index):
+                two = load(builder, at(which, index), pair)
+                two = builder.fpext(two, ir.VectorType(double, 2))
+                return [builder.extract_element(two, ir.Constant(I32, k)) for k in range(2)]
+
+            totals = [
+                cgutils.alloca_once_value(builder, ir.Constant(kind, [0.0] * 4)) for _ in range(3)
+            ]
+            with cgutils.for_range(builder, count) as loop:
+                here = builder.add(pixel, loop.index)
+                w0, w1 = both(2, builder.add(here, here))
+                g0, g1 = both(3, builder.add(here, here))
+                w2 = builder.fsub(builder.fsub(ir.Constant(double, 1.0), w0), w1)
+                common = builder.fadd(builder.fmul(g0, w0), builder.fmul(g1, w1))
+                if deep:
+                    z, gz = (builder.fpext(builder.load(at(k, here)), double) for k in (4, 5))
+                    common = builder.fadd(common, builder.fmul(gz, z))
+                weights = ir.Constant(kind, [0.0] * 4)
+                for k, w in enumerate((w0, w1, w2)):
+                    weights = builder.insert_element(weights, w, ir.Constant(I32, k))
+                pulls = builder.fsub(g0, common), builder.fsub(g1, common), builder.fneg(common)
+                for total, h in zip(totals, pulls, strict=True):
+                    value = builder.fmul(splat(builder, h, 4), weights)
+                    builder.store(builder.fadd(builder.load(total), value), total)
+            for i, total in enumerate(totals):
+                target = at(0, builder.add(place, ir.Constant(place.type, 4 * i)))
+                value = builder.fadd(load(builder, target, kind), builder.load(total))
+                store(builder, value, target)
+            return context.get_dummy_value()
+
+        index = types.int64
+        kinds = (sums, index, bary, grad_bary, depth, grad_depth, index, index)
+        return types.void(*kinds), codegen
+
+    return pull
+
+
+pull, pull_deep = _pull(False), _pull(True)
+
+
+def _corners(context, builder, array_type, values, corners):
+    return [
+        load(
+            builder,
+            place_of(context, builder, array_type, values, builder.extract_value(corners, k)),
+            ir.VectorType(F32, 4),
+        )
+        for k in range(3)
+    ]
+
+
+def _weights(context, builder, array_type, bary, pixel):
+    """All three weights of a pixel, four times each."""
+    place = place_of(context, builder, array_type, bary, builder.add(pixel, pixel))
+    w0 = builder.load(place, align=4)
+    w1 = builder.load(builder.gep(place, [ir.Constant(I32, 1)]), align=4)
+    w2 = builder.fsub(builder.fsub(ir.Constant(F32, 1.0), w0), w1)
+    return [splat(builder, w, 4) for w in (w0, w1, w2)]
+
+
+def _add_up(builder, four):
+    low = builder.shuffle_vector(four, four, ir.Constant(ir.VectorType(I32, 2), [0, 1]))
+    high = builder.shuffle_vector(four, four, ir.Constant(ir.VectorType(I32, 2), [2, 3]))
+    pair = builder.fadd(low, high)
+    return builder.fadd(
+        builder.extract_element(pair, ir.Constant(I32, 0)),
+        builder.extract_element(pair, ir.Constant(I32, 1)),
+    )
+
+
+@intrinsic
 def changes16(typingctx, values, i, j):
     """Bit k is set where ``values[i + k]`` differs from ``values[j + k]``, for k below 16."""
 
@@ -83,23 +253,6 @@ def changes16(typingctx, values, i, j):
         return builder.zext(bits, ir.IntType(64))
 
     return types.int64(values, types.int64, types.int64), codegen
-
-
-@intrinsic
-def changes64(typingctx, values, i):
-    """Bit k is set where ``values[i + k]`` differs from the next number, for k below 63; so is
-    bit 63.
-    """
-
-    def codegen(context, builder, signature, args):
-        values, i = args
-        kind = ir.VectorType(I32, 64)
-        here = load(builder, place_of(context, builder, signature.args[0], values, i), kind)
-        after = shuffle(builder, here, here, [*range(1, 64), 63])
-        bits = builder.bitcast(builder.icmp_signed("!=", here, after), ir.IntType(64))
-        return builder.or_(bits, ir.Constant(bits.type, -1 << 63))
-
-    return types.int64(values, types.int64), codegen
 
 
 @intrinsic
@@ -150,36 +303,3 @@ def bends16(typingctx, depth, i, step):
         return builder.zext(bits, ir.IntType(64))
 
     return types.int64(depth, types.int64, types.int64), codegen
-
-
-@intrinsic
-def without_lowest(typingctx, bits):
-    """``bits`` with the lowest bit cleared; ``bits - 1`` would overflow where only the sign is."""
-
-    def codegen(context, builder, signature, args):
-        return builder.and_(args[0], builder.sub(args[0], ir.Constant(args[0].type, 1)))
-
-    return types.int64(types.int64), codegen
-
-
-@intrinsic
-def fetch(typingctx, array, start, stop):
-    """Have numbers ready in the cache, soon: the rows of a tile are too short for the processor to
-    guess what comes next.
-    """
-
-    def codegen(context, builder, signature, args):
-        array, start, stop = args
-        byte = ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
-        name = "llvm.prefetch.p0"
-        function = cgutils.get_or_insert_function(builder.module, kind, name)
-        size = context.get_abi_sizeof(context.get_data_type(signature.args[0].dtype))
-        line = ir.Constant(ir.IntType(64), 64 // size)
-        flags = [ir.Constant(I32, k) for k in (0, 3, 1)]  # to read, keep it close, data
-        with cgutils.for_range_slice(builder, start, stop, line) as (index, _):
-            place = place_of(context, builder, signature.args[0], array, index)
-            builder.call(function, [builder.bitcast(place, byte), *flags])
-        return context.get_dummy_value()
-
-    return types.void(array, types.int64, types.int64), codegen

@@ -12,6 +12,8 @@ from . import arguments, buffers
 from .fragments import Fragments
 
 _NONE = np.zeros(0, np.float32)
+_CHUNK = 1024  # faces that are sorted into tiles together, at least
+_CHUNKS = 128  # that all faces are cut into, at most, unless there are more images
 
 
 def rasterize(
@@ -95,16 +97,21 @@ class _Rasterize(torch.autograd.Function):
 
 
 def _forward(screen: Tensor, plan: arguments.Plan, options: tuple) -> tuple[Tensor, ...]:
-    cpu, threads = arguments.compiled("rasterize_cpu"), arguments.compiled("threads")
+    from .rasterize_cpu import HIGH, WIDE, rasterize
+    from .threads import run
+
     near, cull, derivatives = options
     height, width = plan.height, plan.width
     images = plan.images
     rows = arguments.line(screen)
     faces = plan.topology.faces.reshape(-1)
     ranges = plan.ranges
-    count, chunk, chunk_start = plan.chunks
+    count = int(ranges[:, 1].sum())
+    chunk = max(_CHUNK, -(-count // _CHUNKS))
+    chunk_start = np.zeros(images + 1, np.int64)
+    np.cumsum(-(-ranges[:, 1] // chunk), out=chunk_start[1:])
     chunks = int(chunk_start[-1])
-    tiles = -(-width // cpu.WIDE) * -(-height // cpu.HIGH)
+    tiles = -(-width // WIDE) * -(-height // HIGH)
     places = chunks * chunk
     boxes, kept_face, kept_box, spots, values, counts, kept = buffers.several(
         (4 * len(rows) // 3, np.int16), (places, np.int32), (places, np.int64),
@@ -121,8 +128,8 @@ def _forward(screen: Tensor, plan: arguments.Plan, options: tuple) -> tuple[Tens
     while True:
         starts = np.empty(2 * images * tiles + 1, np.int64)
         entry_face, entry_box = buffers.several((capacity, np.int32), (capacity, np.int64))
-        threads.run(
-            cpu.rasterize, rows, faces, plan.vertex_start, ranges, chunk, chunk_start, near, cull,
+        run(
+            rasterize, rows, faces, plan.vertex_start, ranges, chunk, chunk_start, near, cull,
             height, width, boxes, kept_face, kept_box, spots, values, kept, counts, starts,
             entry_face, entry_box, derivatives,
             face.reshape(-1), bary.reshape(-1), depth.reshape(-1), slope.reshape(-1),
@@ -147,6 +154,8 @@ def _backward(
     grad_depth: Tensor | None,
     grad_slope: Tensor | None,
 ) -> Tensor:
+    from .rasterize_backward_cpu import backward
+
     shape = (plan.images, plan.height, plan.width)
     rows = arguments.line(screen)
     gradient = buffers.empty((len(rows) // 3, 3), np.float32)
@@ -157,7 +166,7 @@ def _backward(
     maps = [arguments.line(part) for part in (face, bary, depth)]
     has = (grad_depth is not None, grad_slope is not None)
     arguments.sum_records(
-        arguments.compiled("rasterize_backward_cpu").backward,
+        backward,
         (rows, plan.topology.faces, plan.vertex_start, shape, *maps, *values, *has),
         shape,
         plan.groups,

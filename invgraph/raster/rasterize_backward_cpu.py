@@ -9,20 +9,17 @@ z (m_iu - b_i sum_j m_ju), with m the rows of M^-1, add to g, to g_z, and to a s
 
 import numpy as np
 
-from .lanes import LANES, apart, fetch
-from .pull_lanes import pull_run, pull_run_deep
-from .records_cpu import HIGH, SLOTS, WIDE, collect, copy, find_runs, publish
+from .lanes import apart, pull, pull_deep
+from .records_cpu import HIGH, SLOTS, WIDE, collect, publish, run_end, slot_of
 from .threads import finish_and_take, inner, kernel, take, wait
 
-# Of a triangle: the nine sums of ``pull_run_deep``, of which K is made, then those of the gradients
-# of m_iu, m_iv.
-SUMS, _SLOPES = 15, 9
+SUMS = 18  # of a triangle: K, rows of four, then the sums of the gradients of m_iu, m_iv
 
 
 @inner
 def _inverse(screen, rows, slot, m):
     """The rows of M^-1 of the triangle with these three vertex rows; zeros if it is degenerate."""
-    i0, i1, i2 = 3 * rows[3 * slot], 3 * rows[3 * slot + 1], 3 * rows[3 * slot + 2]
+    i0, i1, i2 = 3 * rows[slot, 0], 3 * rows[slot, 1], 3 * rows[slot, 2]
     x0, y0, z0 = np.float64(screen[i0]), np.float64(screen[i0 + 1]), np.float64(screen[i0 + 2])
     x1, y1, z1 = np.float64(screen[i1]), np.float64(screen[i1 + 1]), np.float64(screen[i1 + 2])
     x2, y2, z2 = np.float64(screen[i2]), np.float64(screen[i2 + 1]), np.float64(screen[i2 + 2])
@@ -45,22 +42,19 @@ def _pull_slopes(m, bary, depth, grad_slope, pixel, end, sums, place):
             s0, s1 = np.float64(grad_slope[4 * p + axis]), np.float64(grad_slope[4 * p + 2 + axis])
             total = m[axis] + m[3 + axis] + m[6 + axis]
             shared = z * (s0 * w0 + s1 * w1)
-            sums[place + _SLOPES + axis] += z * s0 - shared
-            sums[place + _SLOPES + 2 + axis] += z * s1 - shared
-            sums[place + _SLOPES + 4 + axis] -= shared
+            sums[place + 12 + axis] += z * s0 - shared
+            sums[place + 14 + axis] += z * s1 - shared
+            sums[place + 16 + axis] -= shared
             gz += s0 * (m[axis] - w0 * total) + s1 * (m[3 + axis] - w1 * total)
             g0 -= z * s0 * total
             g1 -= z * s1 * total
-        shared = g0 * w0 + g1 * w1 + gz * z
-        sums[place] += g0 * w0
-        sums[place + 1] += g0 * w1
-        sums[place + 2] += g0
-        sums[place + 3] += g1 * w0
-        sums[place + 4] += g1 * w1
-        sums[place + 5] += g1
-        sums[place + 6] += shared * w0
-        sums[place + 7] += shared * w1
-        sums[place + 8] += gz * z
+        w2 = 1.0 - w0 - w1
+        common = g0 * w0 + g1 * w1 + gz * z
+        for i in range(3):
+            h = (g0 if i == 0 else (g1 if i == 1 else 0.0)) - common
+            sums[place + 4 * i] += h * w0
+            sums[place + 4 * i + 1] += h * w1
+            sums[place + 4 * i + 2] += h * w2
 
 
 @inner
@@ -70,40 +64,17 @@ def _to_corners(m, sums, place, has_slope, k):
     ``k`` is nine numbers of scratch.
     """
     apart()
-    shared = sums[place] + sums[place + 4] + sums[place + 8]
     for i in range(3):
-        g = 3 * i
-        first, second, every = -sums[place + 6], -sums[place + 7], -shared
-        if i < 2:
-            first += sums[place + g]
-            second += sums[place + g + 1]
-            every += sums[place + g + 2]
-        k[g], k[g + 1], k[g + 2] = first, second, every - first - second
-        if has_slope:
-            for j in range(3):
-                k[g + j] += sums[place + _SLOPES + 2 * i] * m[3 * j]
-                k[g + j] += sums[place + _SLOPES + 2 * i + 1] * m[3 * j + 1]
+        for j in range(3):
+            total = sums[place + 4 * i + j]
+            if has_slope:
+                total += sums[place + 12 + 2 * i] * m[3 * j]
+                total += sums[place + 13 + 2 * i] * m[3 * j + 1]
+            k[3 * i + j] = total
     for j in range(3):
         for axis in range(3):
             total = m[axis] * k[j] + m[3 + axis] * k[3 + j] + m[6 + axis] * k[6 + j]
             sums[place + 3 * j + axis] = -total
-
-
-@inner
-def _pull_row(
-    runs, number, start, bary, grad_bary, depth, grad_depth, has_depth, sums
-):  # fmt: skip
-    """Add what a row of a tile gives to the records' ``sums``."""
-    apart()
-    for run in range(np.uint64(number)):
-        at = np.uint64(3) * run
-        begin, end = runs[at], runs[at + np.uint64(1)]
-        place = runs[at + np.uint64(2)] * SUMS
-        pixel, count = start + begin, end - begin
-        if has_depth:
-            pull_run_deep(sums, place, bary, grad_bary, depth, grad_depth, pixel, count)
-        else:
-            pull_run(sums, place, bary, grad_bary, depth, grad_depth, pixel, count)
 
 
 @kernel
@@ -118,55 +89,44 @@ def backward(
     images, height, width = shape
     tiles_x = (width + WIDE - 1) // WIDE
     tiles = tiles_x * ((height + HIGH - 1) // HIGH)
-    table = np.empty(SLOTS, np.int32), np.empty(SLOTS, np.int16)
-    rows = np.empty(3 * WIDE * HIGH, np.int32)
+    keys = np.empty(SLOTS, np.int32)
+    places = np.empty(SLOTS, np.int16)
+    rows = np.empty((WIDE * HIGH, 3), np.int32)
     sums = np.empty(WIDE * HIGH * SUMS, np.float64)
-    runs = np.empty(3 * WIDE, np.int64)
     m, k = np.empty(9, np.float64), np.empty(9, np.float64)
-    # Copies of the last rows, with room behind: vectors read beyond a run.
-    spare_bary = np.empty(2 * (WIDE + LANES), np.float32)
-    spare_grad = np.empty(2 * (WIDE + LANES), np.float32)
-    spare_depth = np.empty(WIDE + LANES, np.float32)
-    spare_grad_depth = np.empty(WIDE + LANES, np.float32)
     unit = take(team, 0, images * tiles)
     while unit >= 0:
         image, tile = unit // tiles, unit % tiles
         left, top = (tile % tiles_x) * WIDE, (tile // tiles_x) * HIGH
-        count = min(WIDE, width - left)
         offset = vertex_start[image]
         size = np.int64(0)
         for i in range(SLOTS):
-            table[1][i] = -1
+            places[i] = -1
         for y in range(top, min(top + HIGH, height)):
-            start = (image * height + y) * width + left
-            stop = start + count
-            if y + 1 < height:
-                after = start + width
-                fetch(face, after, after + count)
-                fetch(bary, 2 * after, 2 * (after + count))
-                fetch(grad_bary, 2 * after, 2 * (after + count))
-            number, end = find_runs(face, start, count, faces, offset, table, rows, size, runs)
-            for i in range(np.uint64(size * SUMS), np.uint64(end * SUMS)):
-                sums[i] = 0
-            size = end
-            pixel, weights, grads = start, bary, grad_bary
-            depths, grad_depths = depth, grad_depth
-            if stop + LANES > face.size:
-                copy(bary, 2 * start, 2 * stop, spare_bary)
-                copy(grad_bary, 2 * start, 2 * stop, spare_grad)
-                pixel, weights, grads = 0, spare_bary, spare_grad
-                if has_depth:
-                    copy(depth, start, stop, spare_depth)
-                    copy(grad_depth, start, stop, spare_grad_depth)
-                    depths, grad_depths = spare_depth, spare_grad_depth
-            _pull_row(runs, number, pixel, weights, grads, depths, grad_depths, has_depth, sums)
-            if has_slope:
-                for run in range(number):
-                    begin, end, slot = runs[3 * run], runs[3 * run + 1], runs[3 * run + 2]
-                    _inverse(screen, rows, slot, m)
-                    _pull_slopes(
-                        m, bary, depth, grad_slope, start + begin, start + end, sums, slot * SUMS
-                    )
+            start = (image * height + y) * width
+            pixel, last = start + left, start + min(left + WIDE, width)
+            while pixel < last:
+                f = np.int64(face[pixel])
+                end = run_end(face, pixel, last)
+                if f >= 0:
+                    slot = slot_of(f, keys, places, size)
+                    place = slot * SUMS
+                    if slot == size:
+                        for corner in range(3):
+                            rows[slot, corner] = faces[f, corner] + offset
+                        for i in range(SUMS):
+                            sums[place + i] = 0
+                        size += 1
+                    if has_depth:
+                        pull_deep(
+                            sums, place, bary, grad_bary, depth, grad_depth, pixel, end - pixel
+                        )
+                    else:
+                        pull(sums, place, bary, grad_bary, depth, grad_depth, pixel, end - pixel)
+                    if has_slope:
+                        _inverse(screen, rows, slot, m)
+                        _pull_slopes(m, bary, depth, grad_slope, pixel, end, sums, place)
+                pixel = end
         for slot in range(size):
             _inverse(screen, rows, slot, m)
             _to_corners(m, sums, slot * SUMS, has_slope, k)

@@ -60,15 +60,19 @@ def _draw_triangles(
                         PIXELS, limit,
                     )  # fmt: skip
                 continue
-            wide_one = x1 - x0 >= LANES
+            if x1 - x0 < LANES:
+                for y in range(y0, y1 + 1):
+                    stamp_row(
+                        plans, lane, face, left + x0, top + y, tile, y * STRIDE + x0, STRIDE,
+                        PIXELS, limit,
+                    )  # fmt: skip
+                continue
             for block in range(y0, y1 + 1, LANES):
-                if wide_one:
-                    spans(plans, lane, left, top + block, begins, ends)
+                spans(plans, lane, left, top + block, begins, ends)
                 for row in range(min(LANES, y1 + 1 - block)):
-                    y, begin, end = block + row, x0, x0
-                    if wide_one:
-                        begin = np.int64(min(max(begins[row], x0), x1 + 1))
-                        end = np.int64(max(min(ends[row], x1), -1))
+                    y = block + row
+                    begin = np.int64(min(max(begins[row], x0), x1 + 1))
+                    end = np.int64(max(min(ends[row], x1), -1))
                     for x in range(begin, end + 1, LANES):
                         stamp_row(
                             plans, lane, face, left + x, top + y, tile, y * STRIDE + x, STRIDE,

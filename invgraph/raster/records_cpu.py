@@ -8,7 +8,6 @@ gradient, and the same bits for any number of threads.
 
 import numpy as np
 
-from .lanes import apart, changes64, lowest_bit, without_lowest
 from .threads import finish_and_take, inner, reserve, take, wait
 
 WIDE, HIGH = 64, 16  # of a tile, px
@@ -17,63 +16,22 @@ _GOLDEN = 2654435769  # multiplier of Fibonacci hashing
 
 
 @inner
-def ends_of_runs(face, start, count):
-    """Bit k is set where pixel ``start + k`` is the last of ``count`` (at most ``WIDE``), or the
-    next one sees another face.
-    """
-    if count == WIDE:
-        return changes64(face, start)
-    bits = 1 << (count - 1)
-    for k in range(count - 1):
-        if face[start + k] != face[start + k + 1]:
-            bits |= 1 << k
-    return bits
-
-
-@inner
-def copy(source, start, stop, out):
-    """Begin ``out`` with a part of ``source``."""
-    apart()
-    for i in range(stop - start):
-        out[i] = source[start + i]
-
-
-@inner
-def find_runs(face, start, count, faces, offset, table, rows, size, runs):
-    """List the runs of a row of a tile: first pixel, the one after the last, and the record of the
-    face that they see, all flat.
-
-    ``size`` is the number of records so far, ``rows`` their vertices, and ``table`` the hash from
-    faces to records. Gives the number of runs and that of records.
-    """
-    apart()
-    bits, begin, number = ends_of_runs(face, start, count), 0, 0
-    while bits != 0:
-        end = lowest_bit(bits) + 1
-        bits = without_lowest(bits)
-        f = np.int64(face[np.uint64(start + begin)])
-        if f >= 0:
-            slot = slot_of(f, table[0], table[1], size)
-            if slot == size:
-                for corner in range(3):
-                    rows[3 * slot + corner] = faces[f, corner] + offset
-                size += 1
-            place = np.uint64(3 * number)
-            runs[place], runs[place + np.uint64(1)] = begin, end
-            runs[place + np.uint64(2)] = slot
-            number += 1
-        begin = end
-    return number, size
+def run_end(face, pixel, last):
+    """The first pixel after ``pixel`` that sees another face than it does, at most ``last``."""
+    f, end = face[np.uint64(pixel)], pixel + 1
+    while end < last and face[np.uint64(end)] == f:
+        end += 1
+    return end
 
 
 @inner
 def slot_of(face, keys, places, size):
     """The record of ``face`` in this tile; ``size`` if it is a new one, which is noted."""
-    slot = np.uint64(((np.int64(face) * _GOLDEN) >> 12) & (SLOTS - 1))
+    slot = ((np.int64(face) * _GOLDEN) >> 12) & (SLOTS - 1)
     while places[slot] >= 0:
         if keys[slot] == face:
             return np.int64(places[slot])
-        slot = (slot + np.uint64(1)) & np.uint64(SLOTS - 1)
+        slot = (slot + 1) & (SLOTS - 1)
     keys[slot] = face
     places[slot] = size
     return size
@@ -91,7 +49,7 @@ def publish(rows, sums, stride, size, counter, spans, unit, record_rows, record_
     if start + size <= record_rows.shape[0]:
         for i in range(size):
             for k in range(3):
-                record_rows[start + i, k] = rows[3 * i + k]
+                record_rows[start + i, k] = rows[i, k]
             for k in range(record_values.shape[1]):
                 record_values[start + i, k] = sums[stride * i + k]
 

@@ -18,14 +18,12 @@ class Topology:
     Fields:
         faces: f x 3, int32, contiguous.
         low, high: the smallest and the largest vertex index; 0 and -1 without faces.
-        plans: what ``arguments.read_screen`` found for these faces before.
     """
 
     faces: np.ndarray
     low: int
     high: int
     _source: Tensor  # alive as long as we remember: nothing else can get its address meanwhile
-    plans: dict = field(default_factory=dict)
     _adjacent: np.ndarray | None = field(default=None)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
