@@ -248,3 +248,4 @@ class Model:
         if self.drift is not None:
             self.look.light.add_(self.drift.mean)
             self.drift, self.optimizers = None, self.optimizers[:-1]
+            self._rates = self._rates[:-1]
