@@ -111,6 +111,7 @@ def _likeness(models, frame, offset):
     item = models.known_object("cube", Path("absent"))
     item = replace(item, world_from_object=frame.camera_from_object @ offset)
     found = render(Scene((item,)), frame.camera, outputs=("albedo", "object_id"))
+    assert found.albedo is not None
     both = torch.stack((found.albedo, frame.image))[:, found.object_id == 0]
     hues = (both[..., 0] - both[..., 2]) / both.sum(-1).clamp_min(0.01)
     return torch.corrcoef(hues)[0, 1].item()
