@@ -51,18 +51,14 @@ def known_object(name: str, data: Path) -> Object:
 
 
 def model_file(name: str, data: Path, folder: Path) -> Path:
-    """Write what is told about an object: shape and colours, but of the dragon the shape alone.
+    """Write what is told about an object: its shape and its colours.
 
     Raises:
         ValueError: as for ``known_object``.
     """
     item = known_object(name, data)
-    if name == "dragon":
-        path = folder / f"{name}.ply"
-        save_mesh(item.mesh, path)
-    else:
-        path = folder / f"{name}.glb"
-        write_atomically(path, glb_from_scene(Scene((item,))))
+    path = folder / f"{name}.glb"
+    write_atomically(path, glb_from_scene(Scene((item,))))
     return path
 
 
