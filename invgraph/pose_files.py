@@ -197,10 +197,17 @@ def append_hypotheses(path: Path, frame: str, belief: PoseBelief) -> None:
         file.write(json.dumps(record) + "\n")
 
 
-def read_hypotheses(path: Path) -> dict[str, list[tuple[float, np.ndarray]]]:
-    """Weight and ``camera_from_object`` of every answer, by the photo's name; damaged lines left out.
+def drop_cut_line(path: Path) -> None:
+    """Remove the end of a file of lines that a kill cut off, if there is such a file."""
+    data = path.read_bytes() if path.is_file() else b""
+    if data and not data.endswith(b"\n"):
+        write_atomically(path, data[: data.rfind(b"\n") + 1])
 
-    Nothing where there is no such file.
+
+def read_hypotheses(path: Path) -> dict[str, list[tuple[float, np.ndarray]]]:
+    """Weight and ``camera_from_object`` of every answer, by the photo's name.
+
+    Damaged lines are left out; nothing where there is no such file.
     """
     found: dict[str, list[tuple[float, np.ndarray]]] = {}
     if not path.is_file():

@@ -97,9 +97,7 @@ def _kind(values: dict[str, Any]) -> str | None:
     return None
 
 
-def _camera(
-    values: dict[str, Any], path: Path, photo: Path, size: tuple[int, int]
-) -> Camera:
+def _camera(values: dict[str, Any], path: Path, photo: Path, size: tuple[int, int]) -> Camera:
     kind, where = _kind(values), str(path)
     distortion = None
     if kind in ("fl_x", "camera_angle_x"):

@@ -47,13 +47,17 @@ def read_photos(path: Path) -> Capture:
     return Capture(path.resolve().name, named(frames, folder), split, skipped=skipped)
 
 
-def read_photo(path: Path) -> Capture:
-    """Read one photograph as a capture that holds nothing out; intrinsics as of a folder.
+def read_photo(path: Path, folder: Path) -> Capture:
+    """Read one photograph as a capture that holds nothing out.
+
+    Args:
+        path: the photo.
+        folder: that may hold its intrinsics.
 
     Raises:
-        ValueError: it cannot be read, or the intrinsics beside it are damaged.
+        ValueError: it cannot be read, or the intrinsics are damaged.
     """
-    frames = named(_with_lenses([make_frame(path)], path.parent), path.parent)
+    frames = named(_with_lenses([make_frame(path)], folder), path.parent)
     return Capture(frames[0].name, frames, (), kind="photo")
 
 

@@ -151,9 +151,7 @@ def _existing(path: Path, source: Path) -> Path:
 
 def intrinsics(
     values: dict, image_path: Path, where: str
-) -> tuple[
-    tuple[int, int], tuple[float, float], tuple[float, float], tuple[float, ...] | None
-]:
+) -> tuple[tuple[int, int], tuple[float, float], tuple[float, float], tuple[float, ...] | None]:
     """(height, width), focal, principal (corner origin), distortion (None: none) of one frame.
 
     Args:

@@ -99,7 +99,8 @@ def _rim(mask: np.ndarray) -> np.ndarray:
     """Pixels on either side of a mask's border."""
     from scipy import ndimage
 
-    return ndimage.binary_dilation(mask) & ~ndimage.binary_erosion(mask, border_value=1)
+    grown = ndimage.binary_dilation(mask)
+    return np.logical_and(grown, np.logical_not(ndimage.binary_erosion(mask, border_value=1)))
 
 
 def _marked(
@@ -122,7 +123,7 @@ def _marked(
                 draw.line([start, end], OTHER, 1)
         for (start, end), color in zip(_axes(camera, row.pose, reach), AXES, strict=False):
             draw.line([start, end], color, 2)
-        words = f"score {row.score:.2f}   1σ {row.sigma_mm:.1f} mm {row.sigma_deg:.1f}°"
+        words = f"score {row.score:.2f}   ± {row.sigma_mm:.1f} mm, {row.sigma_deg:.1f}°"
         if row.answers > 1:
             words += f"   {row.answers} answers"
     else:
