@@ -88,7 +88,7 @@ def append_row(path: Path, row: PoseRow) -> None:
     """Add one photo at the end of a table, which is begun when missing."""
     fresh = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
+        writer = csv.writer(file, lineterminator="\n")
         if fresh:
             writer.writerow(COLUMNS)
         writer.writerow(_cells(row))
@@ -97,7 +97,7 @@ def append_row(path: Path, row: PoseRow) -> None:
 def write_rows(path: Path, rows: Sequence[PoseRow]) -> None:
     """Replace a table."""
     file = io.StringIO(newline="")
-    csv.writer(file).writerows([COLUMNS, *(_cells(row) for row in rows)])
+    csv.writer(file, lineterminator="\n").writerows([COLUMNS, *(_cells(row) for row in rows)])
     write_atomically(path, file.getvalue().encode())
 
 
@@ -181,7 +181,7 @@ def write_bop(path: Path, rows: Sequence[tuple[int, PoseRow]], scene: int, item:
 
 def bop_number(name: str, otherwise: int) -> int:
     """The number that a file or folder is named by, as in ``000012`` or ``obj_000005``."""
-    match = re.fullmatch(r"(?:obj_)?(\d{1,9})", name)
+    match = re.fullmatch(r"(?:obj_)?([0-9]{1,9})", name)
     return int(match[1]) if match else otherwise
 
 

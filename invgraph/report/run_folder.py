@@ -83,7 +83,7 @@ def read_run(path: Path) -> RunFolder:
     short = track is not None or metrics.get("kind") == "place"
     log = [] if short else _read_log(path, missing)
     glb = _inside(path, "scene.glb")
-    if glb is None:
+    if glb is None and track is None:  # an object that was never found has none
         missing.append("scene.glb (the reconstructed mesh)")
     light_ball = _inside(path, "renders/light_ball.png")
     if light_ball is None and not short:

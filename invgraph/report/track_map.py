@@ -12,7 +12,8 @@ FOOT = 44  # pixels below the drawing
 def track_map(rows: list[PoseRow]) -> str:
     """Draw where the object's origin was found; empty if it never was.
 
-    One panel is from above, one as the camera sees it, both to one scale. The line is interrupted where the object was lost.
+    One panel is from above, one as the camera sees it, both to one scale. The line is interrupted
+    where the object was lost.
     """
     found = np.array([row.pose[:3, 3] for row in rows if row.found])
     if not len(found):

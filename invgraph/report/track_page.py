@@ -34,6 +34,9 @@ def write_track_page(folder: RunFolder) -> Path:
     except ValueError:
         missing.append("poses.csv (the poses): the file is damaged")
         rows = []
+    if folder.metrics.get("complete") is False:
+        total = folder.metrics.get("photos")
+        missing.append(f"poses.csv has {len(rows)} of {total} photos; the film comes at the end")
     page = Page(folder, _lead(folder, rows), missing)
     page.sections += [
         _film(folder),
@@ -61,7 +64,8 @@ def _film(folder: RunFolder) -> str:
         folder.film,
         "The photos with the outline of the model, beside what it leaves unexplained",
         "Left, the outline of the model at its pose, with its axes (x red, y green, z blue). "
-        "Right, the magnified difference between photo and render; orange is what something else covers.",
+        "Right, the magnified difference between photo and render; orange is covered by something "
+        "else.",
         "No film yet: <code>invgraph fit</code> with <code>--resume</code> makes it.",
     )
     recording = recording_link(folder.recording, "Photos, mesh, poses and uncertainty")

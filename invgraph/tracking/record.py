@@ -20,7 +20,7 @@ from invgraph.report.track_recording import write_track_recording
 from invgraph.scene import Scene
 
 COVERED = "covered"  # folder of masks of what is in front of the object
-SHOWN = 16  # photos that the report compares with their renders
+SHOWN = 12  # photos that the report compares with their renders
 RATE = 12  # photos a second in the film
 
 
@@ -102,8 +102,8 @@ def write_overlays(
     from PIL import Image
 
     answers = read_hypotheses(folder.path / HYPOTHESES)
-    found = [place for place, row, _ in photos if row.found]
-    compared = set(found[:: -(-len(found) // SHOWN)] if found else [])
+    places = [place for place, row, _ in photos if row.found] or [place for place, *_ in photos]
+    compared = set(places[:: -(-len(places) // SHOWN)])
     for role in ROLES:
         for file in (folder.path / "renders").glob(f"*_{role}.png"):
             file.unlink()
@@ -159,7 +159,7 @@ def _png(pixels: np.ndarray) -> bytes:
     from PIL import Image
 
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
+    Image.fromarray(pixels).save(file, "PNG", compress_level=3)
     return file.getvalue()
 
 

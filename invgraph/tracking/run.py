@@ -278,7 +278,8 @@ class _Run:
         Returns:
             What ``metrics.json`` holds.
         """
-        save_scene(self.scene or self._plain(), self.folder.path)
+        if self.scene is not None:
+            save_scene(self.scene, self.folder.path)
         write_camera(self.folder, self.camera, self.rows[-1].frame)
         write_results(self.folder, self.capture, self.rows, self.model.name)
         found = measures(self.capture, self.rows, self.model.name, self.skipped)
@@ -302,11 +303,8 @@ class _Run:
 
     def _look(self, row: PoseRow) -> Scene:
         """The object as it was last seen, in the light of one photo where that is still known."""
-        scene = self.scene or self._plain()
+        scene = self.scene
+        if scene is None:
+            light = SphericalHarmonicLight(torch.full((1, 3), GREY_LIGHT))
+            scene = Scene((self.model.object,), (light,))
         return replace(scene, lights=self.lights.get(row.frame, scene.lights))
-
-    def _plain(self) -> Scene:
-        """The object as its model says, in even light, at its last pose."""
-        pose = self.rows[-1].pose if self._last is None else self._last
-        item = replace(self.model.object, world_from_object=torch.as_tensor(pose).float())
-        return Scene((item,), (SphericalHarmonicLight(torch.full((1, 3), GREY_LIGHT)),))
