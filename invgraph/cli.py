@@ -123,8 +123,9 @@ def fit(
             print(f"{label:24} {number(result.metrics[key], unit)} {unit}".rstrip())
     print(f"{'Report':24} {result.report}")
     if skipped := result.metrics.get("skipped"):
+        many = "1 photo was" if len(skipped) == 1 else f"{len(skipped)} photos were"
         print(
-            f"invgraph: {len(skipped)} photos were left out, first {skipped[0]}; "
+            f"invgraph: {many} left out, first {skipped[0]}; "
             f"{folder / 'metrics.json'} lists them all.",
             file=sys.stderr,
         )

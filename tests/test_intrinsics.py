@@ -17,7 +17,7 @@ SIZE = (480, 640)
 
 def camera(tmp_path: Path, values: object, size: tuple[int, int] = SIZE) -> Camera:
     photo, file = tmp_path / "photo.png", tmp_path / "some.json"
-    Image.new("L", size[::-1]).save(photo)
+    Image.new("L", (size[1], size[0])).save(photo)
     file.write_text(values if isinstance(values, str) else json.dumps(values))
     return read_intrinsics(file, photo, size)
 
@@ -80,8 +80,8 @@ def test_what_is_wrong_is_said(tmp_path: Path, values: object, words: str) -> No
 
 
 def photos(folder: Path, sizes: list[tuple[int, int]]) -> Path:
-    for index, size in enumerate(sizes):
-        Image.new("RGB", size[::-1]).save(folder / f"p{index}.png")
+    for index, (height, width) in enumerate(sizes):
+        Image.new("RGB", (width, height)).save(folder / f"p{index}.png")
     return folder
 
 

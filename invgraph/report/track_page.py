@@ -133,9 +133,10 @@ def _ambiguous(folder: RunFolder, rows: list[PoseRow]) -> str:
                 f"<tr><td>{name}</td><td>{weight:.2f}</td><td>{angle:.1f}</td>"
                 f"<td>{shift:.1f}</td></tr>"
             )
+    many = "1 photo is" if len(shown) == 1 else f"{len(shown)} photos are"
     return (
         '<section aria-labelledby="answers-title"><h2 id="answers-title">More than one answer</h2>'
-        f'<p class="hint">{len(shown)} photos are explained by several poses, because the object '
+        f'<p class="hint">{many} explained by several poses, because the object '
         "is symmetric or shows too little. Turn and shift are from the first answer.</p>"
         f"<details><summary>Answers</summary><div class='scroll'><table><tr><th>Photo</th>"
         f"<th>weight</th><th>turn °</th><th>shift mm</th></tr>{''.join(lines)}</table></div>"
