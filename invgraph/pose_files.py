@@ -69,19 +69,17 @@ class PoseRow:
 
     @property
     def sigma_mm(self) -> float:
-        """Standard deviation of the position in its least certain direction, millimetres."""
-        return 1e3 * _largest_sigma(self.covariance[:3, :3])
+        """Standard deviation of the position: root of the summed variances, millimetres."""
+        return 1e3 * _root(self.covariance[:3, :3])
 
     @property
     def sigma_deg(self) -> float:
-        """Standard deviation of the rotation about its least certain axis, degrees."""
-        return math.degrees(_largest_sigma(self.covariance[3:, 3:]))
+        """Standard deviation of the rotation: root of the summed variances, degrees."""
+        return math.degrees(_root(self.covariance[3:, 3:]))
 
 
-def _largest_sigma(covariance: np.ndarray) -> float:
-    if not np.isfinite(covariance).all():
-        return math.inf
-    return math.sqrt(max(float(np.linalg.eigvalsh(covariance)[-1]), 0.0))
+def _root(covariance: np.ndarray) -> float:
+    return math.sqrt(max(float(np.trace(covariance)), 0.0))
 
 
 def append_row(path: Path, row: PoseRow) -> None:

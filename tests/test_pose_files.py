@@ -87,13 +87,14 @@ def test_another_table_is_refused(tmp_path: Path) -> None:
         read_rows(tmp_path / "poses.csv")
 
 
-def test_sigmas_are_those_of_the_least_certain_direction() -> None:
+def test_sigmas_are_of_all_three_axes_together() -> None:
     turn = exp_se3(torch.tensor([0.0, 0, 0, 1.0, 2.0, 3.0]))[:3, :3].double().numpy()
     covariance = np.zeros((6, 6))
     covariance[:3, :3] = turn @ np.diag([1e-6, 4e-6, 9e-6]) @ turn.T
     covariance[3:, 3:] = turn @ np.diag([1.0, 0.25, 0.04]) * math.radians(2) ** 2 @ turn.T
     row = PoseRow("a", True, 1.0, np.eye(4), covariance, 1, 0.1)
-    assert row.sigma_mm == pytest.approx(3.0) and row.sigma_deg == pytest.approx(2.0)
+    assert row.sigma_mm == pytest.approx(14**0.5)
+    assert row.sigma_deg == pytest.approx(2 * 1.29**0.5)
 
 
 def test_results_are_read_by_the_rules_of_the_benchmark(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def _curves(rows: list[PoseRow]) -> str:
     return (
         '<section aria-labelledby="curves-title"><h2 id="curves-title">Score and uncertainty</h2>'
         '<p class="hint">The score is how much of what the pose predicts the photo confirms. 1σ is '
-        "the standard deviation in the least certain direction. "
+        "the standard deviation, of all three axes together. "
         f'Dashed lines are where the object was lost or found.</p><div class="pair">'
         f"{''.join(charts)}</div></section>"
     )

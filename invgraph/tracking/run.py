@@ -28,7 +28,7 @@ from invgraph.pose_files import (
 )
 from invgraph.report.run_folder import HYPOTHESES, TRACK
 from invgraph.report.words import duration
-from invgraph.scene import Scene, SphericalHarmonicLight
+from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
 from invgraph.scene_files import load_scene, save_scene
 from invgraph.tracking.photos import one_camera, read_sequence
 from invgraph.tracking.record import (
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 SAVE_EVERY_S = 30.0
 COVERED_SIDE = 640  # of the masks of what is in front of the object, pixels
 QUICK = 24  # overlays after Ctrl-C
-GREY_LIGHT = 2.5  # of a model whose light nobody has found: white paper is nearly white
+GREY, GREY_LIGHT = 0.5, 2.5  # of a model whose colours and light nobody has found
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +105,7 @@ def track_object(
     capture = read_sequence(images)
     lens = one_camera(capture, camera)
     known = tracking.load_model(model, scale)
-    start = None if init is None else _start(init, known)
+    start = None if init is None else torch.from_numpy(read_pose(init)).float()
     folder = RunFolder(out, resume)
     run = _Run(capture, folder, known, lens)
     interrupted = None
@@ -153,24 +153,6 @@ def _finished(out: Path) -> TrackResult | None:
     return TrackResult(tuple(read_rows(out / TRACK)), metrics, out, report)
 
 
-def _start(init: Path, model: tracking.Model) -> Tensor:
-    """The initial pose.
-
-    Raises:
-        ValueError: it is damaged, or puts the object behind the camera.
-    """
-    pose = torch.from_numpy(read_pose(init)).float()
-    vertices = model.object.mesh.vertices
-    middle = (vertices.amin(0) + vertices.amax(0)) / 2
-    depth = float(pose[2, :3] @ middle + pose[2, 3])
-    if depth <= 0:
-        raise ValueError(
-            f"{init} puts the object {-depth:.3g} m behind the camera; expected camera_from_object "
-            "in metres with x right, y down and z forward."
-        )
-    return pose
-
-
 def _remove_empty(path: Path) -> None:
     """Leave nothing of a run that came to nothing, so that the same command can be tried again."""
     with contextlib.suppress(OSError):
@@ -209,11 +191,18 @@ class _Run:
         with contextlib.suppress(ValueError):
             self.scene = load_scene(folder.path)
 
-    @property
-    def _last(self) -> Tensor | None:
-        """Where the object was found last."""
+    def _start(self, given: Tensor | None) -> Tensor | None:
+        """Where to look in the next photo; None for everywhere.
+
+        Where the object was lost the place it was last at would teach wrong colours, so an object
+        of known colours is searched for.
+        """
         poses = [row.pose for row in self.rows if row.found]
-        return torch.from_numpy(poses[-1]).float() if poses else None
+        if not poses:
+            return given
+        if not self.rows[-1].found and self.model.albedo is not None:
+            return None
+        return torch.from_numpy(poses[-1]).float()
 
     def follow(self, start: Tensor | None, meter: "Meter") -> None:
         """Find the object in the photos that are left; unreadable ones are left out."""
@@ -221,12 +210,9 @@ class _Run:
         began, before = time.monotonic(), self.next
         frames = self.capture.frames
         while self.next < len(frames):
-            last = self._last
-            left = frames[self.next :]
+            left, begin = frames[self.next :], self._start(start)
             try:
-                for tracked in tracking.track(
-                    left, self.camera, self.model, start if last is None else last
-                ):
+                for tracked in tracking.track(left, self.camera, self.model, begin):
                     self._keep(tracked)
                     spent = (time.monotonic() - began) / (self.next - before)
                     remaining = duration(spent * (len(frames) - self.next))
@@ -246,7 +232,7 @@ class _Run:
         row = PoseRow.of(name, belief, float(tracked.seconds))
         if row.answers > 1:
             append_hypotheses(self.folder.path / HYPOTHESES, name, belief)
-        covered = np.asarray(tracked.outlier) > 0.5
+        covered = tracked.hidden.numpy()
         if row.found and covered.any():
             step = -(-max(covered.shape) // COVERED_SIDE)
             self._write_mask(file_stem(len(self.rows), name), covered[::step, ::step])
@@ -306,5 +292,8 @@ class _Run:
         scene = self.scene
         if scene is None:
             light = SphericalHarmonicLight(torch.full((1, 3), GREY_LIGHT))
-            scene = Scene((self.model.object,), (light,))
+            grey = torch.full((3,), GREY)
+            albedo = grey if self.model.albedo is None else self.model.albedo
+            surface = Material(albedo, torch.ones(1), torch.zeros(1))
+            scene = Scene((Object(self.model.mesh, torch.eye(4), surface),), (light,))
         return replace(scene, lights=self.lights.get(row.frame, scene.lights))
