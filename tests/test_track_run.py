@@ -432,7 +432,7 @@ def test_an_overlay_is_dark_where_the_pose_is_right() -> None:
     lost = PoseRow("a", False, 0.1, pose_of(3).double().numpy(), covariance, 1, 0.1)
     alpha = render(box(pose_of(3)), lens(), outputs=("alpha",)).alpha
     assert alpha is not None
-    inside = np.asarray(ndimage.binary_erosion(alpha.numpy() > 0.99, iterations=2))
+    inside = np.asarray(ndimage.binary_erosion(alpha.numpy() > 0.99, iterations=2), dtype=bool)
     overlays = [draw_overlay(photo, box(torch.eye(4)), lens(), row) for row in (right, wrong, lost)]
     rim = [(overlay.outlined == FOUND).all(-1) for overlay in overlays]
     assert overlays[0].difference[inside].max() <= 3 < overlays[1].difference[inside].mean()

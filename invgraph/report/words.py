@@ -18,7 +18,7 @@ KNOWN = {
     "score_median": "Score, median",
     "found": "Found",
     "lost": "Lost",
-    "seconds_per_frame": "Time per photo",
+    "seconds_per_frame": "Time per photo, median",
     "sigma_mm": "1σ of the position",
     "sigma_deg": "1σ of the rotation",
 }

@@ -29,7 +29,6 @@ def measures(
 ) -> dict[str, Any]:
     """What ``metrics.json`` holds of a run that is not yet complete."""
     scores = [row.score for row in rows if row.found]
-    seconds = sum(row.seconds for row in rows)
     return {
         "capture": capture.name,
         "kind": "track",
@@ -40,8 +39,8 @@ def measures(
         "lost": len(rows) - len(scores),
         **({"score_median": float(np.median(scores))} if scores else {}),
         "ambiguous": sum(row.found and row.answers > 1 for row in rows),
-        "seconds": seconds,
-        "seconds_per_frame": seconds / len(rows),
+        "seconds": sum(row.seconds for row in rows),
+        "seconds_per_frame": float(np.median([row.seconds for row in rows])),
         "skipped": list(skipped),
     }
 
