@@ -15,8 +15,8 @@ from invgraph.tracking.model import Model
 from invgraph.tracking.pose import LEAST_POINTS, Target, Window, compared
 from invgraph.tracking.surface import Paint
 
-ERROR = 0.05  # usual error of a known colour, root of linear
-CHANCE = 0.02  # share of pixels that may be anything
+ERROR = 0.08  # usual error of a known colour, root of linear
+CHANCE = 0.1  # that something hides a pixel of the object
 LEVEL, ODD = 0.6, 50.0  # light, log of its root over the image's, from which it costs, and how much
 RING = 5  # px around the outline that should not look like the object
 PATCH = 60.0  # px that tell one thing: neighbours err together
@@ -71,10 +71,10 @@ def assess(
     inside, outside = palette.inside.mean(0)[cell], target.everywhere[cell]
     away = (image.permute(1, 2, 0) - at[..., :3]).abs().sum(-1) / ERROR
     own = torch.where(at[..., 3] > 0.5, torch.exp(-away) / (2 * ERROR) ** 3, inside)
-    own = (1 - CHANCE) * own + CHANCE
-    other = outside + CHANCE
-    ratio = own / other
+    ratio = own / outside
     likely = ratio / (1 + ratio)
+    # A pixel may also show something in front of the object, which looks like anything else.
+    gain = ((1 - CHANCE) * ratio + CHANCE).log()
     spread = covered.float()[None, None]
     near = max_pool2d(spread, 2 * RING + 3, 1, RING + 1) - max_pool2d(spread, 3, 1, 1)
     ring = near[0, 0] > 0
@@ -89,5 +89,5 @@ def assess(
     # Objects in utter darkness or glare explain anything: light like the rest's is likelier.
     level = surface.shading(light, normals[shown]).mean().sqrt() / target.bright
     odd = (level.log().abs() - LEVEL).clamp_min(0).square() * ODD
-    likelihood = (ratio[covered].log().sum() + around) / PATCH - odd
+    likelihood = (gain[covered].sum() + around) / PATCH - odd
     return Assessment(score, float(likelihood), hidden, light)

@@ -72,6 +72,7 @@ def palette(
     pixels: Float[Tensor, "k 2"],
     radius: float,
     cell: Int[Tensor, "h w"],
+    drawn: Int[Tensor, "h w"],
     inside: Bool[Tensor, "h w"],
     outside: Bool[Tensor, "h w"],
 ) -> Palette:
@@ -82,6 +83,7 @@ def palette(
         pixels: where they are in the window.
         radius: px around a place that count as near.
         cell: of every pixel's colour.
+        drawn: of the colour that the object should have there; ``cell`` itself if unknown.
         inside, outside: marks; a pixel may be neither.
     """
     height, width = cell.shape
@@ -91,15 +93,17 @@ def palette(
     )
     at = torch.stack([column, row], -1).reshape(-1, 2) + 0.5
     near = torch.cdist(pixels, at) < radius
-    cell = cell[::stride, ::stride].reshape(-1)
     densities = []
-    for mark in (inside, outside):
+    for mark, images in ((inside, (cell, drawn)), (outside, (cell,))):
         chosen = mark[::stride, ::stride].reshape(-1)
-        whole = torch.bincount(cell[chosen], minlength=CELLS).float()
         place, index = (near & chosen).nonzero().unbind(-1)
-        local = torch.bincount(place * CELLS + cell[index], minlength=len(places) * CELLS)
-        local = local.reshape(-1, CELLS).float()
-        amount = local.sum(1, keepdim=True)
-        share = whole * ((SHARED * amount + 20) / whole.sum().clamp_min(1))
-        densities.append(density(local + share))
+        counts = torch.zeros(len(places), CELLS)
+        for image in images:
+            image = image[::stride, ::stride].reshape(-1)
+            whole = torch.bincount(image[chosen], minlength=CELLS).float()
+            local = torch.bincount(place * CELLS + image[index], minlength=len(places) * CELLS)
+            local = local.reshape(-1, CELLS).float()
+            amount = local.sum(1, keepdim=True)
+            counts += local + whole * ((SHARED * amount + 20) / whole.sum().clamp_min(1))
+        densities.append(density(counts))
     return Palette(places, *densities)

@@ -2,6 +2,7 @@
 
 import contextlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -43,7 +44,7 @@ class Model:
     places: Float[Tensor, "k 3"]
     diameter: float
 
-    @property
+    @cached_property
     def centre(self) -> Float[Tensor, "3"]:
         """Centre of the bounding box."""
         return (self.mesh.vertices.amin(0) + self.mesh.vertices.amax(0)) / 2

@@ -32,6 +32,7 @@ TOGETHER = 12.0  # colours (three per point) that err together, from shading tha
 NOISE = 0.02  # least error of a colour, square root of linear values
 DAMPING = 1e-3  # relative to the information
 TRIES = 4
+FARTHEST, WIDEST = 0.1, 0.3  # one step at most: relative to the distance, rad
 CALM = 2.0  # residuals, in standard deviations, from which evidence counts less
 NEAREST = 0.02  # m: nothing is tracked closer to the camera
 
@@ -211,16 +212,10 @@ def slide(
     wide = look(model, target.camera, pose, margin)
     assert wide is not None
     factor = max(round(size / SLIDE_PX), 1)
-    normals = transforms.rotate(pose, model.normals)
-    mask = window.covered.float()[None]
-    shown = compared(model, window, normals)
-    shown = shown[paint.seen[shown] > 0]
-    if len(shown) < LEAST_POINTS:
+    drawn = predicted(model, window, pose, target, paint)
+    if drawn is None:
         return pose
-    color = contour.sample(window.cut(target.root), window.pixels[shown][:, None])[..., 0].T
-    light = surface.find_light(paint.albedo[shown], normals[shown], color.square())
-    wanted = (paint.albedo * surface.shading(light, normals)).sqrt()
-    drawn = interpolate(wanted[None], model.mesh.faces, window.fragments)[0].permute(2, 0, 1)
+    mask = window.covered.float()[None]
     template = avg_pool2d(torch.cat([drawn * mask, mask]), factor)
     image = avg_pool2d(wide.cut(target.root), factor)
     weight = template[3:]
@@ -234,6 +229,25 @@ def slide(
     moved = pose.clone()
     moved[:2, 3] += jump * pose[2, 3] / target.camera.focal
     return moved
+
+
+def predicted(
+    model: Model, window: Window, pose: Float[Tensor, "4 4"], target: Target, paint: Paint
+) -> Float[Tensor, "3 h w"] | None:
+    """Root of the object's colours in a window, under the light that fits them best.
+
+    Returns:
+        None if too little of the object is known or visible.
+    """
+    normals = transforms.rotate(pose, model.normals)
+    shown = compared(model, window, normals)
+    shown = shown[paint.seen[shown] > 0]
+    if len(shown) < LEAST_POINTS:
+        return None
+    color = contour.sample(window.cut(target.root), window.pixels[shown][:, None])[..., 0].T
+    light = surface.find_light(paint.albedo[shown], normals[shown], color.square())
+    wanted = (paint.albedo * surface.shading(light, normals)).sqrt()
+    return interpolate(wanted[None], model.mesh.faces, window.fragments)[0].permute(2, 0, 1)
 
 
 class _Lines:
@@ -373,9 +387,16 @@ def _step(pose: Tensor, lines: _Lines | None, points: _Points | None) -> tuple[T
     damping, before = DAMPING, evidence.energy(errors)
     for _ in range(TRIES):
         damped = information + damping * torch.diag(information.diagonal() + 1e-6)
-        twist = -torch.linalg.solve(damped, slope)
+        twist = _limited(-torch.linalg.solve(damped, slope), pose)
         moved = perturb(pose, twist)
         if evidence.energy(torch.cat([part.error(moved) for part in parts])) < before:
             return moved, information
         damping *= 10
     return pose, information
+
+
+def _limited(twist: Tensor, pose: Tensor) -> Tensor:
+    """No step goes farther than what was measured can tell."""
+    ahead = twist[:3].norm() / (FARTHEST * pose[2, 3].abs())
+    turn = twist[3:].norm() / WIDEST
+    return twist / torch.stack([ahead, turn, torch.ones(())]).max()

@@ -27,7 +27,7 @@ LARGEST = 0.8  # size relative to the image's height
 FAINT = 0.05  # differences of colour that mean nothing, root of linear
 FIRST = 120  # renders that are compared everywhere
 SPOTS, PER_SPOT = 8, 8  # places per size at which all renders are compared; poses kept of each
-KEEP = 48  # poses to return
+KEEP = 36  # poses to return
 APART = 0.35  # rad, or this share of the diameter, by which they differ
 NEAR = math.radians(75)
 
@@ -144,20 +144,18 @@ def _pose(
 
 
 def _distinct(model: Model, poses: list[Tensor], scores: list[float]) -> list[Tensor]:
-    kept: list[Tensor] = []
-    for index in sorted(range(len(poses)), key=lambda k: -scores[k]):
-        pose = poses[index]
-        if len(kept) == KEEP:
-            break
-        centre = pose[:3, :3] @ model.centre + pose[:3, 3]
-        for other in kept:
-            there = other[:3, :3] @ model.centre + other[:3, 3]
-            angle = float(transforms.log_so3(pose[:3, :3] @ other[:3, :3].mT).norm())
-            if angle < APART and float((centre - there).norm()) < APART * model.diameter:
-                break
-        else:
-            kept.append(pose)
-    return kept
+    """The best of each group of poses that are nearly the same."""
+    order = torch.tensor(scores).argsort(descending=True)
+    every = torch.stack(poses)[order]
+    rotation = every[:, :3, :3].flatten(1)
+    cosine = ((rotation @ rotation.T - 1) / 2).clamp(-1, 1)
+    centre = transforms.apply(every, model.centre[None])[:, 0]
+    close = (cosine > math.cos(APART)) & (torch.cdist(centre, centre) < APART * model.diameter)
+    kept: list[int] = []
+    for index in range(len(every)):
+        if len(kept) < KEEP and not bool(close[index, kept].any()):
+            kept.append(index)
+    return list(every[kept])
 
 
 def _renders(model: Model, paint: Paint) -> tuple[Tensor, Tensor]:

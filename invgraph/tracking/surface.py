@@ -1,5 +1,6 @@
 """The surface of the object: its colours, the light on it, and how they compare with an image."""
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,6 +13,8 @@ from invgraph.tracking.contour import sample
 RIDGE = 0.005  # of the light's coefficients beyond the constant one, per point
 FACING = 0.2  # cosine: surfaces seen at a flatter angle are not compared
 PATIENCE = 60.0  # frames that an albedo remembers
+
+_COSINE = [harmonics.COSINE_FACTORS[order] / math.pi for order in (0, 1, 1, 1, 2, 2, 2, 2, 2)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +77,7 @@ def visible(
 
 def columns(normals: Float[Tensor, "n 3"]) -> Float[Tensor, "n 9"]:
     """What each coefficient of a light adds to the radiance of a white Lambertian surface."""
-    factors = torch.tensor(harmonics.COSINE_FACTORS[:3]).repeat_interleave(torch.tensor([1, 3, 5]))
-    return harmonics.basis(normals, 2) * factors / torch.pi
+    return harmonics.basis(normals, 2) * normals.new_tensor(_COSINE)
 
 
 def find_light(

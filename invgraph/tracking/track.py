@@ -1,5 +1,6 @@
 """Where a known object is: in one image, or through a video."""
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,24 +20,33 @@ from invgraph.tracking import colors, contour, surface
 from invgraph.tracking.assess import Assessment, assess
 from invgraph.tracking.colors import Palette
 from invgraph.tracking.model import Model
-from invgraph.tracking.pose import Fit, Target, Window, look, refine, slide
+from invgraph.tracking.pose import Fit, Target, Window, look, predicted, refine, slide
 from invgraph.tracking.search import search
 from invgraph.tracking.surface import Paint
 
 FOUND = 0.45  # score from which the object is said to be there
 SURE = 0.6  # score from which its colours are learnt
+CLEAR = 0.8  # score of a first pose from which no other is looked for
 LEARN = 0.15  # share of a frame in the palette
 AREA = 0.25  # radius around a place in which colours are local, relative to the diameter
 MARGIN = 24  # px of surroundings whose colours are learnt
 STRIDES = (5, 3, 2, 2, 1, 1, 1)  # px between samples across the outline, step by step
-ROUGH, BEST = (5, 3), 8  # a look at all that the search gives; how many of them are refined
+ROUGH, BEST = (5, 3), 6  # a look at all that the search gives; how many of them are refined
+OWN = 3.0  # times likelier on the object than in the image: such a colour is the object's
 ROUNDS = 3  # of refinement when the colours around the object are not known yet
+DISTANCES = (0.85, 1.0, 1.18)  # around the initial one at which a start is tried
+FARTHER = 2.0  # times the distance: nothing moves so far between images, no start is so wrong
+USUAL = 0.1, 0.25  # error of an expected pose: relative to its distance, and rad
+SURPRISE = 3.0  # weight of its logarithm in the likelihood
 RETRY = 5  # frames between searches of the whole image while the object is lost
 # The errors of neighbouring measurements go together: the information of all is this much less.
 # Found on rendered frames (experiments/refine_pose.py).
-SHARED_ERROR = 12.0
+SHARED_ERROR = 1.5
 WORSE = 8.0  # log-likelihood below the best at which a hypothesis is dropped
 FLOOR_M, FLOOR_RAD = 2e-4, 1e-3  # no pose is known better than that
+
+
+Candidate = tuple[Fit, Window, Assessment]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,13 +119,19 @@ class Tracker:
         candidates = []
         if self.pose is not None and (first or self._lost == 0):
             if first and self.model.albedo is not None:
-                candidates += self._descend(target, looks, [self.pose], rounds=ROUNDS)
+                starts = [_at_distance(self.pose, share) for share in DISTANCES]
+                starts = [slide(self.model, target, looks.paint, start) for start in starts]
+                rough = self._descend(target, looks, starts, ROUGH, 1)
+                starts = [fit.pose for fit, _, _ in rough[:2]]
+                candidates += self._descend(target, looks, starts, rounds=ROUNDS)
             else:
                 start = slide(self.model, target, looks.paint, self.pose)
                 candidates += self._descend(target, looks, [start])
-        if not candidates or candidates[0][2].score < FOUND:
-            if self.model.albedo is not None or not first:
-                candidates += self._look_around(target, looks)
+        if (self.model.albedo is not None or not first) and self._lost % RETRY == 0:
+            for near in dict.fromkeys((self.pose, None)):
+                if candidates and candidates[0][2].score >= (CLEAR if first else FOUND):
+                    break
+                candidates += self._look_around(target, looks, near)
                 candidates.sort(key=lambda item: -item[2].likelihood)
         if not candidates:
             self._lost += 1
@@ -142,42 +158,65 @@ class Tracker:
         looks: Appearance,
         starts: Sequence[Tensor],
         strides: tuple[int, ...] = STRIDES,
-        rounds: int = 1,
-    ) -> list[tuple[Fit, Window, Assessment]]:
-        """Refine every start; in later rounds with the palette of where the last one arrived."""
+        rounds: int = 0,
+    ) -> list[Candidate]:
+        """Refine every start, the likeliest result first.
+
+        Args:
+            rounds: how often the palette is learnt where the pose has come to and the pose refined
+                with it; 0 to trust the palette.
+        """
         found = []
         for start in starts:
-            pose, palette, fit, window = start, looks.palette, None, None
-            for number in range(rounds):
-                fit = refine(self.model, target, palette, looks.paint, pose, strides)
-                window = look(self.model, target.camera, fit.pose, MARGIN) if fit else None
+            fit, palette = Fit(start, torch.zeros(6, 6)), looks.palette
+            window = look(self.model, target.camera, start, MARGIN)
+            for _ in range(max(rounds, 1)):
                 if fit is None or window is None:
                     break
-                pose = fit.pose
-                if number + 1 < rounds:
-                    palette = _palette(self.model, target, pose, window)
-            if fit is None or window is None:
+                if rounds:
+                    palette = _palette(
+                        self.model, target, fit.pose, window, looks.paint, looks.palette
+                    )
+                fit = refine(self.model, target, palette, looks.paint, fit.pose, strides)
+                window = look(self.model, target.camera, fit.pose, MARGIN) if fit else None
+            if fit is None or window is None or self._far_off(fit.pose):
                 continue
             verdict = assess(self.model, target, looks.palette, looks.paint, fit.pose, window)
             if verdict is not None:
-                found.append((fit, window, verdict))
+                surprise = self._surprise(fit.pose)
+                found.append(
+                    (fit, window, replace(verdict, likelihood=verdict.likelihood - surprise))
+                )
         return sorted(found, key=lambda item: -item[2].likelihood)
 
+    def _surprise(self, pose: Tensor) -> float:
+        """What it costs to be far from where the object is expected: no more than it must."""
+        if self.pose is None:
+            return 0.0
+        step = difference(self.pose, pose)
+        share = float(step[:3].norm() / self.pose[2, 3]) / USUAL[0]
+        return SURPRISE * math.log1p(share**2 + (float(step[3:].norm()) / USUAL[1]) ** 2)
+
+    def _far_off(self, pose: Tensor) -> bool:
+        """Whether the object would be at quite another distance than where it is expected."""
+        if self.pose is None:
+            return False
+        return not 1 / FARTHER < float(pose[2, 3] / self.pose[2, 3]) < FARTHER
+
     def _look_around(
-        self, target: Target, looks: Appearance
-    ) -> list[tuple[Fit, Window, Assessment]]:
-        """Search near the last pose, and every few frames everywhere."""
-        if self._lost % RETRY:
-            return []
-        starts = search(self.model, target, looks.palette, looks.paint, self.pose)
-        rough = self._descend(target, looks, starts, ROUGH)
-        return self._descend(target, looks, [fit.pose for fit, _, _ in rough[:BEST]], rounds=ROUNDS)
+        self, target: Target, looks: Appearance, near: Tensor | None
+    ) -> list[Candidate]:
+        """Search the image, for poses like this one if there is one."""
+        starts = search(self.model, target, looks.palette, looks.paint, near)
+        rough = self._descend(target, looks, starts, ROUGH, 1)
+        best = [fit.pose for fit, _, _ in rough[:BEST]]
+        return self._descend(target, looks, best + starts[:BEST], rounds=ROUNDS)
 
     def _advance(self, target: Target, fit: Fit, window: Window, verdict: Assessment) -> None:
         assert self.looks is not None
         self.pose, self._lost = fit.pose, 0
         if verdict.score > SURE:
-            fresh = _palette(self.model, target, fit.pose, window)
+            fresh = _palette(self.model, target, fit.pose, window, self.looks.paint)
             self.looks = Appearance(
                 self.looks.palette.blend(fresh, LEARN),
                 _learn(self.model, target, fit.pose, window, verdict, self.looks.paint),
@@ -193,24 +232,46 @@ def first_looks(model: Model, target: Target, pose: Tensor | None) -> Appearance
     window = None if pose is None else look(model, target.camera, pose, MARGIN)
     assert pose is not None and window is not None
     paint = _learn(model, target, pose, window, None, paint)
-    return Appearance(_palette(model, target, pose, window), paint)
+    return Appearance(_palette(model, target, pose, window, paint), paint)
 
 
-def _palette(model: Model, target: Target, pose: Tensor, window: Window) -> Palette:
-    """The palette of an image with the object at a pose."""
+def _palette(
+    model: Model,
+    target: Target,
+    pose: Tensor,
+    window: Window,
+    paint: Paint,
+    before: Palette | None = None,
+) -> Palette:
+    """The palette of an image with the object at a pose.
+
+    Args:
+        before: while the pose is rough, what was believed: colours that it gives to the object are
+            not learnt as those of the surroundings.
+    """
     places = transforms.apply(pose, model.places)
     flat = window.camera.homogeneous_pixels(places)
     radius = AREA * model.diameter * float(target.camera.focal.mean()) / float(pose[2, 3])
     covered = window.covered
     grown = max_pool2d(covered[None].float(), 5, 1, 2)[0] > 0
-    return colors.palette(
-        model.places,
-        flat[:, :2] / flat[:, 2:].clamp_min(1e-6),
-        radius,
-        window.cut(target.cell[None])[0],
-        covered,
-        ~grown,
-    )
+    cell = window.cut(target.cell[None])[0]
+    drawn = predicted(model, window, pose, target, paint)
+    wanted = cell
+    if drawn is not None:
+        wanted = colors.cells(srgb_from_linear(drawn.square().clamp(0, 1)).permute(1, 2, 0))
+    outside = ~grown
+    if before is not None:
+        inside = before.inside.mean(0)[cell]
+        outside &= inside < OWN * target.everywhere[cell]
+    pixels = flat[:, :2] / flat[:, 2:].clamp_min(1e-6)
+    return colors.palette(model.places, pixels, radius, cell, wanted, covered, outside)
+
+
+def _at_distance(pose: Tensor, share: float) -> Tensor:
+    """The object moved along its line of sight."""
+    moved = pose.clone()
+    moved[:3, 3] *= share
+    return moved
 
 
 def _palette_of_model(model: Model, target: Target, paint: Paint) -> Palette:
@@ -248,7 +309,7 @@ def _learn(
     return paint.learn(shown, color, surface.shading(light, normals[shown]))
 
 
-def _belief(model: Model, candidates: Sequence[tuple[Fit, Window, Assessment]]) -> PoseBelief:
+def _belief(model: Model, candidates: Sequence[Candidate]) -> PoseBelief:
     """The mixture of the candidates that are not much worse than the best, each place once."""
     kept: list[tuple[Fit, Assessment]] = []
     for fit, _, verdict in candidates:
