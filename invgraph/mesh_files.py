@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
+from invgraph.color import linear_from_srgb
 from invgraph.files import write_atomically
 from invgraph.mesh import Mesh, check_indices
 
@@ -30,9 +32,46 @@ def load_mesh(path: str | os.PathLike) -> Mesh:
     Raises:
         ValueError: the file is missing, broken, of another kind, or holds no triangles.
     """
+    path = Path(path)
+    parts = _parts(path)
+    vertices, faces = _joined(parts, path)
+    coordinates = [_uv(part) for part in parts]
+    uv = None
+    if all(part_uv is not None for part_uv in coordinates):
+        uv = torch.from_numpy(np.concatenate(coordinates))  # type: ignore[arg-type]
+    return _checked(Mesh(vertices, faces, uv), path)
+
+
+def load_colored_mesh(path: str | os.PathLike) -> tuple[Mesh, Float[torch.Tensor, "v 3"] | None]:
+    """Read the triangles of a file and a colour for each vertex.
+
+    Args:
+        path: as for :func:`load_mesh`.
+
+    Returns:
+        The mesh without texture coordinates, and linear RGB per vertex from its texture, its
+        material's base colour or its vertex colours; None if no part has any.
+
+    Raises:
+        ValueError: as for :func:`load_mesh`.
+    """
+    path = Path(path)
+    parts = _parts(path)
+    colors = [_colors(part) for part in parts]
+    mesh = _checked(Mesh(*_joined(parts, path)), path)
+    if all(color is None for color in colors):
+        return mesh, None
+    filled = [
+        np.full((len(part.vertices), 3), 0.5, np.float32) if color is None else color
+        for part, color in zip(parts, colors, strict=True)
+    ]
+    return mesh, linear_from_srgb(torch.from_numpy(np.concatenate(filled)))
+
+
+def _parts(path: Path) -> list[Any]:
+    """All parts that have triangles, their poses applied."""
     import trimesh
 
-    path = Path(path)
     if path.suffix.lower() not in _READ:
         raise ValueError(f"{path} is not a mesh file this reads; use one of {', '.join(_READ)}.")
     if not path.is_file():
@@ -46,21 +85,37 @@ def load_mesh(path: str | os.PathLike) -> Mesh:
     parts = [part for part in parts if len(part.faces)]
     if not parts:
         raise ValueError(f"{path} holds no triangles.")
+    return parts
+
+
+def _joined(parts: list[Any], path: Path) -> tuple[torch.Tensor, torch.Tensor]:
     offsets = np.cumsum([0] + [len(part.vertices) for part in parts])
     vertices = np.concatenate([part.vertices for part in parts]).astype(np.float32)
     faces = np.concatenate([part.faces + k for part, k in zip(parts, offsets, strict=False)])
     if not np.isfinite(vertices).all():
         raise ValueError(f"{path} holds vertices that are not finite.")
-    coordinates = [_uv(part) for part in parts]
-    uv = None
-    if all(part_uv is not None for part_uv in coordinates):
-        uv = torch.from_numpy(np.concatenate(coordinates))  # type: ignore[arg-type]
-    mesh = Mesh(torch.from_numpy(vertices), torch.from_numpy(faces.astype(np.int32)), uv)
+    return torch.from_numpy(vertices), torch.from_numpy(faces.astype(np.int32))
+
+
+def _checked(mesh: Mesh, path: Path) -> Mesh:
     try:
         check_indices(mesh)
     except ValueError as error:
         raise ValueError(f"{path} is not a valid mesh: {error}") from error
     return mesh
+
+
+def _colors(part: Any) -> np.ndarray | None:
+    """sRGB of each vertex in [0, 1], or None where the file states none."""
+    visual = part.visual
+    if not visual.defined:
+        return None
+    try:
+        colored = visual.to_color() if visual.kind == "texture" else visual
+        colors = np.asarray(colored.vertex_colors, np.float32)
+    except Exception:  # a material without a usable picture; trimesh raises whatever it trips over
+        return None
+    return colors[:, :3] / 255 if colors.shape == (len(part.vertices), 4) else None
 
 
 def _uv(part: Any) -> np.ndarray | None:

@@ -1,0 +1,164 @@
+"""The known object: its surface as points to compare, and where its rims may be."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from invgraph import mesh_files
+from invgraph.mesh import Mesh, face_pairs, gather_vertices, subdivide, vertex_normals
+
+FINE = 1 / 40  # triangles are split until their edges are this short, relative to the diameter,
+MOST_FACES = 16_000  # or would be more than this many
+PLACES = 20
+LARGEST_M = 20.0  # nothing this large is handled with a camera near it, unless it says so
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A rigid object of known shape.
+
+    Attributes:
+        name: the file's.
+        mesh: one vertex per place, metres, the file's own frame; fine enough for its vertices to
+            carry the colours.
+        normals: of the vertices, outwards.
+        albedo: linear RGB per vertex; None if the file has no colours.
+        rims: pairs of vertices, the edges at which the outline may be.
+        sides: per rim, the two faces that meet there; the same face twice at a border.
+        places: spread over the surface, to which local colours are attached.
+        diameter: largest distance between two vertices, m (of the bounding box's corners if the
+            mesh is large; at most that much too long).
+    """
+
+    name: str
+    mesh: Mesh
+    normals: Float[Tensor, "v 3"]
+    albedo: Float[Tensor, "v 3"] | None
+    rims: Int[Tensor, "e 2"]
+    sides: Int[Tensor, "e 2"]
+    places: Float[Tensor, "k 3"]
+    diameter: float
+
+    @property
+    def centre(self) -> Float[Tensor, "3"]:
+        """Centre of the bounding box."""
+        return (self.mesh.vertices.amin(0) + self.mesh.vertices.amax(0)) / 2
+
+
+def load_model(path: Path, scale: float | None = None) -> Model:
+    """Read a model: shape, and colours from its texture, material or vertices where it has any.
+
+    Args:
+        path: .obj, .ply, .stl, .off, .glb or .gltf.
+        scale: metres per unit of the file; None if the file is in metres.
+
+    Raises:
+        ValueError: the file cannot be used, or its size is that of no object in front of a camera,
+            as when its unit is the millimetre.
+    """
+    path = Path(path)
+    if scale is not None and not 0 < scale < float("inf"):
+        raise ValueError(f"expected a positive scale, metres per unit of {path}, but got {scale}.")
+    mesh, albedo = mesh_files.load_colored_mesh(path)
+    mesh = replace(mesh, vertices=mesh.vertices * (scale or 1.0))
+    model = make_model(mesh, albedo, path.stem)
+    if scale is None and model.diameter > LARGEST_M:
+        raise ValueError(
+            f"{path} is {model.diameter:.4g} m across if its unit is the metre; give the metres "
+            "per unit, 0.001 for millimetres (--object-scale 0.001)."
+        )
+    return model
+
+
+def make_model(mesh: Mesh, albedo: Float[Tensor, "v 3"] | None, name: str) -> Model:
+    """Prepare a mesh for tracking.
+
+    Args:
+        mesh: metres; its texture coordinates are not used.
+        albedo: linear RGB per vertex.
+        name: what to call it.
+
+    Raises:
+        ValueError: the mesh has no extent.
+    """
+    mesh, albedo = _one_vertex_per_place(mesh, albedo)
+    diameter = _diameter(mesh.vertices)
+    if not diameter > 0:
+        raise ValueError(f"{name}: all vertices are at one place; export the model again.")
+    while 4 * len(mesh.faces) <= MOST_FACES and _longest_edge(mesh) > FINE * diameter:
+        joined = mesh.vertices if albedo is None else torch.cat([mesh.vertices, albedo], -1)
+        fine = subdivide(Mesh(mesh.vertices, mesh.faces))
+        if albedo is not None:
+            ends = _middle_ends(mesh.faces)
+            albedo = torch.cat([albedo, joined[ends, 3:].mean(1)])
+        mesh = fine
+    rims, sides = _rims(mesh.faces)
+    return Model(name, mesh, vertex_normals(mesh), albedo, rims, sides, _spread(mesh), diameter)
+
+
+def _one_vertex_per_place(mesh: Mesh, albedo: Tensor | None) -> tuple[Mesh, Tensor | None]:
+    """Join vertices that files repeat along seams; their colours are averaged."""
+    vertices, index = torch.unique(mesh.vertices, dim=0, return_inverse=True)
+    faces = index[mesh.faces.long()].int()
+    proper = (faces != faces.roll(1, 1)).all(1)
+    if albedo is not None:
+        count = torch.zeros(len(vertices)).index_add(0, index, torch.ones(len(index)))
+        albedo = torch.zeros(len(vertices), 3).index_add(0, index, albedo) / count[:, None]
+    return Mesh(vertices, faces[proper]), albedo
+
+
+def _diameter(vertices: Tensor) -> float:
+    if len(vertices) > 2000:
+        from scipy.spatial import ConvexHull, QhullError
+
+        try:
+            vertices = vertices[torch.from_numpy(ConvexHull(vertices.double().numpy()).vertices)]
+        except QhullError:  # flat
+            pass
+    if len(vertices) > 4000:
+        return float((vertices.amax(0) - vertices.amin(0)).norm())
+    return float(torch.cdist(vertices, vertices).max())
+
+
+def _spread(mesh: Mesh) -> Tensor:
+    """Vertices far from each other: each the farthest from those before."""
+    vertices = mesh.vertices
+    chosen = [int((vertices - vertices.mean(0)).norm(dim=-1).argmax())]
+    distance = torch.full((len(vertices),), torch.inf)
+    for _ in range(PLACES - 1):
+        distance = torch.minimum(distance, (vertices - vertices[chosen[-1]]).norm(dim=-1))
+        chosen.append(int(distance.argmax()))
+    return vertices[chosen]
+
+
+def _longest_edge(mesh: Mesh) -> float:
+    corners = gather_vertices(mesh.vertices, mesh.faces)
+    return float((corners - corners.roll(1, 1)).norm(dim=-1).max())
+
+
+def _middle_ends(faces: Tensor) -> Tensor:
+    """Ends of the edges that ``subdivide`` halves, in the order of its new vertices."""
+    from invgraph.mesh import edges
+
+    return edges(Mesh(torch.zeros(int(faces.max()) + 1, 3), faces)).long()
+
+
+def _rims(faces: Tensor) -> tuple[Tensor, Tensor]:
+    """Edges with the faces beside them; borders of holes have one face on both sides."""
+    pairs = face_pairs(faces).long()
+    long = faces.long()
+    shared = (long[pairs[:, 0], :, None] == long[pairs[:, 1], None, :]).any(-1)
+    whole = shared.sum(1) == 2  # else the two faces are twins
+    pairs, shared = pairs[whole], shared[whole]
+    ends = long[pairs[:, 0]][shared].unflatten(0, (-1, 2))
+    starts = torch.cat([long[:, [0, 1]], long[:, [1, 2]], long[:, [2, 0]]])
+    owner = torch.arange(len(long)).repeat(3)
+    count = int(long.max()) + 1
+    key = starts.amin(1) * count + starts.amax(1)
+    _, inverse, times = torch.unique(key, return_inverse=True, return_counts=True)
+    border = times[inverse] == 1
+    alone = owner[border][:, None].expand(-1, 2)
+    return torch.cat([ends, starts[border]]), torch.cat([pairs, alone])

@@ -1,0 +1,367 @@
+"""Descent on the pose: render, compare outline and surface with the image, step, again.
+
+Source:
+    Gauss-Newton on the pose from outlines: Tjaden et al., A region-based Gauss-Newton approach to
+    real-time monocular multiple object tracking (PAMI 2018); damping: Levenberg (1944), Marquardt
+    (1963).
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, conv2d
+
+from invgraph import transforms
+from invgraph.belief import perturb
+from invgraph.camera import Camera
+from invgraph.color import srgb_from_linear
+from invgraph.raster import Fragments, interpolate, rasterize
+from invgraph.tracking import contour, surface
+from invgraph.tracking.colors import Palette, cells
+from invgraph.tracking.model import Model
+from invgraph.tracking.surface import Paint
+
+POINTS = 900  # of the surface that are compared, at most
+LEAST_POINTS = 30
+SLIDE_PX = 32  # size of the object in the image in which it is searched
+NOISE = 0.02  # least error of a colour, square root of linear values
+DAMPING = 1e-3  # relative to the information
+TRIES = 4
+CALM = 2.0  # residuals, in standard deviations, from which evidence counts less
+NEAREST = 0.02  # m: nothing is tracked closer to the camera
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """An image to explain.
+
+    Attributes:
+        linear: linear RGB.
+        camera: its intrinsics; the pose is the identity.
+    """
+
+    linear: Float[Tensor, "h w 3"]
+    camera: Camera
+
+    @cached_property
+    def srgb(self) -> Float[Tensor, "h w 3"]:
+        return srgb_from_linear(self.linear.clamp(0, 1))
+
+    @cached_property
+    def cell(self) -> Int[Tensor, "h w"]:
+        """Of the colour cube, per pixel."""
+        return cells(self.srgb)
+
+    @cached_property
+    def root(self) -> Float[Tensor, "3 h w"]:
+        """Square roots: about even noise over all values."""
+        return self.linear.clamp(0, 1).sqrt().permute(2, 0, 1).contiguous()
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """The part of an image in which an object is, and what its render says there.
+
+    Attributes:
+        left, top: of the window, px.
+        camera: of the window.
+        seen, pixels: the model's vertices, camera frame, and their images in the window.
+        fragments: what the object covers.
+    """
+
+    left: int
+    top: int
+    camera: Camera
+    seen: Float[Tensor, "v 3"]
+    pixels: Float[Tensor, "v 2"]
+    fragments: Fragments
+
+    @property
+    def covered(self) -> Bool[Tensor, "h w"]:
+        return self.fragments.face[0] >= 0
+
+    def cut(self, image: Shaped[Tensor, "c h w"]) -> Shaped[Tensor, "c h w"]:
+        """An image's part in the window."""
+        return image[
+            :,
+            self.top : self.top + self.camera.height,
+            self.left : self.left + self.camera.width,
+        ]
+
+
+def look(model: Model, camera: Camera, pose: Float[Tensor, "4 4"], margin: int) -> Window | None:
+    """Render the object where it is in the image; None where it is not in front of the camera."""
+    seen = transforms.apply(pose, model.mesh.vertices)
+    if not bool(seen.isfinite().all()) or float(seen[:, 2].amin()) < NEAREST:
+        return None
+    flat = camera.homogeneous_pixels(seen)
+    pixels = flat[:, :2] / flat[:, 2:]
+    low = (pixels.amin(0) - margin).floor().clamp(-1e6, 1e6).long().tolist()
+    high = (pixels.amax(0) + margin).ceil().clamp(-1e6, 1e6).long().tolist()
+    left, top = max(low[0], 0), max(low[1], 0)
+    right, bottom = min(high[0], camera.width), min(high[1], camera.height)
+    if right - left < 8 or bottom - top < 8:
+        return None
+    window = camera.crop(top, left, bottom - top, right - left)
+    corner = flat.new_tensor([left, top])
+    screen = torch.cat([flat[:, :2] - corner * flat[:, 2:], flat[:, 2:]], -1)
+    fragments = rasterize(screen[None], model.mesh.faces, window.height, window.width)
+    return Window(left, top, window, seen, pixels - corner, fragments)
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Linearised measurements: ``error + jacobian @ twist`` should be zero.
+
+    Attributes:
+        error: in standard deviations.
+        jacobian: of the error by the twist of ``belief.perturb``.
+        weight: robust, 0 to 1.
+    """
+
+    error: Float[Tensor, " n"]
+    jacobian: Float[Tensor, "n 6"]
+    weight: Float[Tensor, " n"]
+
+    @property
+    def information(self) -> Float[Tensor, "6 6"]:
+        return self.jacobian.mT @ (self.weight[:, None] * self.jacobian)
+
+    def energy(self, error: Tensor) -> float:
+        return float((self.weight * error.square()).sum())
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Where a descent arrived.
+
+    Attributes:
+        pose: ``camera_from_object``.
+        information: inverse covariance of the twist as if all measurements were independent.
+    """
+
+    pose: Float[Tensor, "4 4"]
+    information: Float[Tensor, "6 6"]
+
+
+def refine(
+    model: Model,
+    target: Target,
+    palette: Palette,
+    paint: Paint,
+    pose: Float[Tensor, "4 4"],
+    strides: tuple[int, ...] = (5, 3, 2, 2, 1, 1, 1),
+) -> Fit | None:
+    """Improve a pose by Levenberg-Marquardt steps, from coarse strides to fine ones.
+
+    Args:
+        model: the object.
+        target: the image.
+        palette: colours of object and surroundings.
+        paint: colours of the surface; not used where nothing is known.
+        pose: to start from, ``camera_from_object``.
+        strides: per step, px between the samples across the outline; the reach is 12 of them.
+
+    Returns:
+        None if the object leaves the image.
+    """
+    information = torch.zeros(6, 6)
+    for stride in strides:
+        window = look(model, target.camera, pose, contour.REACH * stride + 2)
+        if window is None:
+            return None
+        lines = _outline(model, window, pose, target, palette, stride)
+        points = _surface(model, window, pose, target, paint, stride)
+        pose, information = _step(pose, lines, points)
+    return Fit(pose, information)
+
+
+def slide(
+    model: Model, target: Target, paint: Paint, pose: Float[Tensor, "4 4"], reach: float = 0.5
+) -> Float[Tensor, "4 4"]:
+    """Move an object parallel to the image to where its rendered colours fit best.
+
+    All shifts are compared at once, in a small copy of the image: a start for :func:`refine` when
+    the object jumped.
+
+    Args:
+        reach: how far it may have jumped, relative to its size in the image.
+    """
+    window = look(model, target.camera, pose, 2)
+    if window is None or not bool((paint.seen > 0).any()):
+        return pose
+    size = max(window.camera.height, window.camera.width)
+    margin = int(reach * size)
+    wide = look(model, target.camera, pose, margin)
+    assert wide is not None
+    factor = max(round(size / SLIDE_PX), 1)
+    normals = transforms.rotate(pose, model.normals)
+    mask = window.covered.float()[None]
+    shown = compared(model, window, normals)
+    shown = shown[paint.seen[shown] > 0]
+    if len(shown) < LEAST_POINTS:
+        return pose
+    color = contour.sample(window.cut(target.root), window.pixels[shown][:, None])[..., 0].T
+    light = surface.find_light(paint.albedo[shown], normals[shown], color.square())
+    wanted = (paint.albedo * surface.shading(light, normals)).sqrt()
+    drawn = interpolate(wanted[None], model.mesh.faces, window.fragments)[0].permute(2, 0, 1)
+    template = avg_pool2d(torch.cat([drawn * mask, mask]), factor)
+    image = avg_pool2d(wide.cut(target.root), factor)
+    weight = template[3:]
+    kernel = torch.cat([-2 * template[:3], weight.expand(3, -1, -1)])[None]
+    if image.shape[1] < kernel.shape[2] or image.shape[2] < kernel.shape[3]:
+        return pose
+    error = conv2d(torch.cat([image, image.square()])[None], kernel)[0, 0]
+    row, column = divmod(int(error.argmin()), error.shape[1])
+    here = pose.new_tensor([window.left - wide.left, window.top - wide.top]) / factor
+    jump = (pose.new_tensor([column, row]) - here) * factor
+    moved = pose.clone()
+    moved[:2, 3] += jump * pose[2, 3] / target.camera.focal
+    return moved
+
+
+class _Lines:
+    """The outline's evidence, which can be asked again at a moved pose."""
+
+    def __init__(self, rim: contour.Rim, window: Window, found: tuple) -> None:
+        self.rim, self.camera = rim, window.camera
+        mean, variance, body = found
+        self.wanted = (rim.pixels * rim.normals).sum(-1) + mean
+        self.scale = variance.rsqrt()
+        calm = CALM * variance.sqrt() + float(mean.abs().median()) * 2
+        self.weight = body / (1 + (mean / calm).square())
+
+    def error(self, pose: Tensor) -> Tensor:
+        flat = self.camera.homogeneous_pixels(transforms.apply(pose, self.rim.points))
+        pixels = flat[:, :2] / flat[:, 2:].clamp_min(1e-6)
+        return ((pixels * self.rim.normals).sum(-1) - self.wanted) * self.scale
+
+    def jacobian(self, pose: Tensor) -> Tensor:
+        turned = transforms.rotate(pose, self.rim.points)
+        moves = _pixel_by_twist(self.camera, turned, turned + pose[:3, 3])
+        return self.scale[:, None] * (self.rim.normals[:, None] @ moves)[:, 0]
+
+
+class _Points:
+    """The surface's evidence."""
+
+    def __init__(self, points: Tensor, wanted: Tensor, image: Tensor, camera: Camera) -> None:
+        self.points, self.wanted, self.image, self.camera = points, wanted, image, camera
+        self.scale = 1.0
+        self.weight = torch.ones(len(points), 3)
+
+    def settle(self, pose: Tensor) -> None:
+        """Find noise and outliers at a pose."""
+        error = self.raw(pose)[0]
+        self.scale = 1 / max(1.48 * float(error.abs().median()), NOISE)
+        size2 = (error * self.scale).square().mean(-1, keepdim=True)
+        self.weight = (1 / (1 + size2 / CALM**2)).square().expand(-1, 3) / 3
+
+    def raw(self, pose: Tensor) -> tuple[Tensor, Tensor]:
+        flat = self.camera.homogeneous_pixels(transforms.apply(pose, self.points))
+        pixels = flat[:, :2] / flat[:, 2:].clamp_min(1e-6)
+        value, slope = surface.slopes(self.image, pixels)
+        return value - self.wanted, slope
+
+    def error(self, pose: Tensor) -> Tensor:
+        return (self.raw(pose)[0] * self.scale).flatten()
+
+    def jacobian(self, pose: Tensor) -> Tensor:
+        turned = transforms.rotate(pose, self.points)
+        moves = _pixel_by_twist(self.camera, turned, turned + pose[:3, 3])
+        return (self.scale * (self.raw(pose)[1] @ moves)).flatten(0, 1)
+
+
+def _pixel_by_twist(camera: Camera, turned: Tensor, seen: Tensor) -> Tensor:
+    """How pixels change with the twist, ``n 2 6``; the lens is taken as a pinhole."""
+    x, y, z = seen.unbind(-1)
+    z = z.clamp_min(1e-6)
+    zero = torch.zeros_like(z)
+    fx, fy = camera.focal.unbind(-1)
+    by_point = torch.stack(
+        [
+            torch.stack([fx / z, zero, -fx * x / z.square()], -1),
+            torch.stack([zero, fy / z, -fy * y / z.square()], -1),
+        ],
+        1,
+    )
+    return torch.cat([by_point, -by_point @ transforms.cross_matrix(turned)], -1)
+
+
+def _outline(
+    model: Model, window: Window, pose: Tensor, target: Target, palette: Palette, stride: int
+) -> _Lines | None:
+    rim = contour.outline(model, window.seen, window.pixels, window.camera, window.covered)
+    if len(rim.points) < 6:
+        return None
+    cell = window.cut(target.cell[None])[0]
+    found = contour.offsets(palette, cell, window.covered, rim, stride)
+    return _Lines(rim, window, found)
+
+
+def compared(model: Model, window: Window, normals: Tensor) -> Tensor:
+    """Vertices that the window shows, a spread of them if there are many."""
+    shown = surface.visible(
+        window.seen, normals, window.pixels, window.fragments.depth[0], 0.01 * model.diameter
+    ).nonzero()[:, 0]
+    return shown[:: -(-len(shown) // POINTS)] if len(shown) else shown
+
+
+def _surface(
+    model: Model, window: Window, pose: Tensor, target: Target, paint: Paint, stride: int
+) -> _Points | None:
+    """Known parts of the surface; image and render are as smooth as ``stride``."""
+    normals = transforms.rotate(pose, model.normals)
+    chosen = compared(model, window, normals)
+    chosen = chosen[paint.seen[chosen] > 0]
+    if len(chosen) < LEAST_POINTS:
+        return None
+    image = window.cut(target.root)
+    color = contour.sample(image, window.pixels[chosen][:, None])[..., 0].T.square()
+    light = surface.find_light(paint.albedo[chosen], normals[chosen], color)
+    wanted = (paint.albedo * surface.shading(light, normals)).sqrt()
+    if stride == 1:
+        wanted = wanted[chosen]
+    else:
+        size = 2 * stride - 1
+        mask = window.covered.float()[None]
+        drawn = interpolate(wanted[None], model.mesh.faces, window.fragments)[0].permute(2, 0, 1)
+        blurred = _blur(torch.cat([drawn * mask, mask]), size)
+        at = contour.sample(blurred, window.pixels[chosen][:, None])[..., 0].T
+        inner = at[:, 3] > 0.8  # elsewhere the image is mixed with what is behind
+        chosen, wanted = chosen[inner], at[inner, :3] / at[inner, 3:]
+        image = _blur(image, size)
+        if len(chosen) < LEAST_POINTS:
+            return None
+    points = _Points(model.mesh.vertices[chosen], wanted, image, window.camera)
+    points.settle(pose)
+    return points
+
+
+def _blur(image: Tensor, size: int) -> Tensor:
+    return avg_pool2d(image, size, 1, size // 2, count_include_pad=False)
+
+
+def _step(pose: Tensor, lines: _Lines | None, points: _Points | None) -> tuple[Tensor, Tensor]:
+    """One Levenberg-Marquardt step: less damping while it helps, more until it does."""
+    parts = [part for part in (lines, points) if part is not None]
+    if not parts:
+        return pose, torch.zeros(6, 6)
+    errors = torch.cat([part.error(pose) for part in parts])
+    jacobian = torch.cat([part.jacobian(pose) for part in parts])
+    weight = torch.cat([part.weight.flatten() for part in parts])
+    evidence = Evidence(errors, jacobian, weight)
+    information = evidence.information
+    slope = jacobian.mT @ (weight * errors)
+    damping, before = DAMPING, evidence.energy(errors)
+    for _ in range(TRIES):
+        damped = information + damping * torch.diag(information.diagonal() + 1e-6)
+        twist = -torch.linalg.solve(damped, slope)
+        moved = perturb(pose, twist)
+        if evidence.energy(torch.cat([part.error(moved) for part in parts])) < before:
+            return moved, information
+        damping *= 10
+    return pose, information

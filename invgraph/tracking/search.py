@@ -1,0 +1,204 @@
+"""Where to start when nothing is known: many poses rendered at once, compared all over the image."""
+
+import math
+from functools import lru_cache
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, conv2d, interpolate, max_pool2d, pad
+
+from invgraph import transforms
+from invgraph.camera import Camera
+from invgraph.mesh import Mesh
+from invgraph.raster import interpolate as spread
+from invgraph.raster import rasterize
+from invgraph.tracking.colors import Palette, density
+from invgraph.tracking.model import Model
+from invgraph.tracking.pose import Target
+from invgraph.tracking.surface import Paint
+
+SIDE, ACROSS = 20, 14.0  # px: of a small render, and of the object's diameter in it
+VIEWS, TURNS = 150, 12  # directions from which the object is seen, turns about each
+FAR = 6.0  # diameters between camera and object in the small renders
+SIZES = 9  # of the object in the image that are tried
+STEP = 1.3  # between sizes
+LARGEST = 0.8  # size relative to the image's height
+NOISE = 0.12  # usual error of a small render, root of linear
+FIRST = 120  # renders that are compared everywhere
+SPOTS = 60  # places at which all renders are compared
+KEEP = 12  # poses to return
+APART = 0.35  # rad, or this share of the diameter, by which they differ
+NEAR = math.radians(75)
+
+
+def search(
+    model: Model,
+    target: Target,
+    palette: Palette,
+    paint: Paint,
+    near: Float[Tensor, "4 4"] | None = None,
+) -> list[Tensor]:
+    """Poses that may be right, the most likely first.
+
+    The object is rendered small in evenly spread rotations under even light. A few of the renders
+    are compared with the image everywhere and at all sizes, all of them where one of the few fits.
+    A comparison is a likelihood: colours of the render up to one brightness against those of the
+    whole image, and around the object colours that are not its own.
+
+    Args:
+        near: only rotations within 75 degrees of this ``camera_from_object``, and sizes within a
+            factor of 1.7.
+    """
+    turns, renders = _renders(model, paint)
+    sizes = [LARGEST * target.camera.height / STEP**k for k in range(SIZES)]
+    if near is not None:
+        angle = transforms.log_so3(turns @ near[:3, :3].mT).norm(dim=-1)
+        turns, renders = turns[angle < NEAR], renders[angle < NEAR]
+        focal = float(target.camera.focal.mean())
+        wanted = focal * model.diameter / max(float(near[2, 3]), 1e-3)
+        sizes = [wanted * STEP**k for k in (-2, -1, 0, 1, 2)]
+    few = renders[:: max(len(renders) // FIRST, 1)]
+    image = _evidence(target, palette)
+    found = []
+    for size in sizes:
+        small = _resized(image, ACROSS / size)
+        score = _compare(_padded(small), few).amax(0)
+        peak = score == max_pool2d(score[None, None], 5, 1, 2)[0, 0]
+        for row, column in peak.nonzero().tolist():
+            found.append((float(score[row, column]), size, row, column))
+    found.sort(reverse=True)
+    poses, scores = [], []
+    for _, size, row, column in found[:SPOTS]:
+        small = _resized(image, ACROSS / size)
+        top, left = max(row - 1, 0), max(column - 1, 0)
+        padded = _padded(small)
+        part = padded[:, top : top + SIDE + 2, left : left + SIDE + 2]
+        score = _compare(part, renders).flatten(1)
+        best, place = score.max(1)
+        for index in best.topk(min(KEEP, len(best))).indices.tolist():
+            dy, dx = divmod(int(place[index]), part.shape[2] - SIDE + 1)
+            poses.append(
+                _pose(model, target.camera, turns[index], size, left + dx, top + dy, small)
+            )
+            scores.append(float(best[index]))
+    return _distinct(model, poses, scores)
+
+
+def _evidence(target: Target, palette: Palette) -> Tensor:
+    """Per pixel: three roots of colours, what speaks against an object, and for surroundings."""
+    counts = torch.bincount(target.cell.flatten(), minlength=palette.outside.shape[1]).float()
+    everywhere = density(counts[None])[0][target.cell]
+    inside = palette.inside.mean(0)[target.cell]
+    leak = inside / (inside + everywhere)
+    root = target.root
+    against = -root.square().sum(0) / (2 * NOISE**2) - everywhere.clamp_min(1e-2).log()
+    return torch.cat([root, against[None], (1 - leak).clamp_min(0.1).log()[None]])
+
+
+def _resized(image: Tensor, factor: float) -> Tensor:
+    height, width = (max(round(size * factor), 1) for size in image.shape[1:])
+    return interpolate(image[None], (height, width), mode="area")[0]
+
+
+def _padded(image: Tensor) -> Tensor:
+    """So that every place of the image can be the middle of a small render."""
+    half = SIDE // 2
+    return pad(image[None], (half, half, half, half), mode="replicate")[0]
+
+
+def _compare(image: Tensor, renders: Tensor) -> Tensor:
+    """Score of every render at every place at which all of it is inside, ``n h w``."""
+    colors, mask, ring = renders[:, :3], renders[:, 3:4], renders[:, 4:]
+    match = conv2d(image[None, :3], colors)[0]
+    rest = conv2d(image[None, 3:], torch.cat([mask, ring], 1))[0]
+    power = colors.square().sum((1, 2, 3))[:, None, None].clamp_min(1e-6)
+    area = mask.sum((1, 2, 3))[:, None, None]
+    constant = 3 * math.log(NOISE * math.sqrt(2 * math.pi))
+    return match.clamp_min(0).square() / (2 * NOISE**2 * power) + rest - area * constant
+
+
+def _pose(
+    model: Model, camera: Camera, turn: Tensor, size: float, column: int, row: int, small: Tensor
+) -> Tensor:
+    """The pose of a render that fits with its middle at a pixel of the small image."""
+    scale = turn.new_tensor([camera.width / small.shape[2], camera.height / small.shape[1]])
+    pixel = turn.new_tensor([column, row]) * scale
+    ray = torch.cat([(pixel - camera.principal) / camera.focal, torch.ones(1)])
+    depth = float(camera.focal.mean()) * model.diameter / size
+    axis = torch.linalg.cross(torch.tensor([0.0, 0.0, 1.0]), ray / ray.norm())
+    angle = torch.asin(axis.norm().clamp(max=1.0))
+    towards = transforms.exp_so3(axis * (angle / axis.norm().clamp_min(1e-9)))
+    rotation = towards @ turn
+    return transforms.pose(rotation, depth * ray - rotation @ model.centre)
+
+
+def _distinct(model: Model, poses: list[Tensor], scores: list[float]) -> list[Tensor]:
+    kept: list[Tensor] = []
+    for index in sorted(range(len(poses)), key=lambda k: -scores[k]):
+        pose = poses[index]
+        if len(kept) == KEEP:
+            break
+        centre = pose[:3, :3] @ model.centre + pose[:3, 3]
+        for other in kept:
+            there = other[:3, :3] @ model.centre + other[:3, 3]
+            angle = float(transforms.log_so3(pose[:3, :3] @ other[:3, :3].mT).norm())
+            if angle < APART and float((centre - there).norm()) < APART * model.diameter:
+                break
+        else:
+            kept.append(pose)
+    return kept
+
+
+def _renders(model: Model, paint: Paint) -> tuple[Tensor, Tensor]:
+    """Rotations, and per rotation three roots of colours, the mask and the ring around it."""
+    turns = _rotations()
+    mesh, owner = _coarse(model)
+    distance = FAR * model.diameter
+    focal = ACROSS * FAR
+    half = SIDE / 2
+    seen = (mesh.vertices - model.centre) @ turns.mT + torch.tensor([0.0, 0.0, distance])
+    flat = torch.cat([seen[..., :2] * focal + half * seen[..., 2:], seen[..., 2:]], -1)
+    colors = paint.albedo[owner].sqrt()
+    parts = []
+    for chunk in flat.split(300):
+        # Twice the size, then averaged: edges of small renders matter.
+        double = torch.cat([2 * chunk[..., :2], chunk[..., 2:]], -1)
+        fragments = rasterize(double, mesh.faces, 2 * SIDE, 2 * SIDE)
+        mask = (fragments.face >= 0).float()[..., None]
+        drawn = spread(colors[None].expand(len(chunk), -1, -1), mesh.faces, fragments) * mask
+        parts.append(avg_pool2d(torch.cat([drawn, mask], -1).permute(0, 3, 1, 2), 2))
+    drawn = torch.cat(parts)
+    mask = drawn[:, 3:]
+    ring = (max_pool2d(mask, 3, 1, 1) - mask).clamp_min(0)
+    return turns, torch.cat([drawn, ring], 1)
+
+
+@lru_cache(maxsize=1)
+def _rotations() -> Tensor:
+    """Directions on a Fibonacci lattice, each with turns about the line of sight, shuffled."""
+    k = torch.arange(VIEWS) + 0.5
+    polar, azimuth = torch.acos(1 - 2 * k / VIEWS), math.pi * (1 + math.sqrt(5)) * k
+    zero = torch.zeros_like(polar)
+    view = transforms.exp_so3(torch.stack([polar, zero, zero], -1)) @ transforms.exp_so3(
+        torch.stack([zero, zero, azimuth], -1)
+    )
+    spin = torch.arange(TURNS) * (2 * math.pi / TURNS)
+    flat = torch.zeros(TURNS)
+    turn = transforms.exp_so3(torch.stack([flat, flat, spin], -1))
+    every = (turn[:, None] @ view).reshape(-1, 3, 3)
+    return every[torch.randperm(len(every), generator=torch.Generator().manual_seed(0))]
+
+
+def _coarse(model: Model) -> tuple[Mesh, Tensor]:
+    """Few triangles, enough for small renders, and for each vertex one of the model's."""
+    vertices = model.mesh.vertices
+    cell = ((vertices - vertices.amin(0)) / (model.diameter / (1.5 * ACROSS))).round().long()
+    key = (cell[:, 0] * 4096 + cell[:, 1]) * 4096 + cell[:, 2]
+    _, index = torch.unique(key, return_inverse=True)
+    count = int(index.max()) + 1
+    owner = torch.zeros(count, dtype=torch.long).scatter(0, index, torch.arange(len(index)))
+    faces = index[model.mesh.faces.long()]
+    faces = faces[(faces != faces.roll(1, 1)).all(1)]
+    faces = torch.unique(faces, dim=0)
+    return Mesh(vertices[owner], faces.int()), owner

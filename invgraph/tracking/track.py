@@ -1,0 +1,352 @@
+"""Where a known object is: in one image, or through a video."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+
+from invgraph import transforms
+from invgraph.belief import PoseBelief, difference
+from invgraph.camera import Camera
+from invgraph.color import srgb_from_linear
+from invgraph.data.capture import Frame
+from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
+from invgraph.tracking import colors, contour, surface
+from invgraph.tracking.assess import Assessment, assess
+from invgraph.tracking.colors import Palette
+from invgraph.tracking.model import Model
+from invgraph.tracking.pose import Fit, Target, Window, look, refine, slide
+from invgraph.tracking.search import search
+from invgraph.tracking.surface import Paint
+
+FOUND = 0.45  # score from which the object is said to be there
+SURE = 0.6  # score from which its colours are learnt
+LEARN = 0.15  # share of a frame in the palette
+AREA = 0.25  # radius around a place in which colours are local, relative to the diameter
+MARGIN = 24  # px of surroundings whose colours are learnt
+RETRY = 5  # frames between searches of the whole image while the object is lost
+# The errors of neighbouring measurements go together: the information of all is this much less.
+# Found on rendered frames (experiments/refine_pose.py).
+SHARED_ERROR = 12.0
+WORSE = 8.0  # log-likelihood below the best at which a hypothesis is dropped
+FLOOR_M, FLOOR_RAD = 2e-4, 1e-3  # no pose is known better than that
+
+
+@dataclass(frozen=True, eq=False)
+class Appearance:
+    """What is known of the object's colours and of those around it."""
+
+    palette: Palette
+    paint: Paint
+
+
+@dataclass(frozen=True, eq=False)
+class Tracked:
+    """One frame of a video, explained.
+
+    Attributes:
+        frame: the photograph.
+        belief: where the object is.
+        seconds: that it took, decoding left out.
+        scene: the object at its pose under the light that was found; the camera is at the origin.
+        hidden: pixels where something else is in front of the object.
+    """
+
+    frame: Frame
+    belief: PoseBelief
+    seconds: float
+    scene: Scene
+    hidden: Bool[Tensor, "h w"]
+
+
+class Tracker:
+    """Follows one object from image to image.
+
+    Args:
+        model: the object.
+        camera: intrinsics; the pose does not matter.
+        init: ``camera_from_object`` in the first image; None to search for the object, which needs
+            a model with colours.
+
+    Raises:
+        ValueError: neither a pose nor colours, or a pose from which the object is not in view.
+    """
+
+    def __init__(
+        self, model: Model, camera: Camera, init: Float[Tensor, "4 4"] | None = None
+    ) -> None:
+        if init is None and model.albedo is None:
+            raise ValueError(
+                f"the model {model.name} has no colours, so nothing tells where to look for it; "
+                "give the pose in the first image (--pose), or a model with a texture."
+            )
+        self.model = model
+        self.camera = replace(camera, camera_from_world=torch.eye(4))
+        if init is not None:
+            check_view(model, self.camera, init)
+        self.pose = init
+        self._lost = 0
+        self.looks: Appearance | None = None
+
+    @torch.no_grad()
+    def step(
+        self, image: Float[Tensor, "h w 3"]
+    ) -> tuple[PoseBelief, Assessment | None, Window | None]:
+        """Find the object in the next image (linear RGB)."""
+        target = Target(image, self.camera)
+        first = self.looks is None
+        if first:
+            self.looks = first_looks(self.model, target, self.pose)
+        looks = self.looks
+        assert looks is not None
+        candidates = []
+        if self.pose is not None and (first or self._lost == 0):
+            starts = [self.pose] if first else self._starts(target, looks)
+            candidates += self._descend(target, looks, starts)
+        if not candidates or candidates[0][2].score < FOUND:
+            if self.model.albedo is not None or not first:
+                candidates += self._look_around(target, looks)
+                candidates.sort(key=lambda item: -item[2].likelihood)
+        if not candidates:
+            self._lost += 1
+            pose = self.pose if self.pose is not None else torch.eye(4)
+            return _nowhere(pose), None, None
+        belief = _belief(self.model, candidates)
+        fit, window, verdict = candidates[0]
+        if belief.found:
+            self._advance(target, fit, window, verdict)
+        else:
+            self._lost += 1
+        return belief, verdict, window
+
+    def scene(self, belief: PoseBelief, light: Float[Tensor, "9 3"]) -> Scene:
+        """The object as it is known by now, at the pose that is believed most."""
+        assert self.looks is not None
+        material = Material(self.looks.paint.albedo, torch.ones(1), torch.zeros(1))
+        thing = Object(self.model.mesh, belief.pose, material)
+        return Scene((thing,), (SphericalHarmonicLight(light),))
+
+    def _starts(self, target: Target, looks: Appearance) -> list[Tensor]:
+        assert self.pose is not None
+        return [slide(self.model, target, looks.paint, self.pose)]
+
+    def _descend(
+        self, target: Target, looks: Appearance, starts: Sequence[Tensor]
+    ) -> list[tuple[Fit, Window, Assessment]]:
+        found = []
+        for start in starts:
+            fit = refine(self.model, target, looks.palette, looks.paint, start)
+            window = look(self.model, target.camera, fit.pose, MARGIN) if fit else None
+            if fit is None or window is None:
+                continue
+            verdict = assess(self.model, target, looks.palette, looks.paint, fit.pose, window)
+            if verdict is not None:
+                found.append((fit, window, verdict))
+        return sorted(found, key=lambda item: -item[2].likelihood)
+
+    def _look_around(
+        self, target: Target, looks: Appearance
+    ) -> list[tuple[Fit, Window, Assessment]]:
+        """Search near the last pose, and every few frames everywhere."""
+        if self._lost % RETRY:
+            return []
+        starts = search(self.model, target, looks.palette, looks.paint, self.pose)
+        return self._descend(target, looks, starts)
+
+    def _advance(self, target: Target, fit: Fit, window: Window, verdict: Assessment) -> None:
+        assert self.looks is not None
+        self.pose, self._lost = fit.pose, 0
+        if verdict.score > SURE:
+            fresh = _palette(self.model, target, fit.pose, window)
+            self.looks = Appearance(
+                self.looks.palette.blend(fresh, LEARN),
+                _learn(self.model, target, fit.pose, window, verdict, self.looks.paint),
+            )
+
+
+def first_looks(model: Model, target: Target, pose: Tensor | None) -> Appearance:
+    """Colours of the object, from the model or else from the image at its pose."""
+    paint = Paint.plain(len(model.normals))
+    if model.albedo is not None:
+        paint = Paint(model.albedo, torch.full_like(paint.seen, torch.inf))
+    window = look(model, target.camera, pose, MARGIN) if pose is not None else None
+    if pose is None or window is None:
+        return Appearance(_palette_of_model(model, target, paint), paint)
+    if model.albedo is None:
+        paint = _learn(model, target, pose, window, None, paint)
+    return Appearance(_palette(model, target, pose, window), paint)
+
+
+def _palette(model: Model, target: Target, pose: Tensor, window: Window) -> Palette:
+    """The palette of an image with the object at a pose."""
+    places = transforms.apply(pose, model.places)
+    flat = window.camera.homogeneous_pixels(places)
+    radius = AREA * model.diameter * float(target.camera.focal.mean()) / float(pose[2, 3])
+    covered = window.covered
+    grown = max_pool2d(covered[None].float(), 5, 1, 2)[0] > 0
+    return colors.palette(
+        model.places,
+        flat[:, :2] / flat[:, 2:].clamp_min(1e-6),
+        radius,
+        window.cut(target.cell[None])[0],
+        covered,
+        ~grown,
+    )
+
+
+def _palette_of_model(model: Model, target: Target, paint: Paint) -> Palette:
+    """The model's colours in weak to strong light against the colours of the whole image."""
+    levels = torch.linspace(0.15, 1.2, 8)
+    shades = srgb_from_linear((levels[:, None, None] * paint.albedo).clamp(0, 1)).reshape(-1, 3)
+    inside, outside = (
+        colors.density(torch.bincount(colors.cells(some).flatten(), minlength=colors.CELLS)[None])
+        for some in (shades, target.srgb)
+    )
+    one = model.centre[None]
+    return Palette(one, inside, outside)
+
+
+def _learn(
+    model: Model,
+    target: Target,
+    pose: Tensor,
+    window: Window,
+    verdict: Assessment | None,
+    paint: Paint,
+) -> Paint:
+    """Add the colours that an image shows to those of the surface."""
+    normals = transforms.rotate(pose, model.normals)
+    shown = surface.visible(
+        window.seen, normals, window.pixels, window.fragments.depth[0], 0.01 * model.diameter
+    ).nonzero()[:, 0]
+    if verdict is not None and len(shown):
+        there = window.pixels[shown][:, None]
+        hidden = contour.sample(verdict.hidden.float()[None], there)[0, :, 0] > 0.1
+        shown = shown[~hidden]
+    if not len(shown):
+        return paint
+    color = contour.sample(window.cut(target.root), window.pixels[shown][:, None])
+    color = color[..., 0].T.square()
+    grey = not bool((paint.seen > 0).any())
+    wanted = color.mean(1, keepdim=True).expand(-1, 3) if grey else color
+    light = surface.find_light(paint.albedo[shown], normals[shown], wanted)
+    return paint.learn(shown, color, surface.shading(light, normals[shown]))
+
+
+def _belief(model: Model, candidates: Sequence[tuple[Fit, Window, Assessment]]) -> PoseBelief:
+    """The mixture of the candidates that are not much worse than the best, each place once."""
+    kept: list[tuple[Fit, Assessment]] = []
+    for fit, _, verdict in candidates:
+        if kept and kept[0][1].likelihood - verdict.likelihood > WORSE:
+            break
+        away = [difference(fit.pose, other.pose) for other, _ in kept]
+        if all(
+            float(step[3:].norm()) > 0.1 or float(step[:3].norm()) > 0.05 * model.diameter
+            for step in away
+        ):
+            kept.append((fit, verdict))
+    weights = torch.softmax(torch.tensor([verdict.likelihood for _, verdict in kept]), 0)
+    score = kept[0][1].score
+    return PoseBelief(
+        torch.stack([fit.pose for fit, _ in kept]),
+        weights,
+        torch.stack([_covariance(fit.information) for fit, _ in kept]),
+        score,
+        score >= FOUND,
+    )
+
+
+def _covariance(information: Tensor) -> Tensor:
+    floor = torch.tensor([FLOOR_M] * 3 + [FLOOR_RAD] * 3).square()
+    # Scaled to like units before the inversion: metres and radians differ by much.
+    scale = information.diagonal().clamp_min(1e-3).rsqrt()
+    scaled = scale[:, None] * information * scale + 1e-6 * torch.eye(6)
+    return SHARED_ERROR * scale[:, None] * torch.linalg.inv(scaled) * scale + torch.diag(floor)
+
+
+def _nowhere(pose: Tensor) -> PoseBelief:
+    return PoseBelief(pose[None], torch.ones(1), 1e2 * torch.eye(6)[None], 0.0, False)
+
+
+def check_view(model: Model, camera: Camera, pose: Float[Tensor, "4 4"]) -> None:
+    """Refuse a pose from which the object cannot be seen, or not as an object.
+
+    Raises:
+        ValueError: behind the camera, out of the image, or of a size that speaks for other units.
+    """
+    centre = transforms.apply(pose, model.centre[None])[0]
+    if not float(centre[2]) > 0:
+        raise ValueError(
+            f"the initial pose puts {model.name} behind the camera (z = {float(centre[2]):.4g} m; "
+            "it should be positive); give camera_from_object with z forward, in metres."
+        )
+    size = float(camera.focal.mean()) * model.diameter / float(centre[2])
+    if size > 10 * max(camera.height, camera.width) or size < 8:
+        raise ValueError(
+            f"{model.name} is {model.diameter:.4g} m across and would be {size:.4g} px large at "
+            f"the initial pose, {float(centre[2]):.4g} m away, in an image of {camera.height}x"
+            f"{camera.width} px; if the model is in millimetres, say so: --object-scale 0.001."
+        )
+    if look(model, camera, pose, 0) is None:
+        raise ValueError(
+            f"{model.name} is outside the image at the initial pose; give the pose in the first "
+            "image as camera_from_object, in metres."
+        )
+
+
+@torch.no_grad()
+def estimate_pose(
+    image: Float[Tensor, "h w 3"],
+    camera: Camera,
+    model: Model,
+    init: Float[Tensor, "4 4"] | None = None,
+) -> PoseBelief:
+    """Where a known object is in one image.
+
+    Args:
+        image: linear RGB.
+        camera: intrinsics; the pose does not matter.
+        model: the object.
+        init: about where it is, ``camera_from_object``; None to search everywhere, which needs a
+            model with colours.
+
+    Raises:
+        ValueError: neither a pose nor colours, or a pose from which the object is not in view.
+    """
+    return Tracker(model, camera, init).step(image)[0]
+
+
+def track(
+    frames: Sequence[Frame],
+    camera: Camera,
+    model: Model,
+    init: Float[Tensor, "4 4"] | None = None,
+) -> Iterator[Tracked]:
+    """Follow a known object through a video.
+
+    Args:
+        frames: in the order of time.
+        camera: intrinsics of all frames; the pose does not matter.
+        model: the object.
+        init: ``camera_from_object`` in the first frame; None to search for it.
+
+    Raises:
+        ValueError: as for :func:`estimate_pose`, or a frame cannot be read.
+    """
+    tracker = Tracker(model, camera, init)
+    for frame in frames:
+        image, _ = frame.load()
+        began = time.monotonic()
+        belief, verdict, window = tracker.step(image)
+        seconds = time.monotonic() - began
+        hidden = torch.zeros(image.shape[:2], dtype=torch.bool)
+        light = torch.zeros(9, 3)
+        if verdict is not None and window is not None:
+            rows = slice(window.top, window.top + window.camera.height)
+            hidden[rows, window.left : window.left + window.camera.width] = verdict.hidden
+            light = verdict.light
+        yield Tracked(frame, belief, seconds, tracker.scene(belief, light), hidden)
