@@ -1,16 +1,16 @@
-"""The known objects of the pose experiments: what is photographed, and what is told of it."""
+"""The known objects of the pose experiments: their shapes and colours."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
+from torch.nn import functional
 
-from invgraph import Material, Mesh, Object, Scene
+from invgraph import Material, Mesh, Object
 from invgraph.data.images import load_image
-from invgraph.files import write_atomically
-from invgraph.glb import glb_from_scene
-from invgraph.mesh import cube
-from invgraph.mesh_files import load_mesh, save_mesh
+from invgraph.mesh import cube, subdivide
+from invgraph.mesh_files import load_mesh
 
 NAMES = ("spot", "bob", "dragon", "cube")
 _SIZE = 0.12  # m, diameter of spot and bob
@@ -50,23 +50,19 @@ def known_object(name: str, data: Path) -> Object:
     return Object(mesh, torch.eye(4), Material(albedo, torch.tensor([0.5]), torch.zeros(1)))
 
 
-def model_file(name: str, data: Path, folder: Path) -> Path:
-    """Write what is told about an object: shape and colours, but of the dragon the shape alone.
-
-    Raises:
-        ValueError: as for ``known_object``.
-    """
-    item = known_object(name, data)
-    if name == "dragon":
-        path = folder / f"{name}.ply"
-        save_mesh(item.mesh, path)
-    else:
-        path = folder / f"{name}.glb"
-        write_atomically(path, glb_from_scene(Scene((item,))))
-    return path
+def vertex_colors(item: Object) -> Tensor:
+    """Linear albedo at each vertex ``v 3``, from the texture or the constant colour."""
+    mesh, albedo = item.mesh, item.material.albedo
+    if albedo.ndim == 1:
+        return albedo.expand(len(mesh.vertices), 3)
+    assert mesh.uv is not None and mesh.uv_faces is None
+    picture = albedo.movedim(-1, 0)[None]
+    places = 2 * mesh.uv[None, None] - 1
+    found = functional.grid_sample(picture, places, padding_mode="border", align_corners=False)
+    return found[0, :, 0].T
 
 
-def diameter(points: torch.Tensor) -> float:
+def diameter(points: Tensor) -> float:
     """The largest distance between two of the points ``n 3``."""
     from scipy.spatial import ConvexHull
     from scipy.spatial.distance import pdist
@@ -81,10 +77,11 @@ def _joined(mesh: Mesh) -> Mesh:
     return Mesh(vertices, index[mesh.faces.long()].int())
 
 
-def _painted_cube(half: float) -> tuple[Mesh, torch.Tensor]:
+def _painted_cube(half: float) -> tuple[Mesh, Tensor]:
     """A cube with sharp edges and its texture: six tiles in a row, each with a disk off its centre.
 
-    Disks differ in place and size, so that no two sides look alike when turned.
+    Disks differ in place and size, so that no two sides look alike when turned. The mesh is fine
+    enough for its vertices to carry the colours.
     """
     mesh = cube()
     corner = mesh.texture_faces.flatten().long()
@@ -100,4 +97,7 @@ def _painted_cube(half: float) -> tuple[Mesh, torch.Tensor]:
         tile = torch.tensor(color).expand(64, 64, 3)
         tiles.append(torch.where((away < (10 + 2 * number) ** 2)[..., None], 0.8 - tile, tile))
     texture = torch.cat(tiles, 1).clamp(0.03, 0.9)
-    return Mesh(half * mesh.vertices[mesh.faces.flatten().long()], faces, uv), texture
+    mesh = Mesh(half * mesh.vertices[mesh.faces.flatten().long()], faces, uv)
+    for _ in range(5):
+        mesh = subdivide(mesh)
+    return mesh, texture
