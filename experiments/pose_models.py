@@ -1,15 +1,15 @@
-"""The known objects of the pose experiments: their shapes and colours."""
+"""The known objects of the pose experiments: what is photographed, and what is told of it."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
-from torch.nn import functional
 
-from invgraph import Material, Mesh, Object
+from invgraph import Material, Mesh, Object, Scene
 from invgraph.data.images import load_image
-from invgraph.mesh import cube, subdivide
+from invgraph.files import write_atomically
+from invgraph.glb import glb_from_scene
+from invgraph.mesh import cube
 from invgraph.mesh_files import load_mesh
 
 NAMES = ("spot", "bob", "dragon", "cube")
@@ -50,19 +50,19 @@ def known_object(name: str, data: Path) -> Object:
     return Object(mesh, torch.eye(4), Material(albedo, torch.tensor([0.5]), torch.zeros(1)))
 
 
-def vertex_colors(item: Object) -> Tensor:
-    """Linear albedo at each vertex ``v 3``, from the texture or the constant colour."""
-    mesh, albedo = item.mesh, item.material.albedo
-    if albedo.ndim == 1:
-        return albedo.expand(len(mesh.vertices), 3)
-    assert mesh.uv is not None and mesh.uv_faces is None
-    picture = albedo.movedim(-1, 0)[None]
-    places = 2 * mesh.uv[None, None] - 1
-    found = functional.grid_sample(picture, places, padding_mode="border", align_corners=False)
-    return found[0, :, 0].T
+def model_file(name: str, data: Path, folder: Path) -> Path:
+    """Write what is told about an object: its shape and its colours.
+
+    Raises:
+        ValueError: as for ``known_object``.
+    """
+    item = known_object(name, data)
+    path = folder / f"{name}.glb"
+    write_atomically(path, glb_from_scene(Scene((item,))))
+    return path
 
 
-def diameter(points: Tensor) -> float:
+def diameter(points: torch.Tensor) -> float:
     """The largest distance between two of the points ``n 3``."""
     from scipy.spatial import ConvexHull
     from scipy.spatial.distance import pdist
@@ -77,11 +77,10 @@ def _joined(mesh: Mesh) -> Mesh:
     return Mesh(vertices, index[mesh.faces.long()].int())
 
 
-def _painted_cube(half: float) -> tuple[Mesh, Tensor]:
+def _painted_cube(half: float) -> tuple[Mesh, torch.Tensor]:
     """A cube with sharp edges and its texture: six tiles in a row, each with a disk off its centre.
 
-    Disks differ in place and size, so that no two sides look alike when turned. The mesh is fine
-    enough for its vertices to carry the colours.
+    Disks differ in place and size, so that no two sides look alike when turned.
     """
     mesh = cube()
     corner = mesh.texture_faces.flatten().long()
@@ -97,7 +96,4 @@ def _painted_cube(half: float) -> tuple[Mesh, Tensor]:
         tile = torch.tensor(color).expand(64, 64, 3)
         tiles.append(torch.where((away < (10 + 2 * number) ** 2)[..., None], 0.8 - tile, tile))
     texture = torch.cat(tiles, 1).clamp(0.03, 0.9)
-    mesh = Mesh(half * mesh.vertices[mesh.faces.flatten().long()], faces, uv)
-    for _ in range(5):
-        mesh = subdivide(mesh)
-    return mesh, texture
+    return Mesh(half * mesh.vertices[mesh.faces.flatten().long()], faces, uv), texture

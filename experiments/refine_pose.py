@@ -35,7 +35,7 @@ from statistics import median
 
 import torch
 from pose_frames import Take, pose_frame
-from pose_models import NAMES, known_object, vertex_colors
+from pose_models import NAMES, model_file
 from torch import Tensor
 
 from invgraph.belief import PoseBelief
@@ -45,7 +45,7 @@ from invgraph.fit.progress import Meter
 from invgraph.mesh import sample_surface
 from invgraph.metrics import add_distance, pose_error
 from invgraph.report.charts import Axis, line_chart
-from invgraph.tracking import Model, Tracker, estimate_pose, load_model, make_model
+from invgraph.tracking import Model, Tracker, estimate_pose, load_model
 from invgraph.transforms import exp_so3, pose
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -147,13 +147,12 @@ def attempt(
     )  # fmt: skip
 
 
-def told(name: str) -> Subject:
-    item = known_object(name, DATA)
-    return Subject.of(name, make_model(item.mesh, vertex_colors(item), name))
+def told(name: str, work: Path) -> Subject:
+    return Subject.of(name, load_model(model_file(name, DATA, work / "models")))
 
 
 def rendered(estimate: Estimate, count: int, work: Path) -> Iterator[Trial]:
-    items = {name: told(name) for name in NAMES}
+    items = {name: told(name, work) for name in NAMES}
     for seed in range(count):
         take = Take(NAMES[seed % len(NAMES)], seed)
         frame = pose_frame(take, DATA, work / "frames")
@@ -195,7 +194,7 @@ def board_poses(folder: Path, name: str) -> Tensor:
 
 
 def hidden(estimate: Estimate, count: int, work: Path) -> Iterator[Trial]:
-    item = told("dragon")
+    item = told("dragon", work)
     for share in SHARES:
         for seed in range(min(count, HIDDEN_SEEDS)):
             frame = pose_frame(Take("dragon", seed, hidden=share), DATA, work / "frames")
@@ -204,7 +203,7 @@ def hidden(estimate: Estimate, count: int, work: Path) -> Iterator[Trial]:
 
 
 def growth(estimate: Estimate, count: int, work: Path) -> Iterator[Trial]:
-    item = told("spot")
+    item = told("spot", work)
     for case, changes in WORSE.items():
         for seed in range(min(count, GROWTH_SEEDS)):
             take = replace(Take("spot", seed, distance=0.5), **changes)
@@ -338,11 +337,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS))
+    parser.add_argument("parts", nargs="*", default=list(PARTS), metavar="PART")
     parser.add_argument("--count", type=int, default=50, help="seeds per start")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "refine_pose")
     parser.add_argument("--json", type=Path, help="write the measures to this file")
     arguments = parser.parse_args()
+    unknown = [part for part in arguments.parts if part not in PARTS]
+    if unknown:
+        parser.error(f"there is no part {unknown[0]!r}; choose among {', '.join(PARTS)}")
 
     trials: list[Trial] = []
     with Meter() as meter:
