@@ -347,20 +347,21 @@ def main() -> None:
         parser.error(f"there is no part {unknown[0]!r}; choose among {', '.join(PARTS)}")
 
     trials: list[Trial] = []
-    with Meter() as meter:
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    kept = arguments.work / "trials.jsonl"
+    with Meter() as meter, kept.open("w") as file:
         for part in arguments.parts:
             run, answers = PARTS[part]
             meter.begin(part)
             total = answers(arguments.count)
             for done, trial in enumerate(run(estimate_pose, arguments.count, arguments.work), 1):
                 trials.append(trial)
+                print(json.dumps(asdict(trial)), file=file, flush=True)
                 meter.show(done / total, f"{done} of {total}")
     rows = report(trials, arguments.work)
     for entry in rows:
         print(f"{entry['name']:40} {entry['value']:10.3f} {entry['unit']}")
-    trial_file = arguments.work / "trials.json"
-    trial_file.write_text(json.dumps([asdict(trial) for trial in trials], indent=1) + "\n")
-    print(f"every answer: {trial_file}")
+    print(f"every answer: {kept}")
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
 
