@@ -21,6 +21,7 @@ Start with a folder of photos whose cameras are known:
     invgraph fit my_photos --budget 10m                        writes runs/my_photos
     invgraph data inspect my_photos                            says what it holds and lacks
     invgraph fit my_photos --resume                            goes on after Ctrl-C or a kill
+    invgraph fit my_photos --object mug.obj                    finds an object in each photo
     invgraph render runs/my_photos --views 8 --out orbit.png   pictures from all around
     invgraph view runs/my_photos                               opens the report in a browser
     invgraph report runs/my_photos                             builds report.html again
@@ -47,18 +48,28 @@ def fit(
     budget: Annotated[str, tyro.conf.arg(metavar="TIME")] = "10m",
     seed: int = 0,
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    model: Annotated[Path | None, tyro.conf.arg(name="object", metavar="MODEL")] = None,
+    pose: Annotated[Path | None, tyro.conf.arg(metavar="INIT")] = None,
+    camera: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
+    object_scale: Annotated[float | None, tyro.conf.arg(metavar="METRES")] = None,
 ) -> None:
-    """Reconstruct an object from photos: shape, texture, gloss and light.
+    """Reconstruct an object from photos, or find the pose of a known one in them.
 
     The capture is a folder with photos and cameras: Blender or nerfstudio `transforms.json`, a
     COLMAP model, LLFF `poses_bounds.npy`, or Middlebury `*_par.txt`; masks as files or as alpha.
     Photos without cameras have them found first. Every 8th photo is held out for scoring unless the
-    capture names a test split.
+    capture names a test split. What comes out is shape, texture, gloss and light.
+
+    With --object, a mesh file, the capture may also be one photo, and what comes out is where that
+    object is in each photo, with a covariance: poses.csv, poses_bop.csv, overlays, a film. Only the
+    lens of the camera has to be known, not its place; masks, --budget and --seed are not used.
 
     Typical uses:
         invgraph fit my_photos
         invgraph fit my_photos --out runs/second_try --budget 90s --seed 1
         invgraph fit my_photos --resume
+        invgraph fit my_photos --object mug.obj --pose first.json --camera cam.json
+        invgraph fit photo.jpg --object obj_000005.ply --object-scale 0.001
 
     Args:
         capture: folder of the capture.
@@ -66,26 +77,55 @@ def fit(
         budget: time to spend, such as 90s, 10m or 1h.
         seed: of the random choices; the same seed gives the same run.
         resume: go on with the run in the run folder.
+        model: mesh of a known object (OBJ, PLY, GLB, STL) whose pose is wanted.
+        pose: JSON file with camera_from_object in the first photo, 4x4, metres; without it the
+            object is searched for.
+        camera: JSON file with the intrinsics: px, py, u0, v0 (ViSP), K or cam_K, fx, fy, cx, cy
+            (BOP), or fl_x (transforms.json).
+        object_scale: metres per unit of the model file, 0.001 for millimetres.
     """
     seconds = parse_budget(budget)
-    from invgraph.fit import FitSettings
-    from invgraph.fit import fit as run_fit
     from invgraph.report.words import describe, number
 
+    given = {"--pose": pose, "--camera": camera, "--object-scale": object_scale}
+    options = [word for name, value in given.items() if value is not None for word in (name, value)]
+    if model is None and options:
+        raise ValueError(f"{options[0]} is about a known object; name its mesh by --object.")
     folder = out if out is not None else Path("runs") / capture.resolve().name
     try:
-        result = run_fit(capture, folder, FitSettings(budget_s=seconds, seed=seed), resume=resume)
+        if model is None:
+            from invgraph.fit import FitSettings
+            from invgraph.fit import fit as run_fit
+
+            settings = FitSettings(budget_s=seconds, seed=seed)
+            result = run_fit(capture, folder, settings, resume=resume)
+        else:
+            from invgraph.tracking.run import track_object
+
+            options = ["--object", model, *options]
+            result = track_object(
+                capture,
+                model,
+                folder,
+                init=pose,
+                camera=camera,
+                scale=object_scale,
+                resume=resume,
+            )
     except KeyboardInterrupt:
-        again = shlex.join(["invgraph", "fit", str(capture), "--out", str(folder), "--resume"])
+        words = ["invgraph", "fit", capture, *options, "--out", folder, "--resume"]
+        again = shlex.join(str(word) for word in words)
         raise KeyboardInterrupt(f"stopped; go on with: {again}") from None
-    for key in ("psnr_mask_db", "ssim_mask", "mask_iou"):
+    measures = ("psnr_mask_db", "ssim_mask", "mask_iou", "found", "lost", "score_median")
+    for key in measures:
         if key in result.metrics:
             label, unit = describe(key)
             print(f"{label:24} {number(result.metrics[key], unit)} {unit}".rstrip())
     print(f"{'Report':24} {result.report}")
     if skipped := result.metrics.get("skipped"):
+        many = "1 photo was" if len(skipped) == 1 else f"{len(skipped)} photos were"
         print(
-            f"invgraph: {len(skipped)} photos were left out, first {skipped[0]}; "
+            f"invgraph: {many} left out, first {skipped[0]}; "
             f"{folder / 'metrics.json'} lists them all.",
             file=sys.stderr,
         )

@@ -288,6 +288,16 @@ def subdivide(mesh: Mesh) -> Mesh:
     return Mesh(vertices, faces, uv, _split(mesh.uv_faces, opposite + mesh.uv.shape[0]))
 
 
+def split_finely(mesh: Mesh, longest: float, most_faces: int) -> Mesh:
+    """Subdivide until no edge is longer than this, or there would be more than so many faces."""
+    while 4 * len(mesh.faces) <= most_faces:
+        corners = gather_vertices(mesh.vertices, mesh.faces)
+        if float((corners - corners.roll(1, -2)).norm(dim=-1).max()) <= longest:
+            break
+        mesh = subdivide(mesh)
+    return mesh
+
+
 def _split(faces: Tensor, middle: Tensor) -> Tensor:
     """Four faces per face; ``middle[:, k]`` is the new vertex opposite corner k."""
     a, b, c = faces.long().unbind(-1)

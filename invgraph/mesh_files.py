@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from invgraph.color import linear_from_srgb
 from invgraph.files import write_atomically
-from invgraph.mesh import Mesh, check_indices
+from invgraph.mesh import Mesh, check_indices, split_finely
 
 _READ = (".glb", ".gltf", ".obj", ".off", ".ply", ".stl")
 _WRITE = (".glb", ".obj", ".off", ".ply", ".stl")
@@ -42,11 +42,16 @@ def load_mesh(path: str | os.PathLike) -> Mesh:
     return _checked(Mesh(vertices, faces, uv), path)
 
 
-def load_colored_mesh(path: str | os.PathLike) -> tuple[Mesh, Float[torch.Tensor, "v 3"] | None]:
+def load_colored_mesh(
+    path: str | os.PathLike, fine: float, most_faces: int
+) -> tuple[Mesh, Float[torch.Tensor, "v 3"] | None]:
     """Read the triangles of a file and a colour for each vertex.
 
     Args:
         path: as for :func:`load_mesh`.
+        fine: triangles with a texture are split until their edges are this short, relative to the
+            diagonal of the bounding box, so that vertices can carry the texture,
+        most_faces: or until there would be more than this many.
 
     Returns:
         The mesh without texture coordinates, and linear RGB per vertex from its texture, its
@@ -57,15 +62,56 @@ def load_colored_mesh(path: str | os.PathLike) -> tuple[Mesh, Float[torch.Tensor
     """
     path = Path(path)
     parts = _parts(path)
-    colors = [_colors(part) for part in parts]
-    mesh = _checked(Mesh(*_joined(parts, path)), path)
+    _checked(Mesh(*_joined(parts, path)), path)
+    diagonal = float(np.linalg.norm(np.ptp(np.concatenate([p.vertices for p in parts]), axis=0)))
+    vertices, faces, colors, count = [], [], [], 0
+    for part in parts:
+        mesh = Mesh(*_joined([part], path))
+        color = _plain_color(part)
+        picture = _picture(part)
+        if picture is not None:
+            uv = torch.from_numpy(np.asarray(part.visual.uv, np.float32))
+            mesh = split_finely(Mesh(mesh.vertices, mesh.faces, uv), fine * diagonal, most_faces)
+            assert mesh.uv is not None
+            color = _looked_up(picture, mesh.uv)
+        vertices.append(mesh.vertices)
+        faces.append(mesh.faces + count)
+        colors.append(color)
+        count += len(mesh.vertices)
+    whole = Mesh(torch.cat(vertices), torch.cat(faces))
     if all(color is None for color in colors):
-        return mesh, None
+        return whole, None
     filled = [
-        np.full((len(part.vertices), 3), 0.5, np.float32) if color is None else color
-        for part, color in zip(parts, colors, strict=True)
+        torch.full((len(there), 3), 0.2) if color is None else color.expand(len(there), 3)
+        for there, color in zip(vertices, colors, strict=True)
     ]
-    return mesh, linear_from_srgb(torch.from_numpy(np.concatenate(filled)))
+    return whole, torch.cat(filled)
+
+
+def _picture(part: Any) -> Any | None:
+    """The picture of a part's texture, if it has one and says where it goes."""
+    material = getattr(part.visual, "material", None)
+    if part.visual.kind != "texture" or getattr(part.visual, "uv", None) is None:
+        return None
+    picture = getattr(material, "image", None)
+    return picture if picture is not None else getattr(material, "baseColorTexture", None)
+
+
+def _looked_up(picture: Any, uv: torch.Tensor) -> Float[torch.Tensor, "v 3"]:
+    """Linear RGB of a picture at texture coordinates with v = 0 at the bottom."""
+    from trimesh.visual.color import uv_to_interpolated_color
+
+    srgb = np.asarray(uv_to_interpolated_color(uv.numpy(), picture), np.float32)[:, :3] / 255
+    return linear_from_srgb(torch.from_numpy(srgb))
+
+
+def _plain_color(part: Any) -> Float[torch.Tensor, "n 3"] | None:
+    """Linear RGB of the vertices, one row if all are alike; None where the file states none."""
+    if part.visual.kind == "vertex":
+        srgb = np.asarray(part.visual.vertex_colors, np.float32)[:, :3] / 255
+        return linear_from_srgb(torch.from_numpy(srgb))
+    factor = getattr(getattr(part.visual, "material", None), "baseColorFactor", None)
+    return None if factor is None else torch.tensor(np.asarray(factor, np.float32)[None, :3] / 255)
 
 
 def _parts(path: Path) -> list[Any]:
@@ -103,19 +149,6 @@ def _checked(mesh: Mesh, path: Path) -> Mesh:
     except ValueError as error:
         raise ValueError(f"{path} is not a valid mesh: {error}") from error
     return mesh
-
-
-def _colors(part: Any) -> np.ndarray | None:
-    """sRGB of each vertex in [0, 1], or None where the file states none."""
-    visual = part.visual
-    if not visual.defined:
-        return None
-    try:
-        colored = visual.to_color() if visual.kind == "texture" else visual
-        colors = np.asarray(colored.vertex_colors, np.float32)
-    except Exception:  # a material without a usable picture; trimesh raises whatever it trips over
-        return None
-    return colors[:, :3] / 255 if colors.shape == (len(part.vertices), 4) else None
 
 
 def _uv(part: Any) -> np.ndarray | None:

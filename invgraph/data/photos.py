@@ -1,9 +1,11 @@
-"""Captures that are nothing but a folder of photographs."""
+"""Captures that are nothing but photographs."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from invgraph.data.capture import Capture, Unreadable, held_out, make_frame, named
+from invgraph.data.capture import Capture, Frame, Unreadable, held_out, make_frame, named
 from invgraph.data.images import has_pictures, pictures
+from invgraph.data.intrinsics import intrinsics_beside
 
 
 def photo_folder(path: Path) -> Path | None:
@@ -17,13 +19,16 @@ def photo_folder(path: Path) -> Path | None:
 
 
 def read_photos(path: Path) -> Capture:
-    """Read the photographs of a folder, or of its ``images``; cameras are unknown.
+    """Read the photographs of a folder, or of its ``images``; where they were taken is unknown.
 
     Photos may differ in size. Masks are the images of ``masks`` with the photos' file
-    stems, or the photos' alpha. Numbers in file names count as numbers.
+    stems, or the photos' alpha. Numbers in file names count as numbers. Intrinsics are those of
+    ``cam.json`` or ``camera.json``, where there is one
+    (:func:`invgraph.data.intrinsics.read_intrinsics`).
 
     Raises:
-        ValueError: fewer than two photos can be read, or a mask is of another size than its photo.
+        ValueError: fewer than two photos can be read, a mask is of another size than its photo, or
+            the intrinsics are damaged.
     """
     folder = photo_folder(path)
     unreadable = Unreadable(path)
@@ -38,4 +43,26 @@ def read_photos(path: Path) -> Capture:
             frames.append(make_frame(photo, mask_path=mask_path))
     split = held_out(len(frames), unreadable)
     skipped = tuple(unreadable.reasons)
+    frames = _with_lenses(frames, path)
     return Capture(path.resolve().name, named(frames, folder), split, skipped=skipped)
+
+
+def read_photo(path: Path, folder: Path) -> Capture:
+    """Read one photograph as a capture that holds nothing out.
+
+    Args:
+        path: the photo.
+        folder: that may hold its intrinsics.
+
+    Raises:
+        ValueError: it cannot be read, or the intrinsics are damaged.
+    """
+    frames = named(_with_lenses([make_frame(path)], folder), path.parent)
+    return Capture(frames[0].name, frames, (), kind="photo")
+
+
+def _with_lenses(frames: list[Frame], folder: Path) -> list[Frame]:
+    lenses = intrinsics_beside(folder, [(frame.image_path, frame.size) for frame in frames])
+    if not lenses:
+        return frames
+    return [replace(frame, lens=lens) for frame, lens in zip(frames, lenses, strict=True)]

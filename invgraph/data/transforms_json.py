@@ -132,7 +132,7 @@ def _read_frames(path: Path, unreadable: Unreadable) -> tuple[list, list[str]]:
         camera_from_world = np.linalg.inv(world_from_camera @ _OPENGL_FROM_OPENCV)
         with unreadable.skipping(str(name)):
             image_path = _existing(image_path, path)
-            size, focal, principal, lens = _intrinsics({**content, **entry}, image_path, where)
+            size, focal, principal, lens = intrinsics({**content, **entry}, image_path, where)
             camera = make_camera(camera_from_world, focal, principal, size, lens)
             frames.append(make_frame(image_path, camera, mask_path=mask_path))
             names.append(str(Path(str(name))))
@@ -149,8 +149,19 @@ def _existing(path: Path, source: Path) -> Path:
     raise UnreadableImage(f"{path} is missing (named in {source}); restore it or remove its frame.")
 
 
-def _intrinsics(values: dict, image_path: Path, where: str):
-    """(height, width), focal, principal, distortion of one frame."""
+def intrinsics(
+    values: dict, image_path: Path, where: str
+) -> tuple[tuple[int, int], tuple[float, float], tuple[float, float], tuple[float, ...] | None]:
+    """(height, width), focal, principal (corner origin), distortion (None: none) of one frame.
+
+    Args:
+        values: of the file and of the frame.
+        image_path: the photo.
+        where: file and frame, for messages.
+
+    Raises:
+        ValueError: no focal length, a size that is not the photo's, or an unsupported lens model.
+    """
 
     def number(key: str) -> float | None:
         value = values.get(key)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from invgraph.report.run_folder import FILM, RECORDING, RunFolder, read_run
+from invgraph.report.track_recording import write_track_recording
 from invgraph.scene import Scene
 from invgraph.scene_files import load_scene
 
@@ -57,12 +58,18 @@ def write_attachments(
 def complete_attachments(run: Path) -> None:
     """Make the film and the recording of a run where they are absent or older than its scene.
 
-    A run without a readable scene is left as it is: the report says what it lacks.
+    A run without a readable scene is left as it is: the report says what it lacks. The film of an
+    object that was followed needs its photos, so only the recording is made.
 
     Raises:
         ValueError: ``run`` is not a folder, or holds nothing that a fit writes.
     """
     folder = read_run(run)
+    if folder.track is not None:
+        if folder.recording is None:
+            with contextlib.suppress(ImportError):
+                write_track_recording(run)
+        return
     try:
         made = (run / "scene.json").stat().st_mtime_ns
         files = [file for file in (folder.film, folder.recording) if file is not None]
@@ -77,40 +84,60 @@ def attachments_section(folder: RunFolder) -> str:
     """The film and the way to the recording, as HTML; empty for a run without a mesh."""
     if folder.glb is None:
         return ""
-    film = _film(folder.film)
-    recording = _recording(folder.recording)
+    film = film_player(
+        folder.film,
+        "Fly-through of the fitted scene",
+        "Every picture is rendered from the fitted scene.",
+        how_to_get("fly-through", "av", "av"),
+    )
+    recording = recording_link(folder.recording, "Mesh, cameras, photos and depth")
     return f"""<section aria-labelledby="film-title"><h2 id="film-title">Fly-through</h2>
 {film}
 {recording}</section>"""
 
 
-def _film(file: Path | None) -> str:
+def film_player(file: Path | None, label: str, words: str, without: str) -> str:
+    """A film inside the page, or the way to it where it is too large, as HTML.
+
+    Args:
+        file: None if there is none.
+        label: for who cannot see it.
+        words: what it shows.
+        without: HTML to show instead where there is no film.
+    """
     if file is None:
-        return f'<p class="hint">{_how_to_get("fly-through", "av", "av")}</p>'
+        return f'<p class="hint">{without}</p>'
     size = file.stat().st_size
-    link = f'<a href="{FILM}" download>{FILM}</a> ({size / 1e6:.1f} MB)'
+    link = f'<a href="{file.name}" download>{file.name}</a> ({size / 1e6:.1f} MB)'
     if size > FILM_BUDGET:
         return f'<p class="hint">Too large for this page; it is the file {link} beside it.</p>'
     data = base64.b64encode(file.read_bytes()).decode()
     return (
-        f'<p class="hint">Every picture is rendered from the fitted scene. Also beside this page: '
+        f'<p class="hint">{words} Also beside this page: '
         f'{link}.</p><video controls loop muted playsinline preload="metadata" '
-        f'aria-label="Fly-through of the fitted scene" src="data:video/mp4;base64,{data}"></video>'
+        f'aria-label="{label}" src="data:video/mp4;base64,{data}"></video>'
     )
 
 
-def _recording(file: Path | None) -> str:
+def recording_link(file: Path | None, words: str) -> str:
+    """The way to the recording, or how to make it, as HTML.
+
+    Args:
+        file: None if there is none.
+        words: what it holds.
+    """
     if file is None:
-        words = _how_to_get("recording for rerun's viewer", "rerun", "rerun-sdk")
-        return f'<p class="hint">{words}</p>'
+        hint = how_to_get("recording for rerun's viewer", "rerun", "rerun-sdk")
+        return f'<p class="hint">{hint}</p>'
     return (
-        f'<p class="hint">Mesh, cameras, photos and depth to explore: <a href="{RECORDING}" '
+        f'<p class="hint">{words} to explore: <a href="{RECORDING}" '
         f"download>{RECORDING}</a> ({file.stat().st_size / 1e6:.1f} MB). Open it with "
         f"<code>rerun {RECORDING}</code> (<code>pip install rerun-sdk</code>).</p>"
     )
 
 
-def _how_to_get(what: str, module: str, package: str) -> str:
+def how_to_get(what: str, module: str, package: str) -> str:
+    """What to do about a film or recording that is absent, as HTML."""
     remedy = "<code>invgraph report RUN</code> makes it."
     if find_spec(module) is None:
         return f"No {what}: <code>pip install {package}</code>, then {remedy}"

@@ -25,13 +25,20 @@ class Axis:
 
 
 def line_chart(
-    x: Sequence[Number], y: Sequence[Number], stages: Sequence[str], x_axis: Axis, y_axis: Axis
+    x: Sequence[Number],
+    y: Sequence[Number],
+    stages: Sequence[str],
+    x_axis: Axis,
+    y_axis: Axis,
+    *,
+    smooth: bool = True,
 ) -> str:
     """Draw y over x with ticks; the curve breaks where ``stages`` changes, and each stage is named.
 
     Args:
         x: increasing values, as many as ``y`` and ``stages``.
         y: values; those that are not positive are left out on a logarithmic axis.
+        smooth: draw a running mean over the values, which are then thin.
 
     Returns:
         An ``<svg>`` element, or an empty string when fewer than two points can be drawn.
@@ -84,8 +91,8 @@ def line_chart(
                 f'<text class="stage-name" x="{start + 3:.1f}" y="{TOP - 7}">{escape(stage)}</text>'
             )
         thin = run[:: math.ceil(len(run) / MAX_POINTS)]
-        smooth = _smooth([point[1] for point in thin])
-        for style, ys in (("raw", [point[1] for point in thin]), ("curve", smooth)):
+        exact = [point[1] for point in thin]
+        for style, ys in (("raw", exact), ("curve", _smooth(exact) if smooth else exact)):
             path = " ".join(
                 f"{x_map(point[0]):.1f},{min(max(y_map(value), TOP), HEIGHT - BOTTOM):.1f}"
                 for point, value in zip(thin, ys, strict=True)

@@ -1,11 +1,12 @@
-"""A fly-through of a fitted scene, as an mp4 that browsers play."""
+"""Films as mp4 that browsers play, such as a fly-through of a fitted scene."""
 
 import io
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,7 +45,7 @@ def write_film(
         ImportError: PyAV is not installed.
         ValueError: the scene has no vertices.
     """
-    import av
+    import av  # noqa: F401  before anything is rendered
 
     began = time.monotonic()
     cameras = fly_through(scene, VIEWS, SIDE, read_poses(run))
@@ -54,24 +55,46 @@ def write_film(
     if stride is None:
         return False
     cameras = cameras[::stride]
+    parts = range(0, len(cameras), BATCH)
+
+    def pictures() -> Iterator[np.ndarray]:
+        for start in parts:
+            batch = cameras[start : start + BATCH]
+            yield from (first if stride == 1 and start == 0 else _pictures(scene, batch)).numpy()
+            progress((start + len(batch)) / len(cameras), "")
+
+    write_atomically(run / FILM, encode_film(pictures(), RATE // stride))
+    return True
+
+
+def encode_film(pictures: Iterable[np.ndarray], rate: int) -> bytes:
+    """An mp4 of H.264 in yuv420p.
+
+    Args:
+        pictures: ``h w 3`` bytes, sRGB, at least one, all of one size; an odd last row or column is
+            left out.
+        rate: pictures a second.
+
+    Raises:
+        ImportError: PyAV is not installed.
+    """
+    import av
+
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
         options = {"crf": "20", "preset": "fast"}
-        stream = container.add_stream("libx264", rate=RATE // stride, options=options)
-        stream.height, stream.width = cameras[0].height, cameras[0].width
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.colorspace = BT709
-        for start in range(0, len(cameras), BATCH):
-            batch = cameras[start : start + BATCH]
-            pictures = first if stride == 1 and start == 0 else _pictures(scene, batch)
-            for picture in pictures:
-                frame = av.VideoFrame.from_ndarray(picture.numpy(), format="rgb24")
-                frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709")
-                container.mux(stream.encode(frame))
-            progress((start + len(batch)) / len(cameras), "")
+        stream = container.add_stream("libx264", rate=rate, options=options)
+        for index, picture in enumerate(pictures):
+            even = picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2]
+            if index == 0:
+                stream.height, stream.width = even.shape[:2]
+                stream.pix_fmt = "yuv420p"
+                stream.codec_context.colorspace = BT709
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
+            frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709")
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    write_atomically(run / FILM, file.getvalue())
-    return True
+    return file.getvalue()
 
 
 def _pictures(scene: Scene, cameras: list[Camera]) -> Tensor:

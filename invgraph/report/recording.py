@@ -4,7 +4,7 @@ import contextlib
 import io
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from invgraph.report.run_folder import RECORDING, Pose, RunFolder, read_run
 if TYPE_CHECKING:
     from PIL.Image import Image
     from rerun import RecordingStream
+    from rerun.blueprint import Blueprint
 
 SIDE = 640  # of photos, pixels
 TRAINING_PHOTOS = 60
@@ -40,15 +41,22 @@ def write_recording(run: Path, photos: Iterable[tuple[str, np.ndarray]] = ()) ->
         ImportError: ``rerun-sdk`` is not installed.
         ValueError: ``run`` holds nothing that a fit writes.
     """
+    folder = read_run(run)
+    with recorded(run, _blueprint) as stream:
+        _log_world(stream, folder)
+        _log_photos(stream, folder, photos)
+
+
+@contextlib.contextmanager
+def recorded(run: Path, blueprint: Callable[[], "Blueprint"]) -> Iterator["RecordingStream"]:
+    """A stream that becomes ``recording.rrd`` if nothing is raised meanwhile."""
     import rerun as rr
 
-    folder = read_run(run)
     stream = rr.RecordingStream("invgraph")
     fresh = run / f".{RECORDING}.{secrets.token_hex(4)}.part"
     try:
-        stream.save(fresh, default_blueprint=_blueprint())
-        _log_world(stream, folder)
-        _log_photos(stream, folder, photos)
+        stream.save(fresh, default_blueprint=blueprint())
+        yield stream
         stream.flush()
         stream.disconnect()
         os.replace(fresh, run / RECORDING)
@@ -118,7 +126,7 @@ def _log_photos(
             index = places[name]
             picture = reduced(Image.fromarray(pixels), SIDE)
             _log_camera(stream, index, folder.poses[index], picture.size)
-            stream.log("world/camera/photo", _jpeg(picture))
+            stream.log("world/camera/photo", jpeg(picture))
             for role in ("render", "depth"):
                 stream.log(f"world/camera/{role}", rr.Clear(recursive=False))
     for view in folder.views:
@@ -135,7 +143,7 @@ def _log_photos(
                 if size is None:
                     size = picture.size
                     _log_camera(stream, index, folder.poses[index], size)
-                stream.log(f"world/camera/{role}", _jpeg(picture))
+                stream.log(f"world/camera/{role}", jpeg(picture))
         if size is not None and "depth" in view.pictures:
             with contextlib.suppress(ValueError):
                 levels, unit = read_depth(view.pictures["depth"])
@@ -162,7 +170,8 @@ def _log_camera(stream: "RecordingStream", index: int, pose: Pose, size: tuple[i
     stream.log("photo_name", rr.TextDocument(pose.name))
 
 
-def _jpeg(picture: "Image"):
+def jpeg(picture: "Image"):
+    """A picture as rerun keeps it."""
     import rerun as rr
 
     data = io.BytesIO()

@@ -12,6 +12,9 @@ import numpy as np
 
 ROLES = ("photo", "render", "difference", "depth")
 FILM, RECORDING = "flythrough.mp4", "recording.rrd"
+# Of an object that was followed through photos.
+TRACK, HYPOTHESES = "poses.csv", "hypotheses.jsonl"
+TRACK_FILM, OVERLAYS = "overlay.mp4", "overlays"
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ class Pose:
 class RunFolder:
     """What can be read of a run; ``missing`` says in words what a finished one would add.
 
-    ``points``, ``film`` and ``recording`` are not in every finished run.
+    ``points``, ``film`` and ``recording`` are not in every finished run. ``track`` is the table of
+    an object's poses, where the run followed one; its film is another.
     """
 
     path: Path
@@ -58,6 +62,7 @@ class RunFolder:
     points: Path | None
     film: Path | None
     recording: Path | None
+    track: Path | None
     missing: list[str]
 
 
@@ -70,28 +75,31 @@ def read_run(path: Path) -> RunFolder:
     if not path.is_dir():
         raise ValueError(f"{path} is not a folder; pass the run folder that `invgraph fit` wrote.")
     missing: list[str] = []
-    metrics = _read_json(path, "metrics.json", "the scores on held-out photos", missing)
+    track = _inside(path, TRACK)
+    scores = "the scores on held-out photos" if track is None else "the scores"
+    metrics = _read_json(path, "metrics.json", scores, missing)
     cameras = _read_json(path, "cameras.json", "the camera positions", missing)
-    # A place has neither curves nor a light of its own.
-    place = metrics.get("kind") == "place"
-    log = [] if place else _read_log(path, missing)
+    # Neither a place nor an object's poses have curves, or a light that is shown by itself.
+    short = track is not None or metrics.get("kind") == "place"
+    log = [] if short else _read_log(path, missing)
     glb = _inside(path, "scene.glb")
-    if glb is None:
+    if glb is None and track is None:  # an object that was never found has none
         missing.append("scene.glb (the reconstructed mesh)")
     light_ball = _inside(path, "renders/light_ball.png")
-    if light_ball is None and not place:
+    if light_ball is None and not short:
         missing.append("renders/light_ball.png (the light)")
     pictures = _find_pictures(path)
     if not pictures:
         missing.append("renders/*_photo.png and *_render.png (the comparisons)")
     previews = _find_previews(path)
-    if not (metrics or cameras or log or glb or pictures or previews):
+    if not (metrics or cameras or log or glb or pictures or previews or track):
         raise ValueError(
             f"{path} holds none of the files of a run (metrics.json, log.csv, scene.glb, ...); "
             "pass the folder that `invgraph fit` wrote."
         )
     views = _views(metrics, pictures)
-    points, film, recording = (_inside(path, name) for name in ("points.ply", FILM, RECORDING))
+    shown = FILM if track is None else TRACK_FILM
+    points, film, recording = (_inside(path, name) for name in ("points.ply", shown, RECORDING))
     return RunFolder(
         path,
         metrics,
@@ -104,6 +112,7 @@ def read_run(path: Path) -> RunFolder:
         points,
         film,
         recording,
+        track,
         missing,
     )
 

@@ -14,16 +14,23 @@ KNOWN = {
     "albedo_rmse": "Albedo error (RMSE, scale-aligned)",
     "skipped": "Photos left out",
     "light_angle_deg": "Light direction error",
+    "score": "Score",
+    "score_median": "Score, median",
+    "found": "Found",
+    "lost": "Lost",
+    "seconds_per_frame": "Time per photo, median",
+    "sigma_mm": "1σ of the position",
+    "sigma_deg": "1σ of the rotation",
 }
-UNITS = {"db": "dB", "deg": "°", "pct": "%", "px": "px", "s": "s", "mb": "MB", "m": "m"}
-DECIMALS = {"dB": 2, "°": 2, "%": 2, "px": 2, "s": 1, "MB": 1}
+UNITS = {"db": "dB", "deg": "°", "pct": "%", "px": "px", "mm": "mm", "s": "s", "mb": "MB", "m": "m"}
+DECIMALS = {"dB": 2, "°": 2, "%": 2, "px": 2, "mm": 2, "s": 2, "MB": 1}
 
 
 def describe(key: str) -> tuple[str, str]:
     """The label and the unit of a measure, from its name: ``light_angle_deg`` ends in degrees."""
     stem, _, ending = key.rpartition("_")
     unit = UNITS.get(ending, "") if stem else ""
-    if key == "seconds":
+    if key in ("seconds", "seconds_per_frame"):
         unit = "s"
     words = (stem if unit and stem else key).replace("_", " ")
     return KNOWN.get(key, words[:1].upper() + words[1:]), unit

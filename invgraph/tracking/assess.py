@@ -17,6 +17,7 @@ from invgraph.tracking.surface import Paint
 
 ERROR = 0.05  # usual error of a known colour, root of linear
 CHANCE = 0.02  # share of pixels that may be anything
+LEVEL, ODD = 0.6, 50.0  # light, log of its root over the image's, from which it costs, and how much
 RING = 5  # px around the outline that should not look like the object
 PATCH = 60.0  # px that tell one thing: neighbours err together
 
@@ -26,7 +27,8 @@ class Assessment:
     """What the image says about a pose.
 
     Attributes:
-        score: share of the object's pixels that show it, less what looks like it around, 0 to 1.
+        score: share of the object's pixels that show it, times that of the pixels around it that
+            do not look like it, 0 to 1.
         likelihood: logarithm of how much likelier the image is with the object there than without.
         hidden: pixels of the window where something else is in front of the object.
         light: that explains the colours best, spherical harmonics of order 2, camera frame.
@@ -66,7 +68,7 @@ def assess(
     at = interpolate(drawn[None], model.mesh.faces, window.fragments)[0]
     covered = window.covered
     cell = window.cut(target.cell[None])[0]
-    inside, outside = palette.inside.mean(0)[cell], palette.outside.mean(0)[cell]
+    inside, outside = palette.inside.mean(0)[cell], target.everywhere[cell]
     away = (image.permute(1, 2, 0) - at[..., :3]).abs().sum(-1) / ERROR
     own = torch.where(at[..., 3] > 0.5, torch.exp(-away) / (2 * ERROR) ** 3, inside)
     own = (1 - CHANCE) * own + CHANCE
@@ -78,10 +80,14 @@ def assess(
     ring = near[0, 0] > 0
     leak = inside / (inside + outside)
     count = covered.sum().clamp_min(1)
-    score = float(likely[covered].sum() / count)
+    clear = float((1 - leak[ring]).mean()) if bool(ring.any()) else 1.0
+    score = float(likely[covered].sum() / count) * clear
     smooth = avg_pool2d((likely * covered)[None, None], 7, 1, 3, count_include_pad=False)
     share = smooth / avg_pool2d(spread, 7, 1, 3, count_include_pad=False).clamp_min(1e-6)
     hidden = covered & (share[0, 0] < 0.3)
     around = (1 - leak[ring]).clamp_min(0.05).log().sum() if bool(ring.any()) else 0.0
-    likelihood = (ratio[covered].log().sum() + around) / PATCH
+    # Objects in utter darkness or glare explain anything: light like the rest's is likelier.
+    level = surface.shading(light, normals[shown]).mean().sqrt() / target.bright
+    odd = (level.log().abs() - LEVEL).clamp_min(0).square() * ODD
+    likelihood = (ratio[covered].log().sum() + around) / PATCH - odd
     return Assessment(score, float(likelihood), hidden, light)

@@ -1,5 +1,6 @@
 """The known object: its surface as points to compare, and where its rims may be."""
 
+import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,10 +9,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from invgraph import mesh_files
-from invgraph.mesh import Mesh, face_pairs, gather_vertices, subdivide, vertex_normals
+from invgraph.mesh import Mesh, face_pairs, split_finely, vertex_normals
 
-FINE = 1 / 40  # triangles are split until their edges are this short, relative to the diameter,
-MOST_FACES = 16_000  # or would be more than this many
+FINE = 1 / 90  # triangles are split until their edges are this short, relative to the diameter,
+MOST_FACES = 50_000  # or would be more than this many
 PLACES = 20
 LARGEST_M = 20.0  # nothing this large is handled with a camera near it, unless it says so
 
@@ -62,7 +63,7 @@ def load_model(path: Path, scale: float | None = None) -> Model:
     path = Path(path)
     if scale is not None and not 0 < scale < float("inf"):
         raise ValueError(f"expected a positive scale, metres per unit of {path}, but got {scale}.")
-    mesh, albedo = mesh_files.load_colored_mesh(path)
+    mesh, albedo = mesh_files.load_colored_mesh(path, FINE, MOST_FACES)
     mesh = replace(mesh, vertices=mesh.vertices * (scale or 1.0))
     model = make_model(mesh, albedo, path.stem)
     if scale is None and model.diameter > LARGEST_M:
@@ -88,13 +89,8 @@ def make_model(mesh: Mesh, albedo: Float[Tensor, "v 3"] | None, name: str) -> Mo
     diameter = _diameter(mesh.vertices)
     if not diameter > 0:
         raise ValueError(f"{name}: all vertices are at one place; export the model again.")
-    while 4 * len(mesh.faces) <= MOST_FACES and _longest_edge(mesh) > FINE * diameter:
-        joined = mesh.vertices if albedo is None else torch.cat([mesh.vertices, albedo], -1)
-        fine = subdivide(Mesh(mesh.vertices, mesh.faces))
-        if albedo is not None:
-            ends = _middle_ends(mesh.faces)
-            albedo = torch.cat([albedo, joined[ends, 3:].mean(1)])
-        mesh = fine
+    if albedo is None:
+        mesh = split_finely(mesh, FINE * diameter, MOST_FACES)
     rims, sides = _rims(mesh.faces)
     return Model(name, mesh, vertex_normals(mesh), albedo, rims, sides, _spread(mesh), diameter)
 
@@ -114,10 +110,8 @@ def _diameter(vertices: Tensor) -> float:
     if len(vertices) > 2000:
         from scipy.spatial import ConvexHull, QhullError
 
-        try:
+        with contextlib.suppress(QhullError):  # flat
             vertices = vertices[torch.from_numpy(ConvexHull(vertices.double().numpy()).vertices)]
-        except QhullError:  # flat
-            pass
     if len(vertices) > 4000:
         return float((vertices.amax(0) - vertices.amin(0)).norm())
     return float(torch.cdist(vertices, vertices).max())
@@ -132,18 +126,6 @@ def _spread(mesh: Mesh) -> Tensor:
         distance = torch.minimum(distance, (vertices - vertices[chosen[-1]]).norm(dim=-1))
         chosen.append(int(distance.argmax()))
     return vertices[chosen]
-
-
-def _longest_edge(mesh: Mesh) -> float:
-    corners = gather_vertices(mesh.vertices, mesh.faces)
-    return float((corners - corners.roll(1, 1)).norm(dim=-1).max())
-
-
-def _middle_ends(faces: Tensor) -> Tensor:
-    """Ends of the edges that ``subdivide`` halves, in the order of its new vertices."""
-    from invgraph.mesh import edges
-
-    return edges(Mesh(torch.zeros(int(faces.max()) + 1, 3), faces)).long()
 
 
 def _rims(faces: Tensor) -> tuple[Tensor, Tensor]:

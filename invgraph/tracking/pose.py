@@ -20,13 +20,15 @@ from invgraph.camera import Camera
 from invgraph.color import srgb_from_linear
 from invgraph.raster import Fragments, interpolate, rasterize
 from invgraph.tracking import contour, surface
-from invgraph.tracking.colors import Palette, cells
+from invgraph.tracking.colors import CELLS, Palette, cells, density
 from invgraph.tracking.model import Model
 from invgraph.tracking.surface import Paint
 
 POINTS = 900  # of the surface that are compared, at most
 LEAST_POINTS = 30
+BORDER = 2  # px inside the outline that are not compared
 SLIDE_PX = 32  # size of the object in the image in which it is searched
+TOGETHER = 12.0  # colours (three per point) that err together, from shading that is not known
 NOISE = 0.02  # least error of a colour, square root of linear values
 DAMPING = 1e-3  # relative to the information
 TRIES = 4
@@ -59,6 +61,17 @@ class Target:
     def root(self) -> Float[Tensor, "3 h w"]:
         """Square roots: about even noise over all values."""
         return self.linear.clamp(0, 1).sqrt().permute(2, 0, 1).contiguous()
+
+    @cached_property
+    def everywhere(self) -> Float[Tensor, " cells"]:
+        """Density of the colours of the whole image."""
+        counts = torch.bincount(self.cell.flatten(), minlength=CELLS).float()
+        return density(counts[None])[0]
+
+    @cached_property
+    def bright(self) -> float:
+        """Of the brightest parts, square root of linear."""
+        return max(float(self.root.amax(0)[::4, ::4].flatten().quantile(0.95)), 0.05)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +166,7 @@ def refine(
     palette: Palette,
     paint: Paint,
     pose: Float[Tensor, "4 4"],
-    strides: tuple[int, ...] = (5, 3, 2, 2, 1, 1, 1),
+    strides: tuple[int, ...],
 ) -> Fit | None:
     """Improve a pose by Levenberg-Marquardt steps, from coarse strides to fine ones.
 
@@ -258,7 +271,7 @@ class _Points:
         error = self.raw(pose)[0]
         self.scale = 1 / max(1.48 * float(error.abs().median()), NOISE)
         size2 = (error * self.scale).square().mean(-1, keepdim=True)
-        self.weight = (1 / (1 + size2 / CALM**2)).square().expand(-1, 3) / 3
+        self.weight = (1 / (1 + size2 / CALM**2)).square().expand(-1, 3) / TOGETHER
 
     def raw(self, pose: Tensor) -> tuple[Tensor, Tensor]:
         flat = self.camera.homogeneous_pixels(transforms.apply(pose, self.points))
@@ -323,19 +336,20 @@ def _surface(
     color = contour.sample(image, window.pixels[chosen][:, None])[..., 0].T.square()
     light = surface.find_light(paint.albedo[chosen], normals[chosen], color)
     wanted = (paint.albedo * surface.shading(light, normals)).sqrt()
-    if stride == 1:
-        wanted = wanted[chosen]
-    else:
-        size = 2 * stride - 1
-        mask = window.covered.float()[None]
+    size = 2 * stride - 1
+    mask = window.covered.float()[None]
+    at = window.pixels[chosen][:, None]
+    # Near the outline the image is mixed with what is behind: it would pull the points inwards.
+    inner = contour.sample(_blur(mask, size + 2 * BORDER), at)[0, :, 0] > 0.99
+    if stride > 1:
         drawn = interpolate(wanted[None], model.mesh.faces, window.fragments)[0].permute(2, 0, 1)
-        blurred = _blur(torch.cat([drawn * mask, mask]), size)
-        at = contour.sample(blurred, window.pixels[chosen][:, None])[..., 0].T
-        inner = at[:, 3] > 0.8  # elsewhere the image is mixed with what is behind
-        chosen, wanted = chosen[inner], at[inner, :3] / at[inner, 3:]
-        image = _blur(image, size)
-        if len(chosen) < LEAST_POINTS:
-            return None
+        blurred = contour.sample(_blur(torch.cat([drawn * mask, mask]), size), at)[..., 0].T
+        wanted, image = blurred[:, :3] / blurred[:, 3:].clamp_min(0.1), _blur(image, size)
+    else:
+        wanted = wanted[chosen]
+    chosen, wanted = chosen[inner], wanted[inner]
+    if len(chosen) < LEAST_POINTS:
+        return None
     points = _Points(model.mesh.vertices[chosen], wanted, image, window.camera)
     points.settle(pose)
     return points

@@ -13,7 +13,7 @@ from invgraph.camera import Camera
 from invgraph.mesh import Mesh
 from invgraph.raster import interpolate as spread
 from invgraph.raster import rasterize
-from invgraph.tracking.colors import Palette, density
+from invgraph.tracking.colors import Palette
 from invgraph.tracking.model import Model
 from invgraph.tracking.pose import Target
 from invgraph.tracking.surface import Paint
@@ -24,10 +24,10 @@ FAR = 6.0  # diameters between camera and object in the small renders
 SIZES = 9  # of the object in the image that are tried
 STEP = 1.3  # between sizes
 LARGEST = 0.8  # size relative to the image's height
-NOISE = 0.12  # usual error of a small render, root of linear
+FAINT = 0.05  # differences of colour that mean nothing, root of linear
 FIRST = 120  # renders that are compared everywhere
-SPOTS = 60  # places at which all renders are compared
-KEEP = 12  # poses to return
+SPOTS, PER_SPOT = 8, 8  # places per size at which all renders are compared; poses kept of each
+KEEP = 48  # poses to return
 APART = 0.35  # rad, or this share of the diameter, by which they differ
 NEAR = math.radians(75)
 
@@ -64,19 +64,18 @@ def search(
     for size in sizes:
         small = _resized(image, ACROSS / size)
         score = _compare(_padded(small), few).amax(0)
-        peak = score == max_pool2d(score[None, None], 5, 1, 2)[0, 0]
-        for row, column in peak.nonzero().tolist():
-            found.append((float(score[row, column]), size, row, column))
-    found.sort(reverse=True)
+        peak = score * (score == max_pool2d(score[None, None], 5, 1, 2)[0, 0])
+        for place in peak.flatten().topk(min(SPOTS, peak.numel())).indices.tolist():
+            found.append((size, *divmod(place, score.shape[1])))
     poses, scores = [], []
-    for _, size, row, column in found[:SPOTS]:
+    for size, row, column in found:
         small = _resized(image, ACROSS / size)
         top, left = max(row - 1, 0), max(column - 1, 0)
         padded = _padded(small)
         part = padded[:, top : top + SIDE + 2, left : left + SIDE + 2]
         score = _compare(part, renders).flatten(1)
         best, place = score.max(1)
-        for index in best.topk(min(KEEP, len(best))).indices.tolist():
+        for index in best.topk(min(PER_SPOT, len(best))).indices.tolist():
             dy, dx = divmod(int(place[index]), part.shape[2] - SIDE + 1)
             poses.append(
                 _pose(model, target.camera, turns[index], size, left + dx, top + dy, small)
@@ -86,14 +85,10 @@ def search(
 
 
 def _evidence(target: Target, palette: Palette) -> Tensor:
-    """Per pixel: three roots of colours, what speaks against an object, and for surroundings."""
-    counts = torch.bincount(target.cell.flatten(), minlength=palette.outside.shape[1]).float()
-    everywhere = density(counts[None])[0][target.cell]
+    """Per pixel: three roots of colours, and how much the colour looks like the object's."""
     inside = palette.inside.mean(0)[target.cell]
-    leak = inside / (inside + everywhere)
-    root = target.root
-    against = -root.square().sum(0) / (2 * NOISE**2) - everywhere.clamp_min(1e-2).log()
-    return torch.cat([root, against[None], (1 - leak).clamp_min(0.1).log()[None]])
+    like = inside / (inside + target.everywhere[target.cell])
+    return torch.cat([target.root, like[None]])
 
 
 def _resized(image: Tensor, factor: float) -> Tensor:
@@ -108,14 +103,29 @@ def _padded(image: Tensor) -> Tensor:
 
 
 def _compare(image: Tensor, renders: Tensor) -> Tensor:
-    """Score of every render at every place at which all of it is inside, ``n h w``."""
+    """Score of every render at every place at which all of it is inside, ``n h w``.
+
+    The correlation of the colours inside the outline plus that of what looks like the object with
+    the outline itself.
+    """
     colors, mask, ring = renders[:, :3], renders[:, 3:4], renders[:, 4:]
-    match = conv2d(image[None, :3], colors)[0]
-    rest = conv2d(image[None, 3:], torch.cat([mask, ring], 1))[0]
-    power = colors.square().sum((1, 2, 3))[:, None, None].clamp_min(1e-6)
-    area = mask.sum((1, 2, 3))[:, None, None]
-    constant = 3 * math.log(NOISE * math.sqrt(2 * math.pi))
-    return match.clamp_min(0).square() / (2 * NOISE**2 * power) + rest - area * constant
+    area = mask.sum((2, 3), keepdim=True)
+    kernel = colors - mask * colors.sum((2, 3), keepdim=True) / area
+    wanted = (kernel.square().sum((1, 2, 3)) + 3 * area[:, 0, 0, 0] * FAINT**2)[:, None, None]
+    match = conv2d(image[None, :3], kernel)[0]
+    sums = conv2d(image[:3, None], mask)  # 3 n h w
+    power = conv2d(image[None, :3].square().sum(1, keepdim=True), mask)[0]
+    spread = power - sums.square().sum(0) / area[:, 0] + 3 * area[:, 0] * FAINT**2
+    color = match / (wanted * spread.clamp_min(1e-6)).sqrt()
+
+    support = mask + ring
+    count = support.sum((2, 3), keepdim=True)
+    shape = mask - support * area / count
+    total, square = (conv2d(like[None, None], support)[0] for like in (image[3], image[3].square()))
+    varied = square - total.square() / count[:, 0] + count[:, 0] * FAINT**2
+    outline = conv2d(image[None, 3:4], shape)[0]
+    outline /= (shape.square().sum((1, 2, 3))[:, None, None] * varied.clamp_min(1e-6)).sqrt()
+    return color + outline
 
 
 def _pose(
@@ -170,7 +180,7 @@ def _renders(model: Model, paint: Paint) -> tuple[Tensor, Tensor]:
         parts.append(avg_pool2d(torch.cat([drawn, mask], -1).permute(0, 3, 1, 2), 2))
     drawn = torch.cat(parts)
     mask = drawn[:, 3:]
-    ring = (max_pool2d(mask, 3, 1, 1) - mask).clamp_min(0)
+    ring = (max_pool2d(mask, 5, 1, 2) - mask).clamp_min(0)
     return turns, torch.cat([drawn, ring], 1)
 
 

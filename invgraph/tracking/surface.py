@@ -9,7 +9,7 @@ from torch import Tensor
 from invgraph import harmonics
 from invgraph.tracking.contour import sample
 
-RIDGE = 0.05  # of the light's coefficients beyond the constant one, per point
+RIDGE = 0.005  # of the light's coefficients beyond the constant one, per point
 FACING = 0.2  # cosine: surfaces seen at a flatter angle are not compared
 PATIENCE = 60.0  # frames that an albedo remembers
 

@@ -28,6 +28,9 @@ SURE = 0.6  # score from which its colours are learnt
 LEARN = 0.15  # share of a frame in the palette
 AREA = 0.25  # radius around a place in which colours are local, relative to the diameter
 MARGIN = 24  # px of surroundings whose colours are learnt
+STRIDES = (5, 3, 2, 2, 1, 1, 1)  # px between samples across the outline, step by step
+ROUGH, BEST = (5, 3), 8  # a look at all that the search gives; how many of them are refined
+ROUNDS = 3  # of refinement when the colours around the object are not known yet
 RETRY = 5  # frames between searches of the whole image while the object is lost
 # The errors of neighbouring measurements go together: the information of all is this much less.
 # Found on rendered frames (experiments/refine_pose.py).
@@ -105,8 +108,11 @@ class Tracker:
         assert looks is not None
         candidates = []
         if self.pose is not None and (first or self._lost == 0):
-            starts = [self.pose] if first else self._starts(target, looks)
-            candidates += self._descend(target, looks, starts)
+            if first and self.model.albedo is not None:
+                candidates += self._descend(target, looks, [self.pose], rounds=ROUNDS)
+            else:
+                start = slide(self.model, target, looks.paint, self.pose)
+                candidates += self._descend(target, looks, [start])
         if not candidates or candidates[0][2].score < FOUND:
             if self.model.albedo is not None or not first:
                 candidates += self._look_around(target, looks)
@@ -130,17 +136,26 @@ class Tracker:
         thing = Object(self.model.mesh, belief.pose, material)
         return Scene((thing,), (SphericalHarmonicLight(light),))
 
-    def _starts(self, target: Target, looks: Appearance) -> list[Tensor]:
-        assert self.pose is not None
-        return [slide(self.model, target, looks.paint, self.pose)]
-
     def _descend(
-        self, target: Target, looks: Appearance, starts: Sequence[Tensor]
+        self,
+        target: Target,
+        looks: Appearance,
+        starts: Sequence[Tensor],
+        strides: tuple[int, ...] = STRIDES,
+        rounds: int = 1,
     ) -> list[tuple[Fit, Window, Assessment]]:
+        """Refine every start; in later rounds with the palette of where the last one arrived."""
         found = []
         for start in starts:
-            fit = refine(self.model, target, looks.palette, looks.paint, start)
-            window = look(self.model, target.camera, fit.pose, MARGIN) if fit else None
+            pose, palette, fit, window = start, looks.palette, None, None
+            for number in range(rounds):
+                fit = refine(self.model, target, palette, looks.paint, pose, strides)
+                window = look(self.model, target.camera, fit.pose, MARGIN) if fit else None
+                if fit is None or window is None:
+                    break
+                pose = fit.pose
+                if number + 1 < rounds:
+                    palette = _palette(self.model, target, pose, window)
             if fit is None or window is None:
                 continue
             verdict = assess(self.model, target, looks.palette, looks.paint, fit.pose, window)
@@ -155,7 +170,8 @@ class Tracker:
         if self._lost % RETRY:
             return []
         starts = search(self.model, target, looks.palette, looks.paint, self.pose)
-        return self._descend(target, looks, starts)
+        rough = self._descend(target, looks, starts, ROUGH)
+        return self._descend(target, looks, [fit.pose for fit, _, _ in rough[:BEST]], rounds=ROUNDS)
 
     def _advance(self, target: Target, fit: Fit, window: Window, verdict: Assessment) -> None:
         assert self.looks is not None
@@ -173,11 +189,10 @@ def first_looks(model: Model, target: Target, pose: Tensor | None) -> Appearance
     paint = Paint.plain(len(model.normals))
     if model.albedo is not None:
         paint = Paint(model.albedo, torch.full_like(paint.seen, torch.inf))
-    window = look(model, target.camera, pose, MARGIN) if pose is not None else None
-    if pose is None or window is None:
         return Appearance(_palette_of_model(model, target, paint), paint)
-    if model.albedo is None:
-        paint = _learn(model, target, pose, window, None, paint)
+    window = None if pose is None else look(model, target.camera, pose, MARGIN)
+    assert pose is not None and window is not None
+    paint = _learn(model, target, pose, window, None, paint)
     return Appearance(_palette(model, target, pose, window), paint)
 
 
@@ -202,12 +217,8 @@ def _palette_of_model(model: Model, target: Target, paint: Paint) -> Palette:
     """The model's colours in weak to strong light against the colours of the whole image."""
     levels = torch.linspace(0.15, 1.2, 8)
     shades = srgb_from_linear((levels[:, None, None] * paint.albedo).clamp(0, 1)).reshape(-1, 3)
-    inside, outside = (
-        colors.density(torch.bincount(colors.cells(some).flatten(), minlength=colors.CELLS)[None])
-        for some in (shades, target.srgb)
-    )
-    one = model.centre[None]
-    return Palette(one, inside, outside)
+    counts = torch.bincount(colors.cells(shades), minlength=colors.CELLS).float()
+    return Palette(model.centre[None], colors.density(counts[None]), target.everywhere[None])
 
 
 def _learn(

@@ -1,0 +1,156 @@
+"""Intrinsics of a camera that stand in a JSON file of their own."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from invgraph.camera import Camera
+from invgraph.data.capture import make_camera
+from invgraph.data.text import checked_intrinsics, scaled_to
+from invgraph.data.transforms_json import intrinsics as transforms_intrinsics
+
+NAMES = ("cam.json", "camera.json")
+KINDS = "px, py, u0, v0 (ViSP), K or cam_K (3x3), fx, fy, cx, cy (BOP), or fl_x (transforms.json)"
+_VISP = ("perspectiveProjWithoutDistortion", "perspectiveProjWithDistortion")
+_SIZES = (("h", "w"), ("height", "width"))
+_LARGEST_BYTES = 1 << 20
+
+
+def read_intrinsics(path: Path, photo: Path, size: tuple[int, int]) -> Camera:
+    """Read the intrinsics of the camera that took a photo.
+
+    ``px, py, u0, v0`` as ViSP writes them, ``K`` or ``cam_K`` (nine numbers) and ``fx, fy, cx, cy``
+    count pixels from the centre of the first one, so half a pixel is added; where the file states
+    its size (``h, w`` or ``height, width``) they are scaled to the photo's. ``fl_x, fl_y, cx, cy``
+    are those of ``transforms.json``, from the corner.
+
+    Args:
+        path: a JSON object.
+        photo: for messages.
+        size: (height, width) of the upright photo.
+
+    Returns:
+        A camera at the world's origin; its pose means nothing.
+
+    Raises:
+        ValueError: no JSON, no intrinsics of a known kind, impossible ones, a lens model that is
+            not supported, or a size of another shape than the photo's.
+        OSError: the file cannot be read.
+    """
+    values = _load(path)
+    if _kind(values) is None:
+        raise ValueError(f"{path} holds no intrinsics of a known kind; expected {KINDS}.")
+    return _camera(values, path, photo, size)
+
+
+def intrinsics_beside(folder: Path, photos: list[tuple[Path, tuple[int, int]]]) -> list[Camera]:
+    """The intrinsics of photos from ``cam.json`` or ``camera.json`` in their folder.
+
+    Args:
+        folder: that may hold one of the files.
+        photos: each with its (height, width).
+
+    Returns:
+        A camera per photo, or nothing where there is no such file or it is about something else.
+
+    Raises:
+        ValueError: as for :func:`read_intrinsics`, or the photos differ in size and the file does
+            not say which it means.
+    """
+    for name in NAMES:
+        path = folder / name
+        if not path.is_file():
+            continue
+        values = _load(path)
+        if _kind(values) is None:
+            continue
+        sizes = {size for _, size in photos}
+        if len(sizes) > 1 and _stated_size(values, str(path)) is None:
+            raise ValueError(
+                f"{path} states no size but the photos beside it have {len(sizes)} sizes; "
+                "add w and h, in pixels, to it."
+            )
+        return [_camera(values, path, photo, size) for photo, size in photos]
+    return []
+
+
+def _load(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        data = file.read(_LARGEST_BYTES + 1)
+    if len(data) > _LARGEST_BYTES:
+        raise ValueError(f"{path} is larger than 1 MiB; expected a small JSON file.")
+    try:
+        values = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise ValueError(f"{path} is not JSON ({reason}); write the intrinsics again.") from error
+    return values if isinstance(values, dict) else {}
+
+
+def _kind(values: dict[str, Any]) -> str | None:
+    for kind in ("px", "K", "cam_K", "fl_x", "camera_angle_x", "fx"):
+        if kind in values:
+            return kind
+    return None
+
+
+def _camera(values: dict[str, Any], path: Path, photo: Path, size: tuple[int, int]) -> Camera:
+    kind, where = _kind(values), str(path)
+    distortion = None
+    if kind in ("fl_x", "camera_angle_x"):
+        _, focal, principal, distortion = transforms_intrinsics(values, photo, where)
+        return make_camera(np.eye(4), focal, principal, size, distortion)
+    if kind == "px":
+        model = values.get("model", _VISP[0])
+        if model not in _VISP:
+            raise ValueError(
+                f"{where}: model {model!r:.60} is not supported, only {' and '.join(_VISP)}; "
+                "undistort the photos first."
+            )
+        px, py, u0, v0 = (_number(values, key, where) for key in ("px", "py", "u0", "v0"))
+        matrix = np.array([[px, 0, u0], [0, py, v0], [0, 0, 1]])
+        if model == _VISP[1]:
+            # ViSP's kud is Brown's k1: both take the undistorted radius.
+            distortion = (_number(values, "kud", where), 0.0, 0.0, 0.0, 0.0)
+    elif kind == "fx":
+        fx, fy, cx, cy = (_number(values, key, where) for key in ("fx", "fy", "cx", "cy"))
+        matrix = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+    else:
+        matrix = _matrix(values[str(kind)], f"{where}: {kind}")
+    focal, principal = checked_intrinsics(matrix, where, centred=True)
+    stated = _stated_size(values, where)
+    if stated is not None:
+        focal, principal = scaled_to(focal, principal, stated, size, str(photo))
+    return make_camera(np.eye(4), focal, principal, size, distortion)
+
+
+def _number(values: dict[str, Any], key: str, where: str) -> float:
+    value = values.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{where}: {key} is {value!r:.40}, expected a finite number.")
+    return float(value)
+
+
+def _matrix(value: Any, where: str) -> np.ndarray:
+    try:
+        matrix = np.asarray(value, dtype=np.float64).ravel()
+    except (TypeError, ValueError):
+        matrix = np.empty(0)
+    if matrix.size != 9 or not np.isfinite(matrix).all():
+        raise ValueError(f"{where}: expected nine finite numbers, row by row; write it again.")
+    return matrix.reshape(3, 3)
+
+
+def _stated_size(values: dict[str, Any], where: str) -> tuple[int, int] | None:
+    for rows, columns in _SIZES:
+        if rows in values or columns in values:
+            height, width = _number(values, rows, where), _number(values, columns, where)
+            if min(height, width) < 1:
+                raise ValueError(
+                    f"{where}: {rows} x {columns} is {height:g} x {width:g}, expected pixels."
+                )
+            return round(height), round(width)
+    return None
