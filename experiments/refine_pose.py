@@ -260,11 +260,11 @@ def coverage(trials: Sequence[Trial]) -> list[Row]:
 
 
 def grown(trials: Sequence[Trial]) -> list[Row]:
-    """Spread in each case over that of the same pose in the sharp picture, median over poses."""
-    sharp = {t.seed: t for t in trials if t.case == next(iter(WORSE)) and t.found}
+    """Spread in each case over that of the same pose in the sharp picture, median of successes."""
+    sharp = {t.seed: t for t in trials if t.case == next(iter(WORSE)) and t.success}
     rows = []
     for case in WORSE:
-        some = [t for t in trials if t.case == case and t.found and t.seed in sharp]
+        some = [t for t in trials if t.case == case and t.success and t.seed in sharp]
         shift = [t.spread_mm / sharp[t.seed].spread_mm for t in some]
         turn = [t.spread_deg / sharp[t.seed].spread_deg for t in some]
         rows.append(row(f"growth_translation/{case}", middle(shift), "", "higher"))
