@@ -5,7 +5,7 @@ panorama, rendered by Mitsuba 3 and seen by a sensor with noise: 640x480, 8-bit 
 thing may hide a part of the object, the picture may be blurred. Everything follows from a seed;
 what is hidden, how far away and how blurred does not change the rest of the frame.
 
-Rendering costs about 4 CPU seconds a frame, so frames are kept in a folder. Used by
+Rendering costs 4 to 8 CPU seconds a frame, so frames are kept in a folder. Used by
 ``refine_pose.py``.
 """
 

@@ -10,7 +10,7 @@ from invgraph.data.images import load_image
 from invgraph.files import write_atomically
 from invgraph.glb import glb_from_scene
 from invgraph.mesh import cube
-from invgraph.mesh_files import load_mesh, save_mesh
+from invgraph.mesh_files import load_mesh
 
 NAMES = ("spot", "bob", "dragon", "cube")
 _SIZE = 0.12  # m, diameter of spot and bob

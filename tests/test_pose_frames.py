@@ -93,9 +93,8 @@ def test_model_files_hold_the_photographed_shape(models, data_dir, tmp_path, nam
     for end in ("amin", "amax"):
         expected = getattr(item.mesh.vertices, end)(0)
         assert torch.allclose(getattr(read.vertices, end)(0), expected, atol=1e-6)
-    size = models.diameter(item.mesh.vertices)
     expected = {"dragon": 0.1054, "cube": 0.085 * 3**0.5}.get(name, 0.12)
-    assert size == pytest.approx(expected, abs=1e-4)
+    assert models.diameter(item.mesh.vertices) == pytest.approx(expected, abs=1e-4)
 
 
 def test_unknown_names_are_refused(models, tmp_path):
