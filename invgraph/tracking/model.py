@@ -13,6 +13,7 @@ from invgraph import mesh_files
 from invgraph.mesh import Mesh, face_pairs, split_finely, vertex_normals
 
 FINE = 1 / 90  # triangles are split until their edges are this short, relative to the diameter,
+LEARNT = 1 / 50  # the same where the colours are learnt from images,
 MOST_FACES = 50_000  # or would be more than this many
 PLACES = 20
 LARGEST_M = 20.0  # nothing this large is handled with a camera near it, unless it says so
@@ -91,7 +92,7 @@ def make_model(mesh: Mesh, albedo: Float[Tensor, "v 3"] | None, name: str) -> Mo
     if not diameter > 0:
         raise ValueError(f"{name}: all vertices are at one place; export the model again.")
     if albedo is None:
-        mesh = split_finely(mesh, FINE * diameter, MOST_FACES)
+        mesh = split_finely(mesh, LEARNT * diameter, MOST_FACES)
     rims, sides = _rims(mesh.faces)
     return Model(name, mesh, vertex_normals(mesh), albedo, rims, sides, _spread(mesh), diameter)
 

@@ -26,9 +26,12 @@ from invgraph.tracking.surface import Paint
 
 POINTS = 900  # of the surface that are compared, at most
 LEAST_POINTS = 30
-BORDER = 2  # px inside the outline that are not compared
+FULL_PX = 150.0  # size in the image from which strides are what they say; less for smaller ones
 SLIDE_PX = 32  # size of the object in the image in which it is searched
-TOGETHER = 12.0  # colours (three per point) that err together, from shading that is not known
+# Colours seen in images hold their shading; given ones lack it, so that many err together, and at
+# the outline, where the image is mixed with what is behind, they pull the points inwards.
+TOGETHER = {"seen": 3.0, "given": 12.0}  # colours that tell one thing, three per point
+BORDER = {"seen": 0, "given": 2}  # px inside the outline that are not compared
 NOISE = 0.02  # least error of a colour, square root of linear values
 DAMPING = 1e-3  # relative to the information
 TRIES = 4
@@ -177,13 +180,16 @@ def refine(
         palette: colours of object and surroundings.
         paint: colours of the surface; not used where nothing is known.
         pose: to start from, ``camera_from_object``.
-        strides: per step, px between the samples across the outline; the reach is 12 of them.
+        strides: per step, px between the samples across the outline, whose reach is 12 of them; of
+            an object of 200 px, less for a smaller one.
 
     Returns:
         None if the object leaves the image.
     """
     information = torch.zeros(6, 6)
+    size = float(target.camera.focal.mean()) * model.diameter / max(float(pose[2, 3]), NEAREST)
     for stride in strides:
+        stride = max(1, round(stride * min(1.0, size / FULL_PX)))
         window = look(model, target.camera, pose, contour.REACH * stride + 2)
         if window is None:
             return None
@@ -275,7 +281,10 @@ class _Lines:
 class _Points:
     """The surface's evidence."""
 
-    def __init__(self, points: Tensor, wanted: Tensor, image: Tensor, camera: Camera) -> None:
+    def __init__(
+        self, points: Tensor, wanted: Tensor, image: Tensor, camera: Camera, together: float
+    ) -> None:
+        self.together = together
         self.points, self.wanted, self.image, self.camera = points, wanted, image, camera
         self.scale = 1.0
         self.weight = torch.ones(len(points), 3)
@@ -285,7 +294,7 @@ class _Points:
         error = self.raw(pose)[0]
         self.scale = 1 / max(1.48 * float(error.abs().median()), NOISE)
         size2 = (error * self.scale).square().mean(-1, keepdim=True)
-        self.weight = (1 / (1 + size2 / CALM**2)).square().expand(-1, 3) / TOGETHER
+        self.weight = (1 / (1 + size2 / CALM**2)).square().expand(-1, 3) / self.together
 
     def raw(self, pose: Tensor) -> tuple[Tensor, Tensor]:
         flat = self.camera.homogeneous_pixels(transforms.apply(pose, self.points))
@@ -353,8 +362,7 @@ def _surface(
     size = 2 * stride - 1
     mask = window.covered.float()[None]
     at = window.pixels[chosen][:, None]
-    # Near the outline the image is mixed with what is behind: it would pull the points inwards.
-    inner = contour.sample(_blur(mask, size + 2 * BORDER), at)[0, :, 0] > 0.99
+    inner = contour.sample(_blur(mask, size + 2 * BORDER[paint.source]), at)[0, :, 0] > 0.99
     if stride > 1:
         drawn = interpolate(wanted[None], model.mesh.faces, window.fragments)[0].permute(2, 0, 1)
         blurred = contour.sample(_blur(torch.cat([drawn * mask, mask]), size), at)[..., 0].T
@@ -364,7 +372,9 @@ def _surface(
     chosen, wanted = chosen[inner], wanted[inner]
     if len(chosen) < LEAST_POINTS:
         return None
-    points = _Points(model.mesh.vertices[chosen], wanted, image, window.camera)
+    points = _Points(
+        model.mesh.vertices[chosen], wanted, image, window.camera, TOGETHER[paint.source]
+    )
     points.settle(pose)
     return points
 

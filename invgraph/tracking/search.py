@@ -1,4 +1,4 @@
-"""Where to start when nothing is known: many poses rendered at once, compared all over the image."""
+"""Where to start when nothing is known: many poses rendered at once, compared everywhere."""
 
 import math
 from functools import lru_cache

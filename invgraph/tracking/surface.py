@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -29,6 +30,11 @@ class Paint:
 
     albedo: Float[Tensor, "v 3"]
     seen: Float[Tensor, " v"]
+
+    @property
+    def source(self) -> Literal["seen", "given"]:
+        """Where the colours are from: the images or the model's file."""
+        return "given" if bool(self.seen.isinf().any()) else "seen"
 
     @staticmethod
     def plain(count: int) -> "Paint":

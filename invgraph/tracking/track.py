@@ -26,11 +26,11 @@ from invgraph.tracking.surface import Paint
 
 FOUND = 0.45  # score from which the object is said to be there
 SURE = 0.6  # score from which its colours are learnt
-CLEAR = 0.8  # score of a first pose from which no other is looked for
+CLEAR = 0.7  # score of a first pose from which no other is looked for
 LEARN = 0.15  # share of a frame in the palette
 AREA = 0.25  # radius around a place in which colours are local, relative to the diameter
 MARGIN = 24  # px of surroundings whose colours are learnt
-STRIDES = (5, 3, 2, 2, 1, 1, 1)  # px between samples across the outline, step by step
+STRIDES = (5, 3, 2, 1, 1)  # px between samples across the outline, step by step
 ROUGH, BEST = (5, 3), 6  # a look at all that the search gives; how many of them are refined
 OWN = 3.0  # times likelier on the object than in the image: such a colour is the object's
 ROUNDS = 3  # of refinement when the colours around the object are not known yet
