@@ -33,6 +33,8 @@ MARGIN = 24  # px of surroundings whose colours are learnt
 STRIDES = (5, 3, 2, 1, 1)  # px between samples across the outline, step by step
 ROUGH, BEST = (5, 3), 6  # a look at all that the search gives; how many of them are refined
 OWN = 3.0  # times likelier on the object than in the image: such a colour is the object's
+NARROW = (3, 2, 1, 1)  # the same around an initial pose
+GAIN = 1.0  # in likelihood for which an initial pose is changed before colours are learnt
 ROUNDS = 3  # of refinement when the colours around the object are not known yet
 DISTANCES = (0.85, 1.0, 1.18)  # around the initial one at which a start is tried
 FARTHER = 2.0  # times the distance: nothing moves so far between images, no start is so wrong
@@ -113,6 +115,8 @@ class Tracker:
         target = Target(image, self.camera)
         first = self.looks is None
         if first:
+            if self.pose is not None and self.model.albedo is None:
+                self.pose = self._by_outline(target, self.pose)
             self.looks = first_looks(self.model, target, self.pose)
         looks = self.looks
         assert looks is not None
@@ -188,6 +192,19 @@ class Tracker:
                     (fit, window, replace(verdict, likelihood=verdict.likelihood - surprise))
                 )
         return sorted(found, key=lambda item: -item[2].likelihood)
+
+    def _by_outline(self, target: Target, pose: Tensor) -> Tensor:
+        """An initial pose, improved by the outline alone if that explains the image better."""
+        window = look(self.model, target.camera, pose, MARGIN)
+        assert window is not None
+        paint = Paint.plain(len(self.model.normals))
+        palette = _palette(self.model, target, pose, window, paint)
+        bare = Appearance(palette, paint)
+        before = assess(self.model, target, palette, paint, pose, window)
+        after = self._descend(target, bare, [pose], NARROW, rounds=ROUNDS)
+        if before is None or not after or after[0][2].likelihood < before.likelihood + GAIN:
+            return pose
+        return after[0][0].pose
 
     def _surprise(self, pose: Tensor) -> float:
         """What it costs to be far from where the object is expected: no more than it must."""
