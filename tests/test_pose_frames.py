@@ -116,6 +116,7 @@ def _likeness(models, frame, offset):
     return torch.corrcoef(hues)[0, 1].item()
 
 
+@pytest.mark.slow
 def test_a_frame_shows_its_truth_and_is_kept(frames, models, tmp_path, monkeypatch):
     pytest.importorskip("mitsuba", reason="the optional backend mitsuba is not installed")
     monkeypatch.setattr(frames, "SAMPLES", 1)

@@ -32,8 +32,8 @@ class Model:
         rims: pairs of vertices, the edges at which the outline may be.
         sides: per rim, the two faces that meet there; the same face twice at a border.
         places: spread over the surface, to which local colours are attached.
-        diameter: largest distance between two vertices, m (of the bounding box's corners if the
-            mesh is large; at most that much too long).
+        diameter: largest distance between two vertices, m; of a round mesh of many vertices it may
+            be a little more.
     """
 
     name: str
@@ -114,9 +114,15 @@ def _diameter(vertices: Tensor) -> float:
 
         with contextlib.suppress(QhullError):  # flat
             vertices = vertices[torch.from_numpy(ConvexHull(vertices.double().numpy()).vertices)]
-    if len(vertices) > 4000:
-        return float((vertices.amax(0) - vertices.amin(0)).norm())
-    return float(torch.cdist(vertices, vertices).max())
+    if len(vertices) <= 4000:
+        return float(torch.cdist(vertices, vertices).max())
+    # From one farthest vertex to the next until it gets no farther.
+    here, reached = vertices[0], -1.0
+    while True:
+        distance = (vertices - here).norm(dim=-1)
+        if float(distance.max()) <= reached:
+            return reached
+        here, reached = vertices[int(distance.argmax())], float(distance.max())
 
 
 def _spread(mesh: Mesh) -> Tensor:

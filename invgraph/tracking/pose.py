@@ -100,7 +100,7 @@ class Window:
     def covered(self) -> Bool[Tensor, "h w"]:
         return self.fragments.face[0] >= 0
 
-    def cut(self, image: Shaped[Tensor, "c h w"]) -> Shaped[Tensor, "c h w"]:
+    def cut(self, image: Shaped[Tensor, "c h w"]) -> Shaped[Tensor, "c wh ww"]:
         """An image's part in the window."""
         return image[
             :,

@@ -25,6 +25,7 @@ from invgraph.tracking.search import search
 from invgraph.tracking.surface import Paint
 
 FOUND = 0.45  # score from which the object is said to be there
+EVIDENCE = 25.0  # log-likelihood over that of an image without it, from which it is
 SURE = 0.6  # score from which its colours are learnt
 CLEAR = 0.7  # score of a first pose from which no other is looked for
 LEARN = 0.15  # share of a frame in the palette
@@ -234,8 +235,10 @@ class Tracker:
         self.pose, self._lost = fit.pose, 0
         if verdict.score > SURE:
             fresh = _palette(self.model, target, fit.pose, window, self.looks.paint)
+            palette = self.looks.palette
+            settled = len(palette.places) == len(fresh.places)  # else it is of the model alone
             self.looks = Appearance(
-                self.looks.palette.blend(fresh, LEARN),
+                palette.blend(fresh, LEARN) if settled else fresh,
                 _learn(self.model, target, fit.pose, window, verdict, self.looks.paint),
             )
 
@@ -345,7 +348,7 @@ def _belief(model: Model, candidates: Sequence[Candidate]) -> PoseBelief:
         weights,
         torch.stack([_covariance(fit.information) for fit, _ in kept]),
         score,
-        score >= FOUND,
+        score >= FOUND and kept[0][1].likelihood >= EVIDENCE,
     )
 
 
