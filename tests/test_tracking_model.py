@@ -37,6 +37,10 @@ def test_a_box_in_metres(tmp_path: Path):
     assert torch.equal(model.sides[:, 0] == model.sides[:, 1], torch.zeros(len(model.sides)) > 0)
     # Every edge once: 3 per 2 faces where nothing is open.
     assert 2 * len(model.rims) == 3 * len(model.mesh.faces)
+    # The places are spread: nothing is farther from all of them than they are from each other.
+    apart = torch.cdist(model.places, model.places) + torch.eye(len(model.places))
+    uncovered = torch.cdist(model.mesh.vertices, model.places).amin(1).max()
+    assert 0.01 < float(uncovered) <= float(apart.min()) + 1e-6
 
 
 def test_millimetres_are_refused_and_mended_by_the_scale(tmp_path: Path):
@@ -167,6 +171,8 @@ def test_parts_without_colours_are_dark_next_to_parts_with(tmp_path: Path):
     white = mesh.vertices[:, 0] < 0.25
     assert torch.allclose(color[white], torch.ones(1))
     assert float(color[~white].max()) < 1
+    ends = white[mesh.faces.long()].sum(1)
+    assert int((ends == 3).sum()) == int((ends == 0).sum()) == 12
 
 
 def test_seams_are_closed_and_their_colours_averaged():
