@@ -9,10 +9,10 @@ from torch.nn.functional import avg_pool2d, max_pool2d
 
 from invgraph import transforms
 from invgraph.raster import interpolate
-from invgraph.tracking import contour, surface
+from invgraph.tracking import surface
 from invgraph.tracking.colors import Palette
 from invgraph.tracking.model import Model
-from invgraph.tracking.pose import LEAST_POINTS, Target, Window, compared
+from invgraph.tracking.pose import LEAST_POINTS, Target, Window, compared, lit
 from invgraph.tracking.surface import Paint
 
 ERROR = 0.08  # usual error of a known colour, root of linear
@@ -61,10 +61,9 @@ def assess(
     if len(shown) < LEAST_POINTS:
         return None
     image = window.cut(target.root)
-    color = contour.sample(image, window.pixels[shown][:, None])[..., 0].T
-    light = surface.find_light(paint.albedo[shown], normals[shown], color.square())
+    light, wanted = lit(window, normals, target, paint, shown)
     known = (paint.seen > 0).float()[:, None]
-    drawn = torch.cat([(paint.albedo * surface.shading(light, normals)).sqrt(), known], -1)
+    drawn = torch.cat([wanted, known], -1)
     at = interpolate(drawn[None], model.mesh.faces, window.fragments)[0]
     covered = window.covered
     cell = window.cut(target.cell[None])[0]

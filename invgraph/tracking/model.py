@@ -32,8 +32,8 @@ class Model:
         rims: pairs of vertices, the edges at which the outline may be.
         sides: per rim, the two faces that meet there; the same face twice at a border.
         places: spread over the surface, to which local colours are attached.
-        diameter: largest distance between two vertices, m; of a round mesh of many vertices it may
-            be a little more.
+        diameter: largest distance between two vertices, m; a little too small at worst, where a
+            round mesh has very many.
     """
 
     name: str

@@ -27,6 +27,7 @@ from invgraph.tracking.surface import Paint
 POINTS = 900  # of the surface that are compared, at most
 LEAST_POINTS = 30
 FULL_PX = 150.0  # size in the image from which strides are what they say; less for smaller ones
+JUMP = 0.5  # how far it may have moved since the last image, relative to its size there
 SLIDE_PX = 32  # size of the object in the image in which it is searched
 # Colours seen in images hold their shading; given ones lack it, so that many err together, and at
 # the outline, where the image is mixed with what is behind, they pull the points inwards.
@@ -116,12 +117,10 @@ def look(model: Model, camera: Camera, pose: Float[Tensor, "4 4"], margin: int) 
         return None
     flat = camera.homogeneous_pixels(seen)
     pixels = flat[:, :2] / flat[:, 2:]
-    low = (pixels.amin(0) - margin).floor().clamp(-1e6, 1e6).long().tolist()
-    high = (pixels.amax(0) + margin).ceil().clamp(-1e6, 1e6).long().tolist()
-    left, top = max(low[0], 0), max(low[1], 0)
-    right, bottom = min(high[0], camera.width), min(high[1], camera.height)
-    if right - left < 8 or bottom - top < 8:
+    box = _box(pixels, margin, camera)
+    if box is None:
         return None
+    left, top, right, bottom = box
     window = camera.crop(top, left, bottom - top, right - left)
     corner = flat.new_tensor([left, top])
     screen = torch.cat([flat[:, :2] - corner * flat[:, 2:], flat[:, 2:]], -1)
@@ -129,26 +128,13 @@ def look(model: Model, camera: Camera, pose: Float[Tensor, "4 4"], margin: int) 
     return Window(left, top, window, seen, pixels - corner, fragments)
 
 
-@dataclass(frozen=True, eq=False)
-class Evidence:
-    """Linearised measurements: ``error + jacobian @ twist`` should be zero.
-
-    Attributes:
-        error: in standard deviations.
-        jacobian: of the error by the twist of ``belief.perturb``.
-        weight: robust, 0 to 1.
-    """
-
-    error: Float[Tensor, " n"]
-    jacobian: Float[Tensor, "n 6"]
-    weight: Float[Tensor, " n"]
-
-    @property
-    def information(self) -> Float[Tensor, "6 6"]:
-        return self.jacobian.mT @ (self.weight[:, None] * self.jacobian)
-
-    def energy(self, error: Tensor) -> float:
-        return float((self.weight * error.square()).sum())
+def _box(pixels: Tensor, margin: int, camera: Camera) -> tuple[int, int, int, int] | None:
+    """Left, top, right and bottom around pixels, within the image; None if little is left."""
+    low = (pixels.amin(0) - margin).floor().clamp(-1e6, 1e6).long().tolist()
+    high = (pixels.amax(0) + margin).ceil().clamp(-1e6, 1e6).long().tolist()
+    left, top = max(low[0], 0), max(low[1], 0)
+    right, bottom = min(high[0], camera.width), min(high[1], camera.height)
+    return (left, top, right, bottom) if min(right - left, bottom - top) >= 8 else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +167,7 @@ def refine(
         paint: colours of the surface; not used where nothing is known.
         pose: to start from, ``camera_from_object``.
         strides: per step, px between the samples across the outline, whose reach is 12 of them; of
-            an object of 200 px, less for a smaller one.
+            an object of FULL_PX, less for a smaller one.
 
     Returns:
         None if the object leaves the image.
@@ -193,44 +179,42 @@ def refine(
         window = look(model, target.camera, pose, contour.REACH * stride + 2)
         if window is None:
             return None
-        lines = _outline(model, window, pose, target, palette, stride)
+        lines = _outline(model, window, target, palette, stride)
         points = _surface(model, window, pose, target, paint, stride)
         pose, information = _step(pose, lines, points)
     return Fit(pose, information)
 
 
 def slide(
-    model: Model, target: Target, paint: Paint, pose: Float[Tensor, "4 4"], reach: float = 0.5
+    model: Model, target: Target, paint: Paint, pose: Float[Tensor, "4 4"]
 ) -> Float[Tensor, "4 4"]:
     """Move an object parallel to the image to where its rendered colours fit best.
 
     All shifts are compared at once, in a small copy of the image: a start for :func:`refine` when
     the object jumped.
-
-    Args:
-        reach: how far it may have jumped, relative to its size in the image.
     """
     window = look(model, target.camera, pose, 2)
     if window is None or not bool((paint.seen > 0).any()):
         return pose
     size = max(window.camera.height, window.camera.width)
-    margin = int(reach * size)
-    wide = look(model, target.camera, pose, margin)
-    assert wide is not None
+    corner = window.pixels.new_tensor([window.left, window.top])
+    box = _box(window.pixels + corner, int(JUMP * size), target.camera)
+    assert box is not None
+    left, top, right, bottom = box
     factor = max(round(size / SLIDE_PX), 1)
     drawn = predicted(model, window, pose, target, paint)
     if drawn is None:
         return pose
     mask = window.covered.float()[None]
     template = avg_pool2d(torch.cat([drawn * mask, mask]), factor)
-    image = avg_pool2d(wide.cut(target.root), factor)
+    image = avg_pool2d(target.root[:, top:bottom, left:right], factor)
     weight = template[3:]
     kernel = torch.cat([-2 * template[:3], weight.expand(3, -1, -1)])[None]
     if image.shape[1] < kernel.shape[2] or image.shape[2] < kernel.shape[3]:
         return pose
     error = conv2d(torch.cat([image, image.square()])[None], kernel)[0, 0]
     row, column = divmod(int(error.argmin()), error.shape[1])
-    here = pose.new_tensor([window.left - wide.left, window.top - wide.top]) / factor
+    here = pose.new_tensor([window.left - left, window.top - top]) / factor
     jump = (pose.new_tensor([column, row]) - here) * factor
     moved = pose.clone()
     moved[:2, 3] += jump * pose[2, 3] / target.camera.focal
@@ -250,10 +234,22 @@ def predicted(
     shown = shown[paint.seen[shown] > 0]
     if len(shown) < LEAST_POINTS:
         return None
+    _, wanted = lit(window, normals, target, paint, shown)
+    return interpolate(wanted[None], model.mesh.faces, window.fragments)[0].permute(2, 0, 1)
+
+
+def lit(
+    window: Window, normals: Tensor, target: Target, paint: Paint, shown: Tensor
+) -> tuple[Float[Tensor, "9 3"], Float[Tensor, "v 3"]]:
+    """The light that explains some vertices best, and the root of all vertices' colours in it.
+
+    Args:
+        normals: of all vertices, camera frame.
+        shown: the vertices that the image shows.
+    """
     color = contour.sample(window.cut(target.root), window.pixels[shown][:, None])[..., 0].T
     light = surface.find_light(paint.albedo[shown], normals[shown], color.square())
-    wanted = (paint.albedo * surface.shading(light, normals)).sqrt()
-    return interpolate(wanted[None], model.mesh.faces, window.fragments)[0].permute(2, 0, 1)
+    return light, (paint.albedo * surface.shading(light, normals)).sqrt()
 
 
 class _Lines:
@@ -328,7 +324,7 @@ def _pixel_by_twist(camera: Camera, turned: Tensor, seen: Tensor) -> Tensor:
 
 
 def _outline(
-    model: Model, window: Window, pose: Tensor, target: Target, palette: Palette, stride: int
+    model: Model, window: Window, target: Target, palette: Palette, stride: int
 ) -> _Lines | None:
     rim = contour.outline(model, window.seen, window.pixels, window.camera, window.covered)
     if len(rim.points) < 6:
@@ -338,11 +334,15 @@ def _outline(
     return _Lines(rim, window, found)
 
 
+def visible(model: Model, window: Window, normals: Tensor) -> Tensor:
+    """All vertices that the window shows; ``normals`` in the camera frame."""
+    depth, tolerance = window.fragments.depth[0], 0.01 * model.diameter
+    return surface.visible(window.seen, normals, window.pixels, depth, tolerance).nonzero()[:, 0]
+
+
 def compared(model: Model, window: Window, normals: Tensor) -> Tensor:
     """Vertices that the window shows, a spread of them if there are many."""
-    shown = surface.visible(
-        window.seen, normals, window.pixels, window.fragments.depth[0], 0.01 * model.diameter
-    ).nonzero()[:, 0]
+    shown = visible(model, window, normals)
     return shown[:: -(-len(shown) // POINTS)] if len(shown) else shown
 
 
@@ -356,9 +356,7 @@ def _surface(
     if len(chosen) < LEAST_POINTS:
         return None
     image = window.cut(target.root)
-    color = contour.sample(image, window.pixels[chosen][:, None])[..., 0].T.square()
-    light = surface.find_light(paint.albedo[chosen], normals[chosen], color)
-    wanted = (paint.albedo * surface.shading(light, normals)).sqrt()
+    _, wanted = lit(window, normals, target, paint, chosen)
     size = 2 * stride - 1
     mask = window.covered.float()[None]
     at = window.pixels[chosen][:, None]
@@ -391,15 +389,15 @@ def _step(pose: Tensor, lines: _Lines | None, points: _Points | None) -> tuple[T
     errors = torch.cat([part.error(pose) for part in parts])
     jacobian = torch.cat([part.jacobian(pose) for part in parts])
     weight = torch.cat([part.weight.flatten() for part in parts])
-    evidence = Evidence(errors, jacobian, weight)
-    information = evidence.information
+    information = jacobian.mT @ (weight[:, None] * jacobian)
     slope = jacobian.mT @ (weight * errors)
-    damping, before = DAMPING, evidence.energy(errors)
+    damping, before = DAMPING, float((weight * errors.square()).sum())
     for _ in range(TRIES):
         damped = information + damping * torch.diag(information.diagonal() + 1e-6)
         twist = _limited(-torch.linalg.solve(damped, slope), pose)
         moved = perturb(pose, twist)
-        if evidence.energy(torch.cat([part.error(moved) for part in parts])) < before:
+        errors = torch.cat([part.error(moved) for part in parts])
+        if float((weight * errors.square()).sum()) < before:
             return moved, information
         damping *= 10
     return pose, information

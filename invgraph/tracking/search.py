@@ -43,8 +43,8 @@ def search(
 
     The object is rendered small in evenly spread rotations under even light. A few of the renders
     are compared with the image everywhere and at all sizes, all of them where one of the few fits.
-    A comparison is a likelihood: colours of the render up to one brightness against those of the
-    whole image, and around the object colours that are not its own.
+    A comparison is a correlation: of the colours inside the outline, and of what looks like the
+    object with the outline itself.
 
     Args:
         near: only rotations within 75 degrees of this ``camera_from_object``, and sizes within a
@@ -63,15 +63,14 @@ def search(
     found = []
     for size in sizes:
         small = _resized(image, ACROSS / size)
-        score = _compare(_padded(small), few).amax(0)
+        padded = _padded(small)
+        score = _compare(padded, few).amax(0)
         peak = score * (score == max_pool2d(score[None, None], 5, 1, 2)[0, 0])
         for place in peak.flatten().topk(min(SPOTS, peak.numel())).indices.tolist():
-            found.append((size, *divmod(place, score.shape[1])))
+            found.append((size, small, padded, *divmod(place, score.shape[1])))
     poses, scores = [], []
-    for size, row, column in found:
-        small = _resized(image, ACROSS / size)
+    for size, small, padded, row, column in found:
         top, left = max(row - 1, 0), max(column - 1, 0)
-        padded = _padded(small)
         part = padded[:, top : top + SIDE + 2, left : left + SIDE + 2]
         score = _compare(part, renders).flatten(1)
         best, place = score.max(1)

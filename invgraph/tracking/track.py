@@ -20,7 +20,7 @@ from invgraph.tracking import colors, contour, surface
 from invgraph.tracking.assess import Assessment, assess
 from invgraph.tracking.colors import Palette
 from invgraph.tracking.model import Model
-from invgraph.tracking.pose import Fit, Target, Window, look, predicted, refine, slide
+from invgraph.tracking.pose import Fit, Target, Window, look, predicted, refine, slide, visible
 from invgraph.tracking.search import search
 from invgraph.tracking.surface import Paint
 
@@ -33,8 +33,8 @@ AREA = 0.25  # radius around a place in which colours are local, relative to the
 MARGIN = 24  # px of surroundings whose colours are learnt
 STRIDES = (5, 3, 2, 1, 1)  # px between samples across the outline, step by step
 ROUGH, BEST = (5, 3), 6  # a look at all that the search gives; how many of them are refined
+NARROW = (3, 2, 1, 1)  # strides around an initial pose that the outline alone improves
 OWN = 3.0  # times likelier on the object than in the image: such a colour is the object's
-NARROW = (3, 2, 1, 1)  # the same around an initial pose
 GAIN = 1.0  # in likelihood for which an initial pose is changed before colours are learnt
 ROUNDS = 3  # of refinement when the colours around the object are not known yet
 DISTANCES = (0.85, 1.0, 1.18)  # around the initial one at which a start is tried
@@ -312,9 +312,7 @@ def _learn(
 ) -> Paint:
     """Add the colours that an image shows to those of the surface."""
     normals = transforms.rotate(pose, model.normals)
-    shown = surface.visible(
-        window.seen, normals, window.pixels, window.fragments.depth[0], 0.01 * model.diameter
-    ).nonzero()[:, 0]
+    shown = visible(model, window, normals)
     if verdict is not None and len(shown):
         there = window.pixels[shown][:, None]
         hidden = contour.sample(verdict.hidden.float()[None], there)[0, :, 0] > 0.1
