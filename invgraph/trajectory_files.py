@@ -95,6 +95,15 @@ def read_trajectory(path: Path) -> Trajectory:
         raise ValueError(f"{path}: {error}") from error
 
 
+def has_times(path: Path) -> bool:
+    """Whether a trajectory file says when its poses were: TUM does, KITTI does not.
+
+    Raises:
+        ValueError: as for :func:`read_trajectory`.
+    """
+    return _columns(path) == _TUM
+
+
 def write_tum(path: Path, trajectory: Trajectory) -> None:
     """Write lines of ``time tx ty tz qx qy qz qw`` of ``world_from_camera``, in one step."""
     poses = trajectory.world_from_camera.detach().cpu()
