@@ -1,0 +1,1 @@
+"""What a depth network says about a video, as files."""
