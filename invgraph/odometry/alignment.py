@@ -164,6 +164,33 @@ def align(
     return state, here
 
 
+def align_pose(
+    state: State, frame: int, images: np.ndarray, scale: int, steps: int
+) -> tuple[State, Linear]:
+    """Levenberg-Marquardt over the pose of one frame that is the only target of all points."""
+    damping = _DAMPING
+    here = compare(state, images, scale, True)
+    for _ in range(steps):
+        before = here.cost
+        matrix = here.cameras[:, 6:12, 6:12].sum(0)
+        slope = here.slopes[:, 6:12].sum(0)
+        while damping < _MOST_DAMPING:
+            damped = matrix + np.diag(damping * np.diag(matrix) + 1e-9)
+            moved = np.zeros((len(state.poses), 6))
+            moved[frame] = -np.linalg.solve(damped, slope)
+            there = replace(state, poses=moved_poses(state.poses, moved))
+            tried = compare(there, images, scale, False)
+            if tried.cost < here.cost:
+                damping = max(damping / 8, 1e-8)
+                state = replace(there, points=_relit(there.points, tried.light))
+                here = compare(state, images, scale, True)
+                break
+            damping *= 8
+        if before - here.cost < _ENOUGH * before:
+            break
+    return state, here
+
+
 def _spring_cost(lens: np.ndarray, start: np.ndarray) -> float:
     return _LIMIT * float(((_lens_change(lens, start) / _SPRINGS) ** 2).sum())
 

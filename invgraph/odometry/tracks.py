@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from invgraph.odometry.cells import best_of_cells
 from invgraph.odometry.flow_cpu import follow, score_corners
 from invgraph.odometry.pictures import Pyramid
 from invgraph.raster.threads import run
@@ -94,19 +95,7 @@ def _new_corners(picture: np.ndarray, at: np.ndarray) -> Float[np.ndarray, "n 2"
     run(score_corners, picture, scores)
     scores[:_BORDER] = scores[-_BORDER:] = 0
     scores[:, :_BORDER] = scores[:, -_BORDER:] = 0
-    rows, columns = (side // _CELL for side in picture.shape)
-    cells = scores[: rows * _CELL, : columns * _CELL].reshape(rows, _CELL, columns, _CELL)
-    cells = cells.transpose(0, 2, 1, 3).reshape(rows, columns, -1)
-    best = cells.argmax(2)
-    good = np.take_along_axis(cells, best[..., None], 2)[..., 0] > _FAINT
-    taken = (at // _CELL).astype(np.int64)
-    inside = (taken[:, 0] < columns) & (taken[:, 1] < rows)
-    good[taken[inside, 1], taken[inside, 0]] = False
-    row, column = np.nonzero(good)
-    offset = best[row, column]
-    u = column * _CELL + offset % _CELL
-    v = row * _CELL + offset // _CELL
-    return np.stack((u, v), 1) + 0.5
+    return best_of_cells(scores, _CELL, _FAINT, at)
 
 
 def _like_neighbours(added: np.ndarray, at: np.ndarray, velocity: np.ndarray) -> np.ndarray:
