@@ -34,9 +34,7 @@ def pose_from_points(
         return None
     engine = load_engine()
     # The engine wants a picture's size; nothing here depends on it.
-    camera = engine.Camera(
-        model="SIMPLE_RADIAL", width=1, height=1, params=[focal, 0.0, 0.0, bend]
-    )
+    camera = engine.Camera(model="SIMPLE_RADIAL", width=1, height=1, params=[focal, 0.0, 0.0, bend])
     options = engine.AbsolutePoseEstimationOptions()
     options.ransac.max_error = _OUTLIER_PX
     options.ransac.random_seed = 0
@@ -90,7 +88,7 @@ def difference(energies: Float[np.ndarray, "n m"]) -> float:
 
 def _points_of(points: Points, hosts: np.ndarray) -> Points:
     """The points of some hosts, to be looked for in one more frame."""
-    spans = [np.arange(points.starts[host], points.starts[host + 1]) for host in hosts]
+    spans = [np.arange(int(points.starts[host]), int(points.starts[host + 1])) for host in hosts]
     chosen = np.concatenate(spans)
     plain = Points.plain(
         np.arange(len(hosts)),

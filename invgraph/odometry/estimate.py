@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -70,8 +71,8 @@ def estimate_motion(
 
     Corners are followed from frame to frame. Frames some motion apart are keyframes; mapping places
     them by the followed points. Then all keyframes are aligned directly: poses, inverse depths of
-    points on edges, and the lens descend together until pictures of the same points agree. The other
-    frames are aligned with their nearest keyframes.
+    points on edges, and the lens descend together until pictures of the same points agree. The
+    other frames are aligned with their nearest keyframes.
 
     Pictures are averaged down to at most 200,000 pixels. Things that move on their own are left
     out as far as they are the smaller part. Time and memory grow with the number of frames.
@@ -100,7 +101,7 @@ def estimate_motion(
             f"{frames[0].size[0]}x{frames[0].size[1]}; resize the lens."
         )
     factor = shrinking(frames[0].size)
-    whole = (_guess(frames[0].size) if lens is None else lens.to(torch.float64))
+    whole = _guess(frames[0].size) if lens is None else lens.to(torch.float64)
     whole = replace(whole, camera_from_world=torch.eye(4, dtype=torch.float64))
     small = shrunk(whole, factor)
 
@@ -133,7 +134,9 @@ def estimate_motion(
     anchors = _Anchors(np.array(at), structure, aligned.state, focal)
     for index, frame in enumerate(frames):
         progress.show(index / len(frames), f"{index} of {len(frames)} frames")
-        start = None if index in poses else anchors.start(index, tracks.points[index], planes[index])
+        start = (
+            None if index in poses else anchors.start(index, tracks.points[index], planes[index])
+        )
         if start is not None:
             picture = pyramid(load_picture(frame, factor))
             poses[index], differences[index] = align_frame(
@@ -228,7 +231,7 @@ def _align_keyframes(structure: Structure, pictures: list[Pyramid], lens: np.nda
         points, energies = state.points.only(fits), linear.energies[fits]
         state = replace(state, points=slanted(points, state.lens))
     starts = state.points.starts
-    spans = zip(starts[:-1], starts[1:], strict=True)
+    spans = pairwise(starts.tolist())
     return _Aligned(state, np.array([difference(energies[low:high]) for low, high in spans]))
 
 
@@ -289,7 +292,9 @@ def _motion(
     first = poses[placed[0]]
     world_from_camera = first @ np.linalg.inv(np.stack([poses[index] for index in placed]))
     known = [frames[index].time for index in placed]
-    times = [float(index) if time is None else time for index, time in zip(placed, known, strict=True)]
+    times = [
+        float(index) if time is None else time for index, time in zip(placed, known, strict=True)
+    ]
     if None in known or (np.diff(times) <= 0).any():
         times = [float(index) for index in placed]
     lens = replace(
@@ -304,9 +309,7 @@ def _motion(
     world_from_host = (first @ np.linalg.inv(state.poses))[host_of]
     world = np.einsum("nij,nj->ni", world_from_host[:, :3, :3], inside) + world_from_host[:, :3, 3]
     return Motion(
-        Trajectory(
-            torch.from_numpy(world_from_camera), torch.tensor(times, dtype=torch.float64)
-        ),
+        Trajectory(torch.from_numpy(world_from_camera), torch.tensor(times, dtype=torch.float64)),
         lens,
         torch.from_numpy(world),
         tuple(placed),
