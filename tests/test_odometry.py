@@ -1,5 +1,6 @@
 """A camera's motion through films whose cameras are known exactly."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -159,6 +160,46 @@ def test_a_camera_that_only_turns(tmp_path: Path) -> None:
     camera = lens(HEIGHT, WIDTH, FOCAL)
     with pytest.raises(ValueError, match=r"may only have turned.*moves sideways or forward"):
         estimate_motion(film(tmp_path, camera, poses), camera)
+
+
+def edited(
+    frames: list[Frame], folder: Path, edit: Callable[[int, np.ndarray], np.ndarray]
+) -> list[Frame]:
+    """The frames with changed levels, in another folder."""
+    result = []
+    for index, frame in enumerate(frames):
+        levels = edit(index, np.asarray(Image.open(frame.image_path)).astype(np.float64))
+        path = folder / frame.image_path.name
+        Image.fromarray(levels.clip(0, 255).round().astype(np.uint8)).save(path)
+        result.append(make_frame(path, name=frame.name))
+    return result
+
+
+@pytest.mark.slow
+def test_exposure_may_change(room: tuple[list[Frame], np.ndarray], tmp_path: Path) -> None:
+    def lit(index: int, levels: np.ndarray) -> np.ndarray:
+        return levels * (1 - 0.25 * abs(np.sin(index))) + 10 * np.cos(2 * index)
+
+    motion = estimate_motion(edited(room[0], tmp_path, lit), lens(HEIGHT, WIDTH, FOCAL))
+    found, truth, _ = aligned(motion, room[1])
+    assert ate_rmse(found, truth) < 0.004
+
+
+@pytest.mark.slow
+def test_something_moves_through_the_picture(
+    room: tuple[list[Frame], np.ndarray], tmp_path: Path
+) -> None:
+    """63 x 54 pixels that keep their place less than the room does: 5 pixels a frame."""
+    thing = np.random.default_rng(5).uniform(0, 255, (6, 7)).repeat(9, 0).repeat(9, 1)
+
+    def crossed(index: int, levels: np.ndarray) -> np.ndarray:
+        left = 40 + 5 * index
+        levels[70:124, left : left + 63] = thing[:, : WIDTH - left]
+        return levels
+
+    motion = estimate_motion(edited(room[0], tmp_path, crossed), lens(HEIGHT, WIDTH, FOCAL))
+    found, truth, _ = aligned(motion, room[1])
+    assert ate_rmse(found, truth) < 0.004
 
 
 @pytest.mark.slow
