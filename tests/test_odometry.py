@@ -65,13 +65,6 @@ def test_points_lie_on_the_walls(motion: Motion, room: tuple[list[Frame], np.nda
     # The estimate's world is its first camera.
     pose = found.world_from_camera[0]
     world = scale * motion.points @ pose[:3, :3].T + pose[:3, 3]
-    assert set(motion.hosts.tolist()) <= set(motion.keyframes)
-    # Every point is in front of the frame it was chosen in, and inside its picture.
-    poses = torch.linalg.inv(motion.trajectory.world_from_camera)[motion.hosts]
-    inside = torch.einsum("nij,nj->ni", poses[:, :3, :3], motion.points) + poses[:, :3, 3]
-    pixels, depth = motion.lens.project(inside)
-    assert float(depth.min()) > 0
-    assert bool(((pixels > 0) & (pixels < torch.tensor([WIDTH, HEIGHT]))).all())
     off = (world.abs() - torch.tensor([3.0, 2.0, 4.0])).abs().amin(1)
     assert len(world) > 300
     assert float(off.median()) < 0.03  # metres, seen from about 4

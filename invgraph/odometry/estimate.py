@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from invgraph.camera import Camera
@@ -46,7 +46,6 @@ class Motion:
         trajectory: world_from_camera of every frame that was placed; the first frame is the world.
         lens: what the frames were taken with, at their full size and at the world's origin.
         points: on the surfaces that keyframes see, world frame.
-        hosts: per point, the keyframe that it was chosen in, as an index of the video's frames.
         frames: which frames were placed, ascending.
         keyframes: which of the video's frames those are that were aligned together.
         differences: per placed frame, root of the median mean square of differences between a
@@ -56,7 +55,6 @@ class Motion:
     trajectory: Trajectory
     lens: Camera
     points: Float[Tensor, "m 3"]
-    hosts: Int[Tensor, " m"]
     frames: tuple[int, ...]
     keyframes: tuple[int, ...]
     differences: Float[Tensor, " n"]
@@ -314,7 +312,6 @@ def _motion(
         Trajectory(torch.from_numpy(world_from_camera), torch.tensor(times, dtype=torch.float64)),
         lens,
         torch.from_numpy(world),
-        torch.from_numpy(np.array(keyframes)[host_of]),
         tuple(placed),
         tuple(keyframes),
         torch.tensor([differences[index] for index in placed], dtype=torch.float64),
