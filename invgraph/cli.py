@@ -1,4 +1,4 @@
-"""The command line: ``invgraph fit | render | report | view | data``."""
+"""The command line: ``invgraph fit | render | report | view | data | train``."""
 
 import contextlib
 import io
@@ -7,6 +7,7 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -229,7 +230,10 @@ def view(
 
 
 COMMANDS = {"fit": fit, "render": render, "report": report, "view": view}
-GROUPS = {"data": "Look at captures, fetch public ones, convert between formats."}
+GROUPS = {
+    "data": "Look at captures, fetch public ones, convert between formats.",
+    "train": "Learn depth from raw video, without labels.",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -239,10 +243,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_help())
         return 0
     try:
-        if name == "data":
-            from invgraph.cli_data import run
-
-            run(rest)
+        if name in GROUPS:
+            import_module(f"invgraph.cli_{name}").run(rest)
             return 0
         if name not in COMMANDS:
             known = ", ".join([*COMMANDS, *GROUPS])

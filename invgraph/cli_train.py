@@ -1,0 +1,145 @@
+"""The command line of training: ``invgraph train depth``."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+Piece = Literal[
+    "ssim",
+    "minimum",
+    "automask",
+    "smooth",
+    "consistency",
+    "exposure",
+    "moving",
+    "teacher",
+    "uncertainty",
+]
+
+
+def depth(
+    recordings: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="VIDEO")],
+    /,
+    out: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None,
+    recipe: Literal["multiview", "motion", "monodepth2"] = "multiview",
+    network: Literal["resnet18", "light"] = "resnet18",
+    steps: int | None = None,
+    budget: Annotated[str | None, tyro.conf.arg(metavar="TIME")] = None,
+    batch: int | None = None,
+    accumulate: int = 1,
+    rate: float | None = None,
+    stride: int = 1,
+    size: tuple[int, int] = (192, 256),
+    without: tuple[Piece, ...] = (),
+    encoder: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
+    logger: Literal["tensorboard", "wandb", "none"] = "tensorboard",
+    workers: int = 1,
+    seed: int = 0,
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+) -> None:
+    """Learn depth from raw video: no labels, no known cameras, no pretrained weights.
+
+    Each VIDEO is a video file or a folder of consecutive frames by one camera. What comes out is
+    RUN/model.safetensors, which tells depth and its uncertainty from one image; RUN/panels shows
+    how it came about, and `tensorboard --logdir RUN/curves` its curves.
+
+    Recipes: multiview finds the camera's motion by odometry first and the depth of frames from one
+    another, and teaches that to the network; motion learns a motion network beside the depth, for
+    recordings in which odometry fails, and the focal length where it is unknown; monodepth2 is the
+    published loss alone, to compare with.
+
+    Typical uses:
+        invgraph train depth walk.mp4
+        invgraph train depth walk.mp4 kitchen_frames --out runs/indoor --budget 40m
+        invgraph train depth drive.mp4 --recipe motion --size 192 320 --stride 2
+        invgraph train depth walk.mp4 --without consistency ssim --out runs/ablated
+        invgraph train depth walk.mp4 --resume
+        torchrun --nproc-per-node 2 -m invgraph.cli train depth walk.mp4 --out runs/two
+
+    Args:
+        recordings: videos or folders of frames.
+        out: run folder to write; runs/depth_NAME_OF_THE_FIRST when left out.
+        recipe: where motion comes from and which pieces the loss has.
+        network: resnet18, or light: a fifth of the work.
+        steps: at most; the recipe's when left out.
+        budget: time for the steps, such as 40m; training ends there.
+        batch: groups of three frames a step.
+        accumulate: steps whose gradients are summed before the weights move.
+        rate: of learning, at its highest.
+        stride: frames between neighbours of a group, for recipes that learn the motion.
+        size: height and width of the images, multiples of 32.
+        without: pieces of the loss to switch off.
+        encoder: safetensors file with ResNet-18 weights (torchvision's or timm's names) to start
+            with.
+        logger: where curves go; wandb must be installed, and works offline with WANDB_MODE=offline.
+        workers: processes that prepare images.
+        seed: of weights and groups; the same seed gives the same training.
+        resume: go on with the training in the run folder.
+    """
+    from invgraph.cli import parse_budget
+    from invgraph.train.recordings import read_recording
+    from invgraph.train.settings import RECIPES
+
+    if not recordings:
+        raise ValueError("expected at least one video or folder of frames; see --help.")
+    seconds = None if budget is None else parse_budget(budget)
+    settings = RECIPES[recipe]
+    own = {
+        "network": network,
+        "height": size[0],
+        "width": size[1],
+        "accumulate": accumulate,
+        "stride": stride,
+        "seed": seed,
+        "pieces": replace(settings.pieces, **dict.fromkeys(without, False)),
+    }
+    given = {"steps": steps, "batch": batch, "rate": rate}
+    settings = replace(settings, **own, **{k: v for k, v in given.items() if v is not None})
+    folder = out if out is not None else Path("runs") / f"depth_{recordings[0].resolve().stem}"
+    found = [read_recording(path) for path in recordings]
+    from invgraph.train.run import train_depth
+
+    try:
+        trained = train_depth(
+            found,
+            folder,
+            settings,
+            resume=resume,
+            budget_s=seconds,
+            encoder=encoder,
+            logger=logger,
+            workers=workers,
+        )
+    except KeyboardInterrupt:
+        words = [x for x in sys.argv[1:] if x != "--resume"]
+        again = shlex.join(["invgraph", *words, "--resume"])
+        raise KeyboardInterrupt(f"stopped; go on with: {again}") from None
+    print(f"{'Steps':24} {trained.steps}")
+    print(f"{'Held-out loss':24} {trained.held_out:.4f}")
+    print(f"{'Model':24} {trained.model}")
+
+
+COMMANDS = {"depth": depth}
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Run one of the commands.
+
+    Raises:
+        ValueError: there is no such command.
+    """
+    name, *rest = list(arguments) or ["--help"]
+    if name in ("-h", "--help"):
+        print("usage: invgraph train COMMAND ...\n\nLearn from raw recordings, without labels.\n")
+        for key, command in COMMANDS.items():
+            print(f"    {key:8} {(command.__doc__ or '').splitlines()[0]}")
+        print("\n`invgraph train COMMAND --help` explains each command.")
+        return
+    if name not in COMMANDS:
+        raise ValueError(f"expected one of {', '.join(COMMANDS)} but got {name!r}; see --help.")
+    tyro.cli(COMMANDS[name], prog=f"invgraph train {name}", args=rest)
