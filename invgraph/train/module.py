@@ -171,16 +171,19 @@ class DepthTraining(lightning.LightningModule):
             },
         ]
         optimizer = torch.optim.AdamW(families)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._share_of_rate)
+        first = self.done
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda moved: self._share_of_rate(first + moved * self.settings.accumulate)
+        )
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
-    def _share_of_rate(self, _: int) -> float:
+    def _share_of_rate(self, done: int) -> float:
         """Up in the first steps, then down along a cosine."""
-        share = self.done / self.settings.steps
-        return min((self.done + 1) / _WARM, 0.5 * (1 + math.cos(math.pi * share)) + 0.01)
+        share = min(done / self.settings.steps, 1.0)
+        return min((done + 1) / _WARM, 0.5 * (1 + math.cos(math.pi * share)) + 0.01)
 
     @torch.no_grad()
     def average(self) -> None:

@@ -94,6 +94,7 @@ def train_depth(
 
     checkpoint = out / "checkpoint.safetensors"
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     if checkpoint.exists() and not resume:
         raise ValueError(
             f"{out} holds a training; continue it by --resume or choose another --out."
@@ -115,7 +116,8 @@ def train_depth(
         batches = loader(groups, Numbers(settings.batch, first, last, rank, world), workers)
         scores = loader(scored, Numbers(world, 0, max(len(scored) // world, 1), rank, world), 0)
         trainer = lightning.Trainer(
-            devices="auto" if torch.cuda.is_available() else 1,
+            devices=local,
+            num_nodes=world // local,
             strategy="ddp" if world > 1 else "auto",
             precision="bf16-mixed",
             max_epochs=1,
