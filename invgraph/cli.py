@@ -26,6 +26,7 @@ Start with a folder of photos whose cameras are known:
     invgraph render runs/my_photos --views 8 --out orbit.png   pictures from all around
     invgraph view runs/my_photos                               opens the report in a browser
     invgraph report runs/my_photos                             builds report.html again
+    invgraph eval odometry trajectory_tum.txt groundtruth.txt  scores a camera's motion
 """
 
 
