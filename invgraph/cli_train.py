@@ -2,7 +2,6 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -125,21 +124,3 @@ def depth(
 
 
 COMMANDS = {"depth": depth}
-
-
-def run(arguments: Sequence[str]) -> None:
-    """Run one of the commands.
-
-    Raises:
-        ValueError: there is no such command.
-    """
-    name, *rest = list(arguments) or ["--help"]
-    if name in ("-h", "--help"):
-        print("usage: invgraph train COMMAND ...\n\nLearn from raw recordings, without labels.\n")
-        for key, command in COMMANDS.items():
-            print(f"    {key:8} {(command.__doc__ or '').splitlines()[0]}")
-        print("\n`invgraph train COMMAND --help` explains each command.")
-        return
-    if name not in COMMANDS:
-        raise ValueError(f"expected one of {', '.join(COMMANDS)} but got {name!r}; see --help.")
-    tyro.cli(COMMANDS[name], prog=f"invgraph train {name}", args=rest)

@@ -13,16 +13,22 @@ _LEVELS = 65535
 _MAX_PIXELS = 64_000_000
 
 
-def encode_depth(depth: Float[Tensor, "h w"]) -> bytes:
+def encode_depth(depth: Float[Tensor, "h w"], step: float | None = None) -> bytes:
     """A PNG whose levels times its text chunk ``world_units_per_level`` are the depth.
 
     Args:
         depth: along the optical axis, world units; 0 where there is none.
+        step: world units per level; the finest that holds all of ``depth`` when left out, else what
+            is deeper than 65534 levels counts as none.
     """
     from PIL import Image, PngImagePlugin
 
-    values = depth.detach().double().numpy()
-    step = max(float(values.max(initial=0.0)), 1e-30) / _LEVELS
+    values = depth.detach().double().cpu().numpy()
+    if step is None:
+        step = max(float(values.max(initial=0.0)), 1e-30) / _LEVELS
+    else:
+        # 65535 is what many programs take for "not measured".
+        values = np.where(values < step * (_LEVELS - 0.5), values, 0)
     notes = PngImagePlugin.PngInfo()
     notes.add_text(STEP, repr(step))
     file = io.BytesIO()

@@ -1,6 +1,7 @@
 """Writing files so that a reader sees the old one or the new one, never a piece."""
 
 import contextlib
+import hashlib
 import json
 import os
 import secrets
@@ -28,6 +29,16 @@ def write_atomically(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             fresh.unlink()
         raise
+
+
+def fingerprint(path: Path) -> str:
+    """The sha256 of a file in hexadecimal digits: equal for equal contents, whatever its name.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_tensors(path: Path, tensors: "dict[str, Tensor]", facts: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from invgraph.camera import Camera
 from invgraph.color import srgb_from_linear
 from invgraph.data.cache import cache_folder
 from invgraph.data.capture import Frame
-from invgraph.files import write_atomically
+from invgraph.files import fingerprint, write_atomically
 from invgraph.warp import undistort
 
 _DARK = 0.01  # sRGB: spread of an image below which it shows nothing
@@ -79,7 +79,7 @@ def read_clip(
     """
     _check(name, frames)
     known = lens if lens is not None else frames[0].intrinsics
-    prints = [_print(frame.image_path) for frame in frames]
+    prints = [fingerprint(frame.image_path) for frame in frames]
     facts = [prints, size, _facts(known), _VERSION]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     folder = (work if work is not None else cache_folder() / "clips") / key
@@ -109,10 +109,6 @@ def _check(name: str, frames: Sequence[Frame]) -> None:
                 f"{first.image_path} is {first.size[0]}x{first.size[1]}; one recording has one "
                 "size: give the others as recordings of their own."
             )
-
-
-def _print(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _facts(lens: Camera | None) -> list[float]:
