@@ -15,6 +15,7 @@ from invgraph.cli import main
 from invgraph.data import read_capture
 from invgraph.files import read_tensors
 from invgraph.train import RECIPES, DepthSettings, load_depth_model, train_depth
+from invgraph.train.loop import Shown
 from invgraph.train.module import DepthTraining
 
 SMALL = replace(
@@ -59,12 +60,22 @@ def test_a_training_leaves_a_model_panels_and_facts(walk: Path, tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_a_training_that_was_stopped_ends_where_an_unbroken_one_does(walk: Path, tmp_path: Path):
+def test_a_training_that_was_stopped_ends_where_an_unbroken_one_does(
+    walk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     train(walk, tmp_path / "whole", settings(steps=8))
-    # The schedule is that of eight steps, but the time is over after the first.
-    train(walk, tmp_path / "parts", settings(steps=8), budget_s=1e-3)
+    show = Shown.on_train_batch_end
+
+    def stop(self: Shown, trainer, module: DepthTraining, *rest) -> None:
+        show(self, trainer, module, *rest)
+        if module.done == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Shown, "on_train_batch_end", stop)
+        train(walk, tmp_path / "parts", settings(steps=8))
     stopped = read_tensors(tmp_path / "parts" / "checkpoint.safetensors", "")
-    assert stopped is not None and 0 < stopped[1]["done"] < 8
+    assert stopped is not None and stopped[1]["done"] == 3
     train(walk, tmp_path / "parts", settings(steps=8), resume=True)
     whole, parts = (weights(tmp_path / name) for name in ("whole", "parts"))
     for name in whole:

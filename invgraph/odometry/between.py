@@ -34,9 +34,7 @@ def pose_from_points(
         return None
     engine = load_engine()
     # The engine wants a picture's size; nothing here depends on it.
-    camera = engine.Camera(
-        model="SIMPLE_RADIAL", width=1, height=1, params=[focal, 0.0, 0.0, bend]
-    )
+    camera = engine.Camera(model="SIMPLE_RADIAL", width=1, height=1, params=[focal, 0.0, 0.0, bend])
     options = engine.AbsolutePoseEstimationOptions()
     options.ransac.max_error = _OUTLIER_PX
     options.ransac.random_seed = 0

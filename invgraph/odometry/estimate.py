@@ -99,7 +99,7 @@ def estimate_motion(
             f"{frames[0].size[0]}x{frames[0].size[1]}; resize the lens."
         )
     factor = shrinking(frames[0].size)
-    whole = (_guess(frames[0].size) if lens is None else lens.to(torch.float64))
+    whole = _guess(frames[0].size) if lens is None else lens.to(torch.float64)
     whole = replace(whole, camera_from_world=torch.eye(4, dtype=torch.float64))
     small = shrunk(whole, factor)
 
@@ -132,7 +132,9 @@ def estimate_motion(
     anchors = _Anchors(np.array(at), structure, aligned.state, focal)
     for index, frame in enumerate(frames):
         progress.show(index / len(frames), f"{index} of {len(frames)} frames")
-        start = None if index in poses else anchors.start(index, tracks.points[index], planes[index])
+        start = (
+            None if index in poses else anchors.start(index, tracks.points[index], planes[index])
+        )
         if start is not None:
             picture = pyramid(load_picture(frame, factor))
             poses[index], differences[index] = align_frame(
@@ -287,7 +289,9 @@ def _motion(
     first = poses[placed[0]]
     world_from_camera = first @ np.linalg.inv(np.stack([poses[index] for index in placed]))
     known = [frames[index].time for index in placed]
-    times = [float(index) if time is None else time for index, time in zip(placed, known, strict=True)]
+    times = [
+        float(index) if time is None else time for index, time in zip(placed, known, strict=True)
+    ]
     if None in known or (np.diff(times) <= 0).any():
         times = [float(index) for index in placed]
     lens = replace(
@@ -302,9 +306,7 @@ def _motion(
     world_from_host = (first @ np.linalg.inv(state.poses))[host_of]
     world = np.einsum("nij,nj->ni", world_from_host[:, :3, :3], inside) + world_from_host[:, :3, 3]
     return Motion(
-        Trajectory(
-            torch.from_numpy(world_from_camera), torch.tensor(times, dtype=torch.float64)
-        ),
+        Trajectory(torch.from_numpy(world_from_camera), torch.tensor(times, dtype=torch.float64)),
         lens,
         torch.from_numpy(world),
         tuple(placed),

@@ -68,9 +68,7 @@ def score_corners(team, image, scores):
                         xy += x * y
                         yy += y * y
                 half = 0.5 * (xx + yy)
-                scores[row, column] = (
-                    half - math.sqrt(0.25 * (xx - yy) ** 2 + xy * xy)
-                ) / 25
+                scores[row, column] = (half - math.sqrt(0.25 * (xx - yy) ** 2 + xy * xy)) / 25
         unit = finish_and_take(team, 0, units)
     wait(team, 0, units)
 
@@ -131,7 +129,15 @@ def _follow_point(here, there, u, v, x, y, window, across, down):
     for level in range(len(here) - 1, -1, -1):
         scale = 1.0 / (1 << level)
         p, q, good = _follow_level(
-            here[level], there[level], u * scale, v * scale, x * scale, y * scale, window, across, down
+            here[level],
+            there[level],
+            u * scale,
+            v * scale,
+            x * scale,
+            y * scale,
+            window,
+            across,
+            down,
         )
         if good:
             x, y = p / scale, q / scale

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from invgraph.odometry.cells import best_of_cells
 from invgraph.odometry.flow_cpu import follow, score_corners

@@ -89,6 +89,10 @@ class Keeper(lightning.Callback):
         """Spent on steps so far, over all parts of the training."""
         return self.spent + time.monotonic() - self._began
 
+    def share(self) -> float:
+        """Of the time for steps that is over."""
+        return 0.0 if self.budget_s is None else self.seconds / self.budget_s
+
     def restore(self, module: DepthTraining) -> bool:
         """Take up weights and counts from the checkpoint; whether there is one.
 
@@ -151,8 +155,7 @@ class Keeper(lightning.Callback):
         pl_module.average()
         if trainer.is_global_zero and time.monotonic() - self._saved > _EVERY_S:
             self.save(pl_module, trainer.optimizers[0])
-        late = self.budget_s is not None and self.seconds > self.budget_s
-        if trainer.strategy.reduce_boolean_decision(late, all=False):
+        if trainer.strategy.reduce_boolean_decision(self.share() > 1, all=False):
             trainer.should_stop = True
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
@@ -203,11 +206,8 @@ class Shown(lightning.Callback):
             return
         done, steps = pl_module.done, pl_module.settings.steps
         pace = (len(self._recent) - 1) / (self._recent[-1] - self._recent[0])
-        share = done / steps
-        if self._keeper.budget_s is not None:
-            share = max(share, self._keeper.seconds / self._keeper.budget_s)
         self._meter.show(
-            share,
+            max(done / steps, self._keeper.share()),
             f"step {done} of {steps}, {pace * self._images:.1f} images/s, "
             f"loss {float(outputs['loss']):.4f}, held out {self._keeper.best:.4f}",
         )

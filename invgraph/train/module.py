@@ -1,7 +1,7 @@
 """The networks of a training of depth, and one step of it."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import lightning
@@ -40,6 +40,7 @@ class DepthTraining(lightning.LightningModule):
         log_focal: per recording, logarithm of a factor of the focal length.
         averaged: running mean of the weights of ``depth`` and ``motion``: the result.
         done: steps so far.
+        spent: tells the share of the time for training that is over.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class DepthTraining(lightning.LightningModule):
         self.register_buffer("unknown", torch.tensor(unknown), persistent=False)
         self.averaged = {name: value.detach().clone() for name, value in self._weights()}
         self.done = 0
+        self.spent: Callable[[], float] = lambda: 0.0
         self.to(memory_format=torch.channels_last)
 
     def _weights(self) -> Iterator[tuple[str, Tensor]]:
@@ -172,18 +174,18 @@ class DepthTraining(lightning.LightningModule):
         ]
         optimizer = torch.optim.AdamW(families)
         first = self.done
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda moved: self._share_of_rate(first + moved * self.settings.accumulate)
-        )
+
+        def share_of_rate(moved: int) -> float:
+            """Up in the first steps, then down along a cosine, to the last step or second."""
+            done = first + moved * self.settings.accumulate
+            share = min(max(done / self.settings.steps, self.spent()), 1.0)
+            return min((done + 1) / _WARM, 0.5 * (1 + math.cos(math.pi * share)) + 0.01)
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share_of_rate)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
-
-    def _share_of_rate(self, done: int) -> float:
-        """Up in the first steps, then down along a cosine."""
-        share = min(done / self.settings.steps, 1.0)
-        return min((done + 1) / _WARM, 0.5 * (1 + math.cos(math.pi * share)) + 0.01)
 
     @torch.no_grad()
     def average(self) -> None:

@@ -13,19 +13,18 @@ from typing import Any, Literal
 
 import torch
 
-from invgraph import transforms
 from invgraph.data import Capture
 from invgraph.encoders import load_pretrained
 from invgraph.files import write_atomically
 from invgraph.fit.progress import Meter
-from invgraph.train.clips import Clip, read_clip
+from invgraph.train.clips import Clip
 from invgraph.train.groups import GroupSet
 from invgraph.train.loop import Keeper, Numbers, Shown, loader
+from invgraph.train.material import prepare
 from invgraph.train.model import depth_model
 from invgraph.train.module import DepthTraining, NotFinite
 from invgraph.train.panels import Panels
 from invgraph.train.settings import DepthSettings
-from invgraph.train.teaching import Teaching, teach
 
 _HELD_OUT = 4  # blocks of each clip
 _HELD_SHARE = 0.1  # of its frames
@@ -102,7 +101,7 @@ def train_depth(
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(settings.seed)
     with Meter() as meter, _quiet():
-        clips, teachings = _prepare(recordings, settings, work, meter)
+        clips, teachings = prepare(recordings, settings, work, meter)
         held = [_blocks(len(clip)) for clip in clips]
         learned = [sorted(set(range(len(c))) - set(h)) for c, h in zip(clips, held, strict=True)]
         groups = GroupSet(clips, teachings, learned, stride=settings.stride, seed=settings.seed)
@@ -112,6 +111,7 @@ def train_depth(
         module = DepthTraining(settings, unknown, trunk)
         keeper = Keeper(checkpoint, _facts(clips, settings), budget_s, _PATIENCE)
         keeper.restore(module)
+        module.spent = keeper.share
         first, last = module.done, settings.steps
         batches = loader(groups, Numbers(settings.batch, first, last, rank, world), workers)
         scores = loader(scored, Numbers(world, 0, max(len(scored) // world, 1), rank, world), 0)
@@ -166,50 +166,6 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _prepare(
-    recordings: Sequence[Capture], settings: DepthSettings, work: Path | None, meter: Meter
-) -> tuple[list[Clip], list[Teaching | None]]:
-    """Frames of every recording and, where motion is to be found, what they teach."""
-    clips: list[Clip] = []
-    teachings: list[Teaching | None] = []
-    size = (settings.height, settings.width)
-    for capture in recordings:
-        found = None
-        if settings.motion == "found":
-            from invgraph.odometry import estimate_motion
-
-            found = estimate_motion(
-                capture.frames,
-                capture.frames[0].intrinsics,
-                work=None if work is None else work / "motion",
-                progress=meter.staged(f"{capture.name}: motion"),
-            )
-        show = meter.staged(f"{capture.name}: frames")
-        clip = read_clip(
-            capture.name,
-            capture.frames,
-            size,
-            lens=None if found is None else found.lens,
-            work=None if work is None else work / "clips",
-            progress=lambda done, total, show=show: show("decode", done, total),
-        )
-        clips.append(clip)
-        if found is None:
-            teachings.append(None)
-            continue
-        rows = [capture.frames.index(frame) for frame in clip.frames]
-        teachings.append(
-            teach(
-                clip,
-                transforms.invert(found.trajectory.world_from_camera[rows]),
-                found.points,
-                work=None if work is None else work / "teachings",
-                progress=meter.staged(f"{capture.name}: depth"),
-            )
-        )
-    return clips, teachings
 
 
 def _blocks(count: int) -> list[int]:

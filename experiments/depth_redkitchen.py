@@ -1,0 +1,159 @@
+"""Does depth that is learned from one video without labels beat the published recipe?
+
+    python experiments/depth_redkitchen.py [--minutes 40] [--seed 0] [--work FOLDER] [--json FILE]
+
+Frames 0-599 of redkitchen (7-Scenes) are learned from at 256x192, without their depth and poses.
+Frames 600-699 are the test; every fifth has a sensor's depth. abs_rel and d1 are those of the
+published protocol: each image scaled by its median, compared pixel by pixel at the sensor's size.
+
+- flat: the same depth everywhere.
+- monodepth2_recipe: the published loss from our own pieces, a motion network beside the depth
+  network; all its minutes are steps. It gets the lens that the files name.
+- ours: motion by odometry, the depth of frames from one another, taught to the network. Its
+  minutes count from the first frame on, so odometry and that depth leave fewer for steps.
+- per_video: the depth of the video's own frames from one another, before any network: where the
+  frames 0-599 have a sensor's depth, and depth of their own. per_video_frames says how many.
+
+seconds/ours and seconds/per_video are wall time from the first frame on. WORK keeps everything, so
+that a stopped run goes on, and test.png: photo, depth and uncertainty of test frames.
+"""
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from invgraph.color import srgb_from_linear
+from invgraph.data import Capture, read_capture
+from invgraph.depth_score import DepthScore, score_depth, summarise
+from invgraph.fit.progress import Meter
+from invgraph.train import RECIPES, DepthModel, load_depth_model, train_depth
+from invgraph.train.clips import Clip
+from invgraph.train.material import prepare
+from invgraph.train.panels import panel
+from invgraph.train.teaching import Teaching
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("INVGRAPH_DATA", ROOT.parent / "shared" / "data"))
+LEARNED = 600  # frames; the others are the test
+SHOWN = 5
+Row = dict[str, str | float]
+
+
+def measured(capture: Capture, first: int, last: int) -> list[tuple[int, Tensor]]:
+    """Frames with a sensor's depth, for scoring."""
+    assert capture.truth is not None
+    found = [(i, capture.truth.depth[i]) for i in range(first, last)]
+    return [(i, depth.load()) for i, depth in found if depth is not None]
+
+
+def tested(model: DepthModel | None, capture: Capture) -> list[DepthScore]:
+    """Scores of the test frames; of the same depth everywhere without a model."""
+    scores = []
+    for index, truth in measured(capture, LEARNED, len(capture.frames)):
+        if model is None:
+            scores.append(score_depth(torch.ones_like(truth), truth))
+            continue
+        belief = model(capture.frames[index].load()[0][None])
+        scores.append(score_depth(belief.depth[0], truth, belief.sigma[0]))
+    return scores
+
+
+def taught(clip: Clip, teaching: Teaching, capture: Capture) -> list[DepthScore]:
+    """Scores of the video's own frames, as far as their depth was found."""
+    names = {frame.name: place for place, frame in enumerate(clip.frames)}
+    scores = []
+    for index, truth in measured(capture, 0, LEARNED):
+        place = names.get(capture.frames[index].name)
+        if place is not None and (teaching.weight[place] > 0).any():
+            depth = torch.from_numpy(teaching.log_depth[place].astype(np.float32)).exp()
+            scores.append(score_depth(depth, truth))
+    return scores
+
+
+def row(name: str, value: float, unit: str, better: str) -> Row:
+    print(f"{name:36} {value:9.4f} {unit}", flush=True)
+    return {"name": name, "value": value, "unit": unit, "better": better}
+
+
+def rows(name: str, scores: Sequence[DepthScore], seconds: float | None) -> list[Row]:
+    found = summarise(scores)
+    entries = [
+        row(f"abs_rel/{name}", found["abs_rel"], "", "lower"),
+        row(f"d1/{name}", found["d1"], "", "higher"),
+        row(f"scale_ratio_spread/{name}", found["scale_ratio_spread"], "", "lower"),
+    ]
+    if "coverage_90_pct" in found:
+        entries += [
+            row(f"ause/{name}", found["ause/abs_rel"], "", "lower"),
+            row(f"aurg/{name}", found["aurg/abs_rel"], "", "higher"),
+            row(f"coverage_90_pct/{name}", found["coverage_90_pct"], "%", "higher"),
+        ]
+    if seconds is not None:
+        entries.append(row(f"seconds/{name}", seconds, "s", "lower"))
+    return entries
+
+
+def picture(model: DepthModel, capture: Capture, file: Path) -> None:
+    """Photo, depth and uncertainty of some test frames."""
+    chosen = range(LEARNED, len(capture.frames), (len(capture.frames) - LEARNED) // SHOWN)
+    images = torch.stack([capture.frames[i].load()[0] for i in chosen])
+    belief = model(images)
+    Image.fromarray(panel(srgb_from_linear(images), belief)).save(file)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--minutes", type=float, default=40.0, help="for each of both trainings")
+    parser.add_argument("--steps", type=int, default=20000, help="at most, for each")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=("ours", "monodepth2_recipe"), help="train one of them")
+    parser.add_argument("--work", type=Path, default=ROOT / "runs" / "depth_redkitchen")
+    parser.add_argument("--json", type=Path, help="write the measures to this file")
+    arguments = parser.parse_args()
+
+    capture = read_capture(DATA / "redkitchen")
+    learned = replace(capture, frames=capture.frames[:LEARNED], test=(), truth=None, points=None)
+    found = rows("flat", tested(None, capture), None)
+    for name, recipe in (("ours", "multiview"), ("monodepth2_recipe", "monodepth2")):
+        if arguments.only not in (None, name):
+            continue
+        out = arguments.work / name
+        settings = replace(RECIPES[recipe], steps=arguments.steps, seed=arguments.seed)
+        began, spent = time.perf_counter(), 0.0
+        if name == "ours":
+            with Meter() as meter:
+                clips, teachings = prepare([learned], settings, arguments.work, meter)
+            spent = time.perf_counter() - began
+            assert teachings[0] is not None
+            scores = taught(clips[0], teachings[0], capture)
+            found += rows("per_video", scores, spent)
+            found.append(row("per_video_frames", len(scores), "", "higher"))
+        trained = train_depth(
+            [learned],
+            out,
+            settings,
+            resume=(out / "checkpoint.safetensors").exists(),
+            budget_s=60 * arguments.minutes - spent,
+            work=arguments.work,
+        )
+        model = load_depth_model(trained.model)
+        found += rows(name, tested(model, capture), spent + trained.seconds)
+        found.append(row(f"steps/{name}", trained.steps, "", "higher"))
+        picture(model, capture, arguments.work / f"test_{name}.png")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

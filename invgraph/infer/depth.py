@@ -1,0 +1,85 @@
+"""``infer_depth``: a trained network applied to a recording."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from invgraph.camera import Camera
+from invgraph.data import Capture
+from invgraph.fit.progress import Meter
+from invgraph.infer.run import DepthRun
+from invgraph.train.model import DepthModel
+
+_FEWEST = 30  # points of the path's map in a frame, to compare scales
+
+
+def infer_depth(
+    model: DepthModel, capture: Capture, folder: Path, *, motion: bool = True, name: str = ""
+) -> DepthRun:
+    """Write the depth of every frame of a recording, and the camera's path.
+
+    Args:
+        model: what tells depth.
+        capture: frames of one camera in their order; without a known lens it is the model's.
+        folder: to write.
+        motion: find the path, too; where that fails it is left out and noted.
+        name: of the model, for the facts.
+
+    Returns:
+        The finished run, with its files and notes.
+
+    Raises:
+        ValueError: frames that cannot be read.
+    """
+    frames = capture.frames
+    lens = frames[0].intrinsics
+    height, width = frames[0].size
+    if lens is None:
+        focal = torch.full((2,), float(model.facts["focal"][0] * width))
+        lens = Camera(torch.eye(4), focal, torch.tensor([width / 2, height / 2]), height, width)
+    facts = {"model": name, "trained_on": model.facts["trained_on"], "metric": False}
+    path: Tensor | None = None
+    notes = []
+    with Meter() as meter:
+        if motion:
+            from invgraph.odometry import estimate_motion
+
+            try:
+                found = estimate_motion(
+                    frames, frames[0].intrinsics, progress=meter.staged("motion")
+                )
+            except ValueError as error:
+                notes.append(f"the trajectory: {error}")
+            else:
+                lens, path = found.lens, found.trajectory.world_from_camera.clone()
+                path[:, :3, 3] *= _scale(model, capture, path, found.points, found.lens)
+        meter.begin("depth")
+        with DepthRun(folder, lens, facts) as run:
+            run.notes.extend(notes)
+            for index, frame in enumerate(frames):
+                image = frame.load()[0]
+                belief = model(image[None])
+                pose = None if path is None else path[index]
+                run.add(frame.name, frame.time, image, belief.depth[0], belief.sigma[0], pose)
+                meter.show((index + 1) / len(frames), f"{index + 1} of {len(frames)}")
+    return run
+
+
+def _scale(
+    model: DepthModel, capture: Capture, path: Tensor, points: Tensor, lens: Camera
+) -> float:
+    """The factor from the path's unit to that of the network's depth, over some of the frames."""
+    ratios = []
+    for index in range(0, len(capture.frames), -(-len(capture.frames) // 10)):
+        pose = torch.linalg.inv(path[index]).to(lens.focal.dtype)
+        camera = Camera(pose, lens.focal, lens.principal, lens.height, lens.width, lens.distortion)
+        pixels, ahead = camera.project(points.to(lens.focal.dtype))
+        size = pixels.new_tensor([lens.width, lens.height])
+        seen = (ahead > 0) & ((pixels >= 0) & (pixels < size)).all(-1)
+        if int(seen.sum()) < _FEWEST:
+            continue
+        column, row = pixels[seen].long().unbind(-1)
+        depth = model(capture.frames[index].load()[0][None]).depth[0]
+        ratios.append((depth[row, column] / ahead[seen]).median())
+    return float(torch.stack(ratios).median()) if ratios else 1.0
