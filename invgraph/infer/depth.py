@@ -11,6 +11,7 @@ from invgraph.fit.progress import Meter
 from invgraph.infer.run import DepthRun
 from invgraph.train.model import DepthModel
 
+_COMPARED = 10  # frames
 _FEWEST = 30  # points of the path's map in a frame, to compare scales
 
 
@@ -39,7 +40,7 @@ def infer_depth(
         focal = torch.full((2,), float(model.facts["focal"][0] * width))
         lens = Camera(torch.eye(4), focal, torch.tensor([width / 2, height / 2]), height, width)
     facts = {"model": name, "trained_on": model.facts["trained_on"], "metric": False}
-    path: Tensor | None = None
+    path: dict[int, Tensor] = {}
     notes = []
     with Meter() as meter:
         if motion:
@@ -52,26 +53,29 @@ def infer_depth(
             except ValueError as error:
                 notes.append(f"the trajectory: {error}")
             else:
-                lens, path = found.lens, found.trajectory.world_from_camera.clone()
-                path[:, :3, 3] *= _scale(model, capture, path, found.points, found.lens)
+                lens = found.lens
+                poses = found.trajectory.world_from_camera.clone()
+                path = dict(zip(found.frames, poses, strict=True))
+                poses[:, :3, 3] *= _scale(model, capture, path, found.points, lens)
         meter.begin("depth")
         with DepthRun(folder, lens, facts) as run:
             run.notes.extend(notes)
             for index, frame in enumerate(frames):
                 image = frame.load()[0]
                 belief = model(image[None])
-                pose = None if path is None else path[index]
-                run.add(frame.name, frame.time, image, belief.depth[0], belief.sigma[0], pose)
+                run.add(
+                    frame.name, frame.time, image, belief.depth[0], belief.sigma[0], path.get(index)
+                )
                 meter.show((index + 1) / len(frames), f"{index + 1} of {len(frames)}")
     return run
 
 
 def _scale(
-    model: DepthModel, capture: Capture, path: Tensor, points: Tensor, lens: Camera
+    model: DepthModel, capture: Capture, path: dict[int, Tensor], points: Tensor, lens: Camera
 ) -> float:
     """The factor from the path's unit to that of the network's depth, over some of the frames."""
     ratios = []
-    for index in range(0, len(capture.frames), -(-len(capture.frames) // 10)):
+    for index in list(path)[:: -(-len(path) // _COMPARED)]:
         pose = torch.linalg.inv(path[index]).to(lens.focal.dtype)
         camera = Camera(pose, lens.focal, lens.principal, lens.height, lens.width, lens.distortion)
         pixels, ahead = camera.project(points.to(lens.focal.dtype))

@@ -44,13 +44,14 @@ def prepare(
     teachings: list[Teaching | None] = []
     size = (settings.height, settings.width)
     for capture in recordings:
-        found = None
+        found, frames = None, capture.frames
         if settings.motion == "found":
             found = _motion(capture, (work or cache_folder()) / "motions", meter)
+            frames = tuple(frames[i] for i in found.frames)
         show = meter.staged(f"{capture.name}: frames")
         clip = read_clip(
             capture.name,
-            capture.frames,
+            frames,
             size,
             lens=None if found is None else found.lens,
             work=work and work / "clips",
@@ -60,7 +61,7 @@ def prepare(
         if found is None:
             teachings.append(None)
             continue
-        rows = [capture.frames.index(frame) for frame in clip.frames]
+        rows = [frames.index(frame) for frame in clip.frames]
         teachings.append(
             teach(
                 clip,
@@ -75,8 +76,16 @@ def prepare(
 
 @dataclass(frozen=True, eq=False)
 class _Path:
-    """How a camera moved: camera_from_world, float64, its lens, and points it saw."""
+    """How a camera moved.
 
+    Attributes:
+        frames: those that have a pose.
+        poses: camera_from_world of each, float64.
+        lens: of the camera, at the frames' size.
+        points: what it saw, world frame.
+    """
+
+    frames: tuple[int, ...]
     poses: Float[Tensor, "n 4 4"]
     lens: Camera
     points: Float[Tensor, "m 3"]
@@ -103,13 +112,14 @@ def _motion(capture: Capture, folder: Path, meter: Meter) -> _Path:
             "principal": lens.principal,
             "distortion": torch.zeros(5) if lens.distortion is None else lens.distortion,
         }
-        write_tensors(file, tensors, {})
+        write_tensors(file, tensors, {"frames": found.frames})
         kept = read_tensors(file, "")
         assert kept is not None
-    stored = kept[0]
     height, width = frames[0].size
+    stored = kept[0]
     focal, principal, distortion = (
         stored[name].float() for name in ("focal", "principal", "distortion")
     )
     camera = Camera(torch.eye(4), focal, principal, height, width, distortion)
-    return _Path(stored["poses"].double(), camera, stored["points"].float())
+    placed = tuple(kept[1]["frames"])
+    return _Path(placed, stored["poses"].double(), camera, stored["points"].float())
