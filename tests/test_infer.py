@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ def _shift(x: float) -> torch.Tensor:
     return pose
 
 
-def _fill(run: DepthRun, count: int = 5, *, poses: bool = True, clock: bool = True) -> None:
+def _fill(run: DepthRun, count: int = 5, *, poses: bool = True) -> None:
     """Left half red and near, right half blue and far; the camera goes 1 m right per frame."""
     image = torch.zeros(HEIGHT, WIDTH, 3)
     image[:, :8, 0] = image[:, 8:, 2] = 1
@@ -41,9 +40,8 @@ def _fill(run: DepthRun, count: int = 5, *, poses: bool = True, clock: bool = Tr
     sigma = torch.full((6, 8), 0.1)
     sigma[3:] = 0.5
     for index in range(count):
-        stamp = 10 + index / 8 if clock else None
         pose = _shift(float(index)) if poses else None
-        run.add(f"frame_{index}", stamp, image, depth, sigma, pose)
+        run.add(f"frame_{index}", 10 + index / 8, image, depth, sigma, pose)
 
 
 def _names(folder: Path) -> set[str]:
@@ -230,7 +228,8 @@ def test_without_rerun_a_line_says_so(tmp_path: Path, monkeypatch):
 def test_depth_without_a_unit_says_its_scale(tmp_path: Path):
     with DepthRun(tmp_path, LENS, FACTS | {"metric": False}) as run:
         for index, scale in enumerate((1.0, 3.0)):
-            run.add(f"f{index}", None, torch.zeros(HEIGHT, WIDTH, 3), torch.full((2, 3), scale))
+            image = torch.zeros(HEIGHT, WIDTH, 3)
+            run.add(f"f{index}", float(index), image, torch.full((2, 3), scale))
     # The first frame's median is at level 5000, and all frames have one scale.
     for index, level in enumerate((5000, 15000)):
         with Image.open(tmp_path / f"depth/f{index}.png") as image:
@@ -248,15 +247,18 @@ def test_without_poses_there_is_no_trajectory_nor_one_of_an_earlier_run(tmp_path
 
 
 def test_frames_without_pose_or_clock(tmp_path: Path):
+    av = pytest.importorskip("av")
     image, depth = torch.zeros(HEIGHT, WIDTH, 3), torch.ones(6, 8)
-    with DepthRun(tmp_path, LENS, FACTS) as run:
+    with DepthRun(tmp_path, LENS, FACTS, clock=False) as run:
         for index in range(3):
             pose = None if index == 1 else _shift(float(index))
-            run.add(f"f{index}", None, image, depth, world_from_camera=pose)
+            run.add(f"f{index}", 5.0 * index, image, depth, world_from_camera=pose)
     found = read_trajectory(tmp_path / "trajectory_tum.txt")
-    assert found.times.tolist() == [0, 2]
+    assert found.times.tolist() == [0, 10]
     assert "trajectory_kitti.txt" not in _names(tmp_path)
     assert "1 of 3 frames have no pose" in run.notes[-1]
+    with av.open(str(tmp_path / "depth.mp4")) as film:
+        assert film.streams.video[0].average_rate == 24
 
 
 def test_an_error_leaves_no_part_and_no_facts(tmp_path: Path):
@@ -278,10 +280,9 @@ def test_bad_frames_are_refused(tmp_path: Path):
             run.add("a", 2.0, image, depth)
         with pytest.raises(ValueError, match=r"b is 5x16 .* but the lens 12x16"):
             run.add("b", 2.0, image[:5], depth)
-        with pytest.raises(ValueError, match="some frames have a time and some have none"):
-            run.add("b", None, image, depth)
-        with pytest.raises(ValueError, match="not after the frame before"):
-            run.add("b", 1.0, image, depth)
+        for time in (1.0, math.nan):
+            with pytest.raises(ValueError, match=f"b is at time {time}, expected one"):
+                run.add("b", time, image, depth)
         with pytest.raises(ValueError, match="b: the pose is not rigid"):
             run.add("b", 2.0, image, depth, None, 2 * torch.eye(4))
         with pytest.raises(ValueError, match="not finite and positive"):
@@ -302,7 +303,7 @@ sys.path.insert(0, {tests!r})
 from test_infer import FACTS, HEIGHT, LENS, WIDTH, DepthRun
 with DepthRun(Path({folder!r}), LENS, FACTS) as run:
     for index in range(1_000_000):
-        run.add(f"f{{index}}", None, torch.zeros(HEIGHT, WIDTH, 3), torch.ones(6, 8))
+        run.add(f"f{{index}}", float(index), torch.zeros(HEIGHT, WIDTH, 3), torch.ones(6, 8))
         if index == 2:
             print("going", flush=True)
 """
@@ -316,7 +317,6 @@ def test_a_kill_damages_nothing_and_the_run_can_start_again(tmp_path: Path):
     code = KILLED.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None and child.stdout.readline() == "going\n"
-        time.sleep(0.2)
         os.kill(child.pid, signal.SIGKILL)
     # What a run has not finished is not taken for finished; what there was is whole.
     assert "infer.json" not in _names(tmp_path)

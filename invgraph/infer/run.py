@@ -1,6 +1,7 @@
 """The folder that ``invgraph infer depth`` writes, frame by frame."""
 
 import contextlib
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +48,8 @@ class DepthRun:
         facts: JSON values for ``infer.json``: ``model`` (what made the depth), ``trained_on``
             (fingerprints of the image files it was trained on), ``metric`` (whether depth is in
             metres), and any others.
+        clock: whether the times of frames are seconds; else they are the frames' numbers in their
+            recording.
 
     Attributes:
         files: what was written besides the depth maps, once it has ended.
@@ -56,15 +59,18 @@ class DepthRun:
         ValueError: ``facts`` lacks one of these three.
     """
 
-    def __init__(self, folder: Path, lens: Camera, facts: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, lens: Camera, facts: Mapping[str, Any], *, clock: bool = True
+    ) -> None:
         lacking = [key for key in ("model", "trained_on", "metric") if key not in facts]
         if lacking:
             raise ValueError(f"facts of a depth run lack {', '.join(lacking)}; give them.")
         self.files: list[Path] = []
         self.notes: list[str] = []
         self._folder, self._lens, self._facts = folder, lens, dict(facts)
+        self._clock = clock
         self._names: dict[str, None] = {}
-        self._times: list[float | None] = []
+        self._times: list[float] = []
         self._poses: dict[int, np.ndarray] = {}
         self._pose = np.eye(4)  # the last known
         self._units = MILLIMETRE
@@ -87,7 +93,7 @@ class DepthRun:
     def add(
         self,
         name: str,
-        time: float | None,
+        time: float,
         image: Float[Tensor, "h w 3"],
         depth: Float[Tensor, "dh dw"],
         sigma: Float[Tensor, "sh sw"] | None = None,
@@ -97,7 +103,7 @@ class DepthRun:
 
         Args:
             name: unique and safe as part of a file name, as ``Frame.name``.
-            time: seconds, increasing; None for all frames where the recording has no clock.
+            time: seconds, or the frame's number in the recording; increasing.
             image: linear, of the lens's size.
             depth: positive, of any size.
             sigma: standard deviation of the logarithm of ``depth``, of the same size.
@@ -119,12 +125,13 @@ class DepthRun:
         self._times.append(time)
         photo = (srgb_from_linear(image.cpu().clamp(0, 1)) * 255).round().byte().numpy()
         levels = depth.float().cpu().numpy()
-        self._film.add(time, photo, levels)
+        seconds = time if self._clock else None
+        self._film.add(seconds, photo, levels)
         self._pose = self._pose if pose is None else pose
         lens = self._lens.to("cpu").to(torch.float64)
         camera = replace(lens, camera_from_world=invert(torch.from_numpy(self._pose)))
         if self._stream is not None:
-            log_frame(self._stream, index, name, time, camera, photo, levels, self._units)
+            log_frame(self._stream, index, name, seconds, camera, photo, levels, self._units)
         if pose is not None:
             self._poses[index] = pose
             spread = None if sigma is None else sigma.float().cpu().numpy()
@@ -179,14 +186,13 @@ class DepthRun:
         self.files = [self._folder / name for name in [*made, FACTS]]
 
     def _trajectory(self) -> Trajectory:
-        times = [(index, self._times[index]) for index in self._poses]
-        stamps = [index if time is None else time for index, time in times]
+        stamps = [self._times[index] for index in self._poses]
         return Trajectory(
             torch.from_numpy(np.stack(list(self._poses.values()))),
             torch.tensor(stamps, dtype=torch.float64),
         )
 
-    def _check(self, name: str, time: float | None, image: Tensor) -> None:
+    def _check(self, name: str, time: float, image: Tensor) -> None:
         if name in self._names:
             raise ValueError(f"two frames are named {name}; give each its own name.")
         expected = (self._lens.height, self._lens.width)
@@ -195,10 +201,6 @@ class DepthRun:
                 f"{name} is {image.shape[0]}x{image.shape[1]} (h x w) but the lens "
                 f"{expected[0]}x{expected[1]}; resize one of them first."
             )
-        if not self._times:
-            return
-        last = self._times[-1]
-        if (time is None) != (last is None):
-            raise ValueError(f"{name}: some frames have a time and some have none; give all one.")
-        if time is not None and last is not None and not time > last:
-            raise ValueError(f"{name} is at {time} s, not after the frame before at {last} s.")
+        if not math.isfinite(time) or (self._times and time <= self._times[-1]):
+            last = f"after {self._times[-1]}" if self._times else "finite"
+            raise ValueError(f"{name} is at time {time}, expected one that is {last}.")
