@@ -58,14 +58,15 @@ def infer_depth(
                 path = dict(zip(found.frames, poses, strict=True))
                 poses[:, :3, 3] *= _scale(model, capture, path, found.points, lens)
         meter.begin("depth")
-        with DepthRun(folder, lens, facts) as run:
+        clock = all(frame.time is not None for frame in frames)
+        with DepthRun(folder, lens, facts, clock=clock) as run:
             run.notes.extend(notes)
             for index, frame in enumerate(frames):
                 image = frame.load()[0]
                 belief = model(image[None])
-                run.add(
-                    frame.name, frame.time, image, belief.depth[0], belief.sigma[0], path.get(index)
-                )
+                time = frame.time if clock and frame.time is not None else float(index)
+                pose = path.get(index)
+                run.add(frame.name, time, image, belief.depth[0], belief.sigma[0], pose)
                 meter.show((index + 1) / len(frames), f"{index + 1} of {len(frames)}")
     return run
 
