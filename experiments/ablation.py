@@ -18,7 +18,8 @@ from depth_redkitchen import DATA, LEARNED, ROOT, row, tested
 
 from invgraph.data import read_capture
 from invgraph.depth_score import summarise
-from invgraph.train import RECIPES, DepthSettings, Pieces, load_depth_model, train_depth
+from invgraph.encoders import load_depth_model
+from invgraph.train import RECIPES, DepthSettings, Pieces, train_depth
 
 
 def variants(recipe: str) -> dict[str, DepthSettings]:

@@ -34,8 +34,9 @@ from torch import Tensor
 from invgraph.color import srgb_from_linear
 from invgraph.data import Capture, read_capture
 from invgraph.depth_score import DepthScore, score_depth, summarise
+from invgraph.encoders import DepthModel, load_depth_model
 from invgraph.fit.progress import Meter
-from invgraph.train import RECIPES, DepthModel, load_depth_model, train_depth
+from invgraph.train import RECIPES, train_depth
 from invgraph.train.clips import Clip
 from invgraph.train.material import prepare
 from invgraph.train.panels import panel

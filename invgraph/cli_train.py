@@ -1,8 +1,10 @@
 """The command line of training: ``invgraph train depth``."""
 
+import os
 import shlex
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -80,8 +82,10 @@ def depth(
         seed: of weights and groups; the same seed gives the same training.
         resume: go on with the training in the run folder.
     """
+    if find_spec("lightning") is None:
+        raise ValueError("training needs more packages; pip install 'invgraph[train]'.")
     from invgraph.cli import parse_budget
-    from invgraph.train.recordings import read_recording
+    from invgraph.data.recordings import read_recording
     from invgraph.train.settings import RECIPES
 
     if not recordings:
@@ -118,6 +122,8 @@ def depth(
         words = [x for x in sys.argv[1:] if x != "--resume"]
         again = shlex.join(["invgraph", *words, "--resume"])
         raise KeyboardInterrupt(f"stopped; go on with: {again}") from None
+    if int(os.environ.get("RANK", 0)) > 0:
+        return
     print(f"{'Steps':24} {trained.steps}")
     print(f"{'Held-out loss':24} {trained.held_out:.4f}")
     print(f"{'Model':24} {trained.model}")

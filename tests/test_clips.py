@@ -28,7 +28,8 @@ def recording(folder: Path, count: int = 12) -> Capture:
 
 
 def clip_of(capture: Capture, folder: Path, lens: Camera | None = None) -> Clip:
-    return read_clip(capture.name, capture.frames, SIZE, lens=lens, work=folder / "work")
+    frames = [replace(frame, lens=lens) for frame in capture.frames]
+    return read_clip(capture.name, frames, SIZE, work=folder / "work")
 
 
 def taught(folder: Path, count: int = 12) -> tuple[Clip, Teaching]:

@@ -57,7 +57,6 @@ def read_clip(
     frames: Sequence[Frame],
     size: tuple[int, int],
     *,
-    lens: Camera | None = None,
     work: Path | None = None,
     progress: Progress | None = None,
 ) -> Clip:
@@ -69,7 +68,6 @@ def read_clip(
         name: of the recording, for messages.
         frames: consecutive, of one size.
         size: (height, width) of the images.
-        lens: the camera, if something better is known than what the frames say.
         work: folder for the images; ``cache_folder() / "clips"`` when left out.
         progress: called with frames done and frames in all.
 
@@ -78,7 +76,7 @@ def read_clip(
             frames that show nothing, or a camera that does not move.
     """
     _check(name, frames)
-    known = lens if lens is not None else frames[0].intrinsics
+    known = frames[0].intrinsics
     prints = [fingerprint(frame.image_path) for frame in frames]
     facts = [prints, size, _facts(known), _VERSION]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
