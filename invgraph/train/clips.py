@@ -34,6 +34,7 @@ class Clip:
         name: of the recording.
         frames: as they were read; only those that show something.
         images: sRGB, uint8, ``n h w 3``, on disk, without lens distortion if the lens is known.
+        store: the file of ``images``.
         lens: the camera at the images' size, at the world's origin; None if unknown.
         prints: SHA-256 of each frame's file: what a model has seen.
     """
@@ -41,6 +42,7 @@ class Clip:
     name: str
     frames: tuple[Frame, ...]
     images: np.ndarray
+    store: Path
     lens: Camera | None
     prints: tuple[str, ...]
 
@@ -90,7 +92,8 @@ def read_clip(
     if known is not None:
         straight = replace(known, distortion=None, camera_from_world=torch.eye(4))
         known = straight.resize(*size)
-    return Clip(name, tuple(frames[i] for i in kept), images, known, tuple(prints[i] for i in kept))
+    chosen = tuple(frames[i] for i in kept)
+    return Clip(name, chosen, images, store, known, tuple(prints[i] for i in kept))
 
 
 def _check(name: str, frames: Sequence[Frame]) -> None:
