@@ -63,8 +63,8 @@ def main() -> None:
                 logger="none",
                 work=arguments.work,
             )
-            found = summarise(tested(load_depth_model(trained.model), capture))
-            errors.append(found["abs_rel"])
+            scores = tested(load_depth_model(trained.model), capture)
+            errors.append(summarise([pixelwise for pixelwise, _ in scores])["abs_rel"])
         rows.append(row(f"abs_rel/{name}", mean(errors), "", "lower"))
         rows.append(row(f"abs_rel_spread/{name}", pstdev(errors), "", "lower"))
     if arguments.json:
