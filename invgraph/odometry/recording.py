@@ -4,7 +4,6 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 
 from invgraph import transforms
 from invgraph.camera import Camera

@@ -56,7 +56,8 @@ class GroupSet(Dataset):
         teachings: what is known about the motion and depth of each, or None.
         anchors: of each clip, the frames that groups may be chosen from.
         stride: frames between neighbours of a group where the motion is not known.
-        vary: flip, zoom and colours at random.
+        vary: groups in random order, with flip, zoom and colours at random.
+        most: groups to choose from, evenly spread; all when left out.
         seed: of the choices.
     """
 
@@ -68,6 +69,7 @@ class GroupSet(Dataset):
         *,
         stride: int = 1,
         vary: bool = True,
+        most: int | None = None,
         seed: int = 0,
     ) -> None:
         self.vary, self.seed = vary, seed
@@ -84,6 +86,8 @@ class GroupSet(Dataset):
                 "no three frames show enough motion to learn from; give a longer recording, or a "
                 "larger --stride."
             )
+        if most is not None:
+            self.groups = self.groups[:: -(-len(self.groups) // most)]
 
     def __len__(self) -> int:
         return len(self.groups)

@@ -12,7 +12,6 @@ from invgraph.train.groups import GroupSet, collate
 from invgraph.train.module import DepthTraining
 
 SHARE = 0.9  # of the truths that an interval of this name should hold
-_ASKED = 64  # groups, at most
 
 
 @torch.no_grad()
@@ -23,8 +22,8 @@ def depth_model(module: DepthTraining, clips: Sequence[Clip], held_out: GroupSet
     from what other frames say, against what the network believes.
     """
     network = module.depth.eval()
-    numbers = range(0, len(held_out), -(-len(held_out) // _ASKED))
-    ratios = [module.surprise(collate([held_out[i]])).cpu().numpy() for i in numbers]
+    groups = (collate([held_out[i]]) for i in range(len(held_out)))
+    ratios = [module.surprise(group).cpu().numpy() for group in groups]
     spread = float(np.quantile(np.concatenate(ratios), SHARE)) / -math.log1p(-SHARE)
     settings = module.settings
     focal = [

@@ -29,6 +29,7 @@ from invgraph.train.settings import DepthSettings
 _HELD_OUT = 4  # blocks of each clip
 _HELD_SHARE = 0.1  # of its frames
 _SCORES = 20  # held-out scores over a training
+_SCORED = 32  # groups, at most
 _PATIENCE = 6
 _FRAMES = 3  # of a group
 
@@ -105,7 +106,7 @@ def train_depth(
         held = [_blocks(len(clip)) for clip in clips]
         learned = [sorted(set(range(len(c))) - set(h)) for c, h in zip(clips, held, strict=True)]
         groups = GroupSet(clips, teachings, learned, stride=settings.stride, seed=settings.seed)
-        scored = GroupSet(clips, teachings, held, stride=settings.stride, vary=False)
+        scored = GroupSet(clips, teachings, held, stride=settings.stride, vary=False, most=_SCORED)
         unknown = [clip.lens is None for clip in clips]
         trunk = None if encoder is None else load_pretrained(encoder)
         module = DepthTraining(settings, unknown, trunk)
