@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from invgraph.camera import Camera
@@ -45,6 +46,7 @@ class Motion:
         trajectory: world_from_camera of every frame that was placed; the first frame is the world.
         lens: what the frames were taken with, at their full size and at the world's origin.
         points: on the surfaces that keyframes see, world frame.
+        hosts: per point, the keyframe that it was chosen in, as an index of the video's frames.
         frames: which frames were placed, ascending.
         keyframes: which of the video's frames those are that were aligned together.
         differences: per placed frame, root of the median mean square of differences between a
@@ -54,6 +56,7 @@ class Motion:
     trajectory: Trajectory
     lens: Camera
     points: Float[Tensor, "m 3"]
+    hosts: Int[Tensor, " m"]
     frames: tuple[int, ...]
     keyframes: tuple[int, ...]
     differences: Float[Tensor, " n"]
@@ -70,8 +73,8 @@ def estimate_motion(
 
     Corners are followed from frame to frame. Frames some motion apart are keyframes; mapping places
     them by the followed points. Then all keyframes are aligned directly: poses, inverse depths of
-    points on edges, and the lens descend together until pictures of the same points agree. The other
-    frames are aligned with their nearest keyframes.
+    points on edges, and the lens descend together until pictures of the same points agree. The
+    other frames are aligned with their nearest keyframes.
 
     Pictures are averaged down to at most 200,000 pixels. Things that move on their own are left
     out as far as they are the smaller part. Time and memory grow with the number of frames.
@@ -230,7 +233,7 @@ def _align_keyframes(structure: Structure, pictures: list[Pyramid], lens: np.nda
         points, energies = state.points.only(fits), linear.energies[fits]
         state = replace(state, points=slanted(points, state.lens))
     starts = state.points.starts
-    spans = zip(starts[:-1], starts[1:], strict=True)
+    spans = pairwise(starts.tolist())
     return _Aligned(state, np.array([difference(energies[low:high]) for low, high in spans]))
 
 
@@ -311,6 +314,7 @@ def _motion(
         Trajectory(torch.from_numpy(world_from_camera), torch.tensor(times, dtype=torch.float64)),
         lens,
         torch.from_numpy(world),
+        torch.from_numpy(np.array(keyframes)[host_of]),
         tuple(placed),
         tuple(keyframes),
         torch.tensor([differences[index] for index in placed], dtype=torch.float64),
