@@ -1,12 +1,15 @@
 """Training of encoders from raw recordings, without labels."""
 
+from invgraph.train.contrast import train_encoder
+from invgraph.train.loop import Trained
 from invgraph.train.model import DepthModel, load_depth_model
 from invgraph.train.objective import Pieces, Weights
-from invgraph.train.run import Trained, train_depth
-from invgraph.train.settings import RECIPES, DepthSettings
+from invgraph.train.run import train_depth
+from invgraph.train.settings import RECIPES, ContrastSettings, DepthSettings
 
 __all__ = [
     "RECIPES",
+    "ContrastSettings",
     "DepthModel",
     "DepthSettings",
     "Pieces",
@@ -14,4 +17,5 @@ __all__ = [
     "Weights",
     "load_depth_model",
     "train_depth",
+    "train_encoder",
 ]

@@ -32,7 +32,7 @@ class DepthModel:
         facts: ``network``, ``normalise``, ``height``, ``width``, ``spread`` (the factor of the
             network's own scale by which 90 % intervals hold 90 % of what was held out), ``focal``
             (in image widths, of each recording learned from) and ``trained_on`` (SHA-256 of the
-            frames' files).
+            frames' files, with those its encoder was pre-trained on).
     """
 
     network: DepthNet
@@ -88,7 +88,7 @@ def depth_model(module: DepthTraining, clips: Sequence[Clip], held_out: GroupSet
         "width": settings.width,
         "spread": spread,
         "focal": focal,
-        "trained_on": sorted({mark for clip in clips for mark in clip.prints}),
+        "trained_on": sorted(network.encoder.seen.union(*(clip.prints for clip in clips))),
     }
     network.heads = network.heads[-1:]  # the finest scale
     return DepthModel(network, facts)
