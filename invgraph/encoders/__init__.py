@@ -3,7 +3,7 @@
 from invgraph.encoders.depth import DepthNet
 from invgraph.encoders.depth_model import DepthModel, load_depth_model
 from invgraph.encoders.motion import MotionNet
-from invgraph.encoders.resnet import SIZES, ResNet, load_pretrained
+from invgraph.encoders.resnet import SIZES, ResNet, centred, load_pretrained, save_encoder
 
 __all__ = [
     "SIZES",
@@ -11,6 +11,8 @@ __all__ = [
     "DepthNet",
     "MotionNet",
     "ResNet",
+    "centred",
     "load_depth_model",
     "load_pretrained",
+    "save_encoder",
 ]

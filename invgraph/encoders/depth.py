@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, silu
 
 from invgraph.belief import DepthBelief
-from invgraph.encoders.resnet import ResNet
+from invgraph.encoders.resnet import ResNet, centred
 
 _DECODER = (16, 32, 64, 128, 256)  # channels at 1/1, 1/2, 1/4, 1/8, 1/16
 _REACH = 4.0  # log depth stays within this distance of 0
@@ -51,7 +51,7 @@ class DepthNet(nn.Module):
         Args:
             image: sRGB in [0, 1]; height and width multiples of 32.
         """
-        features = self.encoder((image - 0.45) / 0.225)
+        features = self.encoder(centred(image))
         x, beliefs = features[-1], []
         first = len(self.up) - len(self.heads)
         for step, (up, join) in enumerate(zip(self.up, self.join, strict=True)):

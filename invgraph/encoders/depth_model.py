@@ -25,7 +25,7 @@ class DepthModel:
         facts: ``network``, ``normalise``, ``height``, ``width``, ``spread`` (the factor of the
             network's own scale by which 90 % intervals hold 90 % of what was held out), ``focal``
             (in image widths, of each recording learned from) and ``trained_on`` (SHA-256 of the
-            frames' files).
+            frames' files, with those its encoder was pre-trained on).
     """
 
     network: DepthNet

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from invgraph.encoders.resnet import ResNet
+from invgraph.encoders.resnet import ResNet, centred
 
 _SMALL = 0.01  # untrained motions are of this size: rad, and depths of the scene
 
@@ -40,5 +40,5 @@ class MotionNet(nn.Module):
             image: sRGB in [0, 1]; height and width multiples of 32.
             other: the same.
         """
-        pair = (torch.cat((image, other), 1) - 0.45) / 0.225
+        pair = centred(torch.cat((image, other), 1))
         return _SMALL * self.head(self.encoder(pair)[-1]).float().mean((2, 3))

@@ -1,5 +1,6 @@
 """Residual networks that turn an image into features at five scales."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, relu
+
+from invgraph.files import write_tensors
 
 _GROUP = 16  # channels that a GroupNorm treats as one
 
@@ -42,7 +45,9 @@ class ResNet(nn.Module):
         normalise: off for weights with the normalisation folded in (:func:`load_pretrained`).
 
     Attributes:
+        size: as given.
         widths: channels of the features.
+        seen: SHA-256 of the frames' files that the weights are known to have been learned from.
 
     Source:
         He et al., Deep Residual Learning for Image Recognition (2016); Wu and He, Group
@@ -53,7 +58,8 @@ class ResNet(nn.Module):
         super().__init__()
         if size not in SIZES:
             raise ValueError(f"there is no network {size!r}; choose among {', '.join(SIZES)}.")
-        self.widths = SIZES[size].widths
+        self.size, self.widths = size, SIZES[size].widths
+        self.seen: frozenset[str] = frozenset()
         first, *rest = self.widths
         self.conv1 = nn.Conv2d(channels, first, 7, 2, 3)
         self.norm1 = _norm(first, normalise)
@@ -74,7 +80,7 @@ class ResNet(nn.Module):
         """Features, finest first.
 
         Args:
-            image: sRGB scaled to about unit spread; height and width multiples of 32.
+            image: as :func:`centred` makes it; height and width multiples of 32.
         """
         x = relu(self.norm1(self.conv1(image)))
         features = [x]
@@ -104,30 +110,58 @@ def _norm(width: int, normalise: bool) -> nn.Module:
     return nn.GroupNorm(width // _GROUP, width) if normalise else nn.Identity()
 
 
-def load_pretrained(path: Path) -> ResNet:
-    """A ResNet-18 with weights trained elsewhere, such as ImageNet's, under whose licence it is.
+def centred(image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    """Images of about unit spread around 0, as :class:`ResNet` expects them, from sRGB in [0, 1].
 
-    Batch normalisation is folded into the convolutions before it, so it no longer depends on a
-    batch.
+    Gradients:
+        Reach the images.
+    """
+    return (image - 0.45) / 0.225
+
+
+def save_encoder(path: Path, network: ResNet) -> None:
+    """Write an encoder, and which frames it has seen, for :func:`load_pretrained`."""
+    facts = {"encoder": network.size, "trained_on": sorted(network.seen)}
+    write_tensors(path, dict(network.state_dict()), facts)
+
+
+def load_pretrained(path: Path, size: str = "resnet18") -> ResNet:
+    """An encoder with weights from a file.
+
+    Either `invgraph train encoder` wrote it, or it is a ResNet-18 that was trained elsewhere, such
+    as on ImageNet, under whose licence it is then. Batch normalisation of the latter is folded into
+    the convolutions before it, so it no longer depends on a batch.
 
     Args:
-        path: safetensors file with the names of torchvision's and timm's ``resnet18``.
+        path: safetensors file with our names, or those of torchvision's and timm's ``resnet18``.
+        size: that the network has to have, "resnet18" or "light".
 
     Raises:
-        ValueError: the file is missing, damaged or of another network.
+        ValueError: the file is missing, damaged, of another network or of another size.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors import SafetensorError, safe_open
 
     try:
-        given = load_file(path)
-    except (OSError, SafetensorError) as error:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            facts = json.loads((file.metadata() or {}).get("facts", "{}"))
+    except (OSError, ValueError, SafetensorError) as error:
         raise ValueError(f"{path} is no readable safetensors file; convert it to one.") from error
-    network = ResNet("resnet18", normalise=False)
+    found = facts.get("encoder", "resnet18")
     try:
-        network.load_state_dict(_folded(given))
-    except (KeyError, RuntimeError) as error:
-        raise ValueError(f"{path} holds no ResNet-18 as torchvision or timm name it.") from error
+        network = ResNet(found, normalise="encoder" in facts)
+        network.load_state_dict(tensors if "encoder" in facts else _folded(tensors))
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{path} holds no encoder; give what `invgraph train encoder` wrote, or a ResNet-18 as "
+            "torchvision or timm name it."
+        ) from error
+    if found != size:
+        raise ValueError(
+            f"{path} holds a {found} encoder, expected {size}; choose --network {found} or another "
+            "file."
+        )
+    network.seen = frozenset(facts.get("trained_on", ()))
     return network
 
 

@@ -21,6 +21,8 @@ from invgraph.warp import undistort
 _DARK = 0.01  # sRGB: spread of an image below which it shows nothing
 _STILL = 0.004  # sRGB: mean difference between frames below which nothing moves
 _FEWEST = 3
+_HELD_OUT = 4  # blocks of each clip
+_HELD_SHARE = 0.1  # of its frames
 _VERSION = 1  # of the files in the cache
 
 Progress = Callable[[int, int], None]
@@ -94,6 +96,15 @@ def read_clip(
         known = straight.resize(*size)
     chosen = tuple(frames[i] for i in kept)
     return Clip(name, chosen, images, store, known, tuple(prints[i] for i in kept))
+
+
+def split(clip: Clip) -> tuple[list[int], list[int]]:
+    """Frames to learn from, and those that are held out: a few runs, spread over the recording."""
+    count = len(clip)
+    length = max(round(_HELD_SHARE * count / _HELD_OUT), _FEWEST)
+    starts = {int((k + 0.5) * count / _HELD_OUT) - length // 2 for k in range(_HELD_OUT)}
+    held = {i for start in starts for i in range(max(start, 0), min(start + length, count))}
+    return sorted(set(range(count)) - held), sorted(held)
 
 
 def _check(name: str, frames: Sequence[Frame]) -> None:

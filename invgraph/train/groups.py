@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from invgraph.train.clips import Clip
+from invgraph.train.numbered import Numbered
 from invgraph.train.objective import Teacher
 from invgraph.train.teaching import Teaching
 
@@ -46,10 +46,17 @@ class Groups:
     teacher: Teacher | None
 
 
-class GroupSet(Dataset):
-    """Group number 0, 1, 2, ... of some recordings: the same number always gives the same group.
+def collate(items: Sequence[dict[str, Tensor]]) -> Groups:
+    """Groups of one step from their parts."""
+    parts = {name: torch.stack([item[name] for item in items]) for name in items[0]}
+    teacher = None
+    if "log_depth" in parts:
+        teacher = Teacher(parts.pop("log_depth"), parts.pop("weight"))
+    return Groups(poses=parts.pop("poses", None), teacher=teacher, **parts)
 
-    So that training can go on after a kill exactly where it was, and processes share the numbers.
+
+class GroupSet(Numbered):
+    """Groups of some recordings.
 
     Args:
         clips: recordings of one image size.
@@ -60,6 +67,8 @@ class GroupSet(Dataset):
         most: groups to choose from, evenly spread; all when left out.
         seed: of the choices.
     """
+
+    collate = staticmethod(collate)
 
     def __init__(
         self,
@@ -118,7 +127,7 @@ class GroupSet(Dataset):
                         item[name] = item[name].flip(2)
                 if "poses" in item:
                     item["poses"] = mirror @ item["poses"] @ mirror
-        varied = _recolored(images, rng) if self.vary else images
+        varied = recolored(images, rng, _GAIN) if self.vary else images
         return {
             "images": images,
             "varied": varied,
@@ -128,15 +137,6 @@ class GroupSet(Dataset):
             "clip": torch.tensor(clip_number),
             **item,
         }
-
-
-def collate(items: Sequence[dict[str, Tensor]]) -> Groups:
-    """Groups of one step from their parts."""
-    parts = {name: torch.stack([item[name] for item in items]) for name in items[0]}
-    teacher = None
-    if "log_depth" in parts:
-        teacher = Teacher(parts.pop("log_depth"), parts.pop("weight"))
-    return Groups(poses=parts.pop("poses", None), teacher=teacher, **parts)
 
 
 def _groups(
@@ -233,10 +233,18 @@ def _cut(planes: Tensor, window: tuple[float, float, float]) -> Tensor:
     return torch.nn.functional.grid_sample(planes, grid, padding_mode="border", align_corners=False)
 
 
-def _recolored(images: Tensor, rng: np.random.Generator) -> Tensor:
-    """The same change of brightness, contrast and colour for all frames of a group."""
-    bright, contrast, vivid = (float(x) for x in rng.uniform(1 - _GAIN, 1 + _GAIN, 3))
-    tint = torch.from_numpy(rng.uniform(1 - _GAIN / 4, 1 + _GAIN / 4, 3)).float()
+def recolored(
+    images: Float[Tensor, "n h w 3"], rng: np.random.Generator, gain: float
+) -> Float[Tensor, "n h w 3"]:
+    """The same change of brightness, contrast and colour for all frames.
+
+    Args:
+        images: sRGB in [0, 1].
+        rng: decides.
+        gain: of each, to either side.
+    """
+    bright, contrast, vivid = (float(x) for x in rng.uniform(1 - gain, 1 + gain, 3))
+    tint = torch.from_numpy(rng.uniform(1 - gain / 4, 1 + gain / 4, 3)).float()
     mean = images.mean()
     images = (images - mean) * contrast + mean * bright
     grey = images.mean(-1, keepdim=True)

@@ -1,217 +1,220 @@
-"""The training loop: what happens around the steps of a training of depth."""
+"""The training loop: what happens around the steps of every training."""
 
-import math
-import time
-from collections import deque
-from collections.abc import Iterator
+import json
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
-from invgraph.files import read_tensors, write_tensors
+from invgraph.files import write_atomically
 from invgraph.fit.progress import Meter
-from invgraph.train.groups import GroupSet, collate
-from invgraph.train.module import DepthTraining
+from invgraph.train.clips import Clip
+from invgraph.train.keeper import Keeper, Shown
+from invgraph.train.learning import Learning, NotFinite
+from invgraph.train.numbered import Numbered, Numbers
+from invgraph.train.settings import Settings
 
-SCORE = "held_out/photometric"
-_EVERY_S = 120.0  # between checkpoints
+_SCORES = 20  # held-out scores over a training
+_PATIENCE = 6
+
+Logger = Literal["tensorboard", "wandb", "none"]
 
 
-class Numbers(Sampler):
-    """The numbers of the groups of each step that belong to one process.
+@dataclass(frozen=True)
+class Plan:
+    """Where a training goes, and how long.
 
-    Args:
-        batch: groups a step, over all processes.
-        first: step to begin with.
-        last: step to end before.
-        rank: of this process.
-        world: how many processes there are.
+    Several processes started by torchrun share it.
+
+    Attributes:
+        out: run folder.
+        resume: go on with the training in it.
+        budget_s: seconds after which training ends; None for no limit but the steps.
+        logger: where curves go; Weights & Biases must be installed.
+        workers: processes that prepare images.
     """
 
-    def __init__(self, batch: int, first: int, last: int, rank: int = 0, world: int = 1) -> None:
-        if batch % world:
-            raise ValueError(
-                f"a batch of {batch} groups cannot be shared by {world} processes; choose a "
-                "multiple."
-            )
-        self._batch, self._first, self._last = batch, first, last
-        self._share, self._rank = batch // world, rank
+    out: Path
+    resume: bool = False
+    budget_s: float | None = None
+    logger: Logger = "tensorboard"
+    workers: int = 1
 
-    def __len__(self) -> int:
-        return max(self._last - self._first, 0)
+    @property
+    def checkpoint(self) -> Path:
+        return self.out / "checkpoint.safetensors"
 
-    def __iter__(self) -> Iterator[list[int]]:
-        for step in range(self._first, self._last):
-            begin = step * self._batch + self._rank * self._share
-            yield list(range(begin, begin + self._share))
+    @property
+    def rank(self) -> int:
+        """Of this process."""
+        return int(os.environ.get("RANK", 0))
+
+    @property
+    def world(self) -> int:
+        """How many processes there are."""
+        return int(os.environ.get("WORLD_SIZE", 1))
 
 
-def loader(groups: GroupSet, numbers: Numbers, workers: int) -> DataLoader:
-    """Batches of groups, made ready by other processes while the last one is learned from."""
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What training left.
+
+    Attributes:
+        model: file of the network.
+        steps: taken.
+        held_out: best loss on frames that were not learned from.
+        seconds: of steps.
+    """
+
+    model: Path
+    steps: int
+    held_out: float
+    seconds: float
+
+    def note(self, settings: Settings) -> None:
+        """Write ``training.json`` beside the model."""
+        facts = {**asdict(self), "model": str(self.model), "settings": asdict(settings)}
+        data = (json.dumps(facts, indent=1) + "\n").encode()
+        write_atomically(self.model.with_name("training.json"), data)
+
+
+@contextmanager
+def opened(plan: Plan, seed: int) -> Iterator[Meter]:
+    """The run folder, ready for a training; gives what shows its progress.
+
+    Raises:
+        ValueError: there is a training that is not to be resumed.
+    """
+    if plan.checkpoint.exists() and not plan.resume:
+        raise ValueError(
+            f"{plan.out} holds a training; continue it by --resume or choose another --out."
+        )
+    plan.out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(seed)
+    with Meter() as meter, _quiet():
+        yield meter
+
+
+def learn(
+    plan: Plan,
+    module: Learning,
+    learned: Numbered,
+    scored: tuple[Numbered, int],
+    facts: dict[str, Any],
+    meter: Meter,
+    callbacks: Sequence[lightning.Callback] = (),
+) -> Keeper:
+    """Train until the last step, the end of the time, or no better score.
+
+    Args:
+        plan: of the training.
+        module: what learns; has its averaged weights afterwards.
+        learned: items to learn from.
+        scored: items held out, and how many of them are judged at a time.
+        facts: what a training that is resumed has to have in common with what was begun, JSON.
+        meter: shows progress.
+        callbacks: further ones.
+
+    Returns:
+        The keeper of the checkpoint, which knows the best score and the time spent.
+
+    Raises:
+        ValueError: the checkpoint is of another training; the loss is no number any more.
+        KeyboardInterrupt: Ctrl-C; a checkpoint holds everything.
+    """
+    settings, rank, world = module.settings, plan.rank, plan.world
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    keeper = Keeper(plan.checkpoint, facts, plan.budget_s, _PATIENCE)
+    keeper.restore(module)
+    module.spent = keeper.share
+    first, last = module.done, settings.steps
+    batches = loader(learned, Numbers(settings.batch, first, last, rank, world), plan.workers)
+    held_out, at_once = scored
+    judged = Numbers(at_once, 0, max(len(held_out) // at_once, 1), rank, world)
+    trainer = lightning.Trainer(
+        devices=local,
+        num_nodes=world // local,
+        strategy="ddp" if world > 1 else "auto",
+        precision="bf16-mixed",
+        max_epochs=1,
+        accumulate_grad_batches=settings.accumulate,
+        gradient_clip_val=1.0,
+        val_check_interval=min(max(last // _SCORES, 1), max(last - first, 1)),
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        logger=_logger(plan),
+        log_every_n_steps=20,
+        callbacks=[keeper, Shown(meter, keeper, module.images * settings.batch), *callbacks],
+    )
+    try:
+        if first < last:
+            trainer.fit(module, batches, loader(held_out, judged, 0))
+    except NotFinite as error:
+        kept = f"{plan.checkpoint} holds the weights of some steps before"
+        raise ValueError(
+            f"{error}; {kept if plan.checkpoint.exists() else 'nothing was kept yet'}; "
+            "use a lower --rate."
+        ) from error
+    except SystemExit:  # what Lightning makes of Ctrl-C
+        raise KeyboardInterrupt from None
+    module.use(module.averaged)
+    return keeper
+
+
+def given(clips: Sequence[Clip], settings: Settings) -> dict[str, Any]:
+    """What a training that is resumed has to have in common with what was begun."""
+    kept = {name: value for name, value in asdict(settings).items() if name != "rate"}
+    return {"settings": kept, "frames": [list(clip.prints) for clip in clips]}
+
+
+def loader(items: Numbered, numbers: Numbers, workers: int) -> DataLoader:
+    """Batches, made ready by other processes while the last one is learned from."""
     return DataLoader(
-        groups,
+        items,
         batch_sampler=numbers,
-        collate_fn=collate,
+        collate_fn=items.collate,
         num_workers=workers,
         persistent_workers=workers > 0,
         multiprocessing_context="forkserver" if workers else None,
     )
 
 
-class Keeper(lightning.Callback):
-    """Checkpoints that survive a kill at any moment, the way back to them, and when to end.
-
-    A checkpoint is one file, replaced whole: weights, their running mean, the optimiser's state and
-    how far the training is. Nothing in it is code.
-
-    Args:
-        path: of the checkpoint.
-        facts: to keep beside the weights, JSON.
-        budget_s: seconds after which training ends, over all its parts; None for no limit.
-        patience: held-out scores in a row without a better one after which training ends.
-    """
-
-    def __init__(
-        self, path: Path, facts: dict[str, Any], budget_s: float | None, patience: int
-    ) -> None:
-        self.path, self.facts, self.budget_s, self.patience = path, facts, budget_s, patience
-        self.best, self.since, self.spent = math.inf, 0, 0.0
-        self._began = self._saved = time.monotonic()
-        self._optimizer: dict[str, Tensor] = {}
-        self._weights: dict[str, Tensor] = {}
-
-    @property
-    def seconds(self) -> float:
-        """Spent on steps so far, over all parts of the training."""
-        return self.spent + time.monotonic() - self._began
-
-    def share(self) -> float:
-        """Of the time for steps that is over."""
-        return 0.0 if self.budget_s is None else self.seconds / self.budget_s
-
-    def restore(self, module: DepthTraining) -> bool:
-        """Take up weights and counts from the checkpoint; whether there is one.
-
-        Raises:
-            ValueError: the checkpoint is damaged or of another training.
-        """
-        stored = read_tensors(self.path, "delete it and train again")
-        if stored is None:
-            return False
-        tensors, facts = stored
-        if facts["given"] != self.facts:
-            raise ValueError(
-                f"{self.path} was begun with other recordings or settings; resume with those, or "
-                "choose another --out."
-            )
-        module.load_state_dict(_part(tensors, "weights."))
-        module.averaged = _part(tensors, "averaged.")
-        module.done, self.spent = facts["done"], facts["spent"]
-        self.best, self.since = facts["best"] or math.inf, facts["since"]
-        self._optimizer = _part(tensors, "optimizer.")
-        return True
-
-    def save(self, module: DepthTraining, optimizer: torch.optim.Optimizer) -> None:
-        """Replace the checkpoint."""
-        parameters = [p for family in optimizer.param_groups for p in family["params"]]
-        tensors = {f"weights.{name}": x for name, x in module.state_dict().items()}
-        tensors |= {f"averaged.{name}": x for name, x in module.averaged.items()}
-        for index, parameter in enumerate(parameters):
-            for name, value in optimizer.state[parameter].items():
-                tensors[f"optimizer.{index}.{name}"] = value
-        write_tensors(
-            self.path,
-            {name: x.cpu() for name, x in tensors.items()},
-            {
-                "given": self.facts,
-                "done": module.done,
-                "spent": self.seconds,
-                "best": self.best if math.isfinite(self.best) else None,
-                "since": self.since,
-            },
-        )
-        self._saved = time.monotonic()
-
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        self._began = self._saved = time.monotonic()
-        pl_module.averaged = {n: x.to(pl_module.device) for n, x in pl_module.averaged.items()}
-
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        optimizer = trainer.optimizers[0]
-        parameters = [p for family in optimizer.param_groups for p in family["params"]]
-        for key, value in self._optimizer.items():
-            index, name = key.split(".")
-            parameter = parameters[int(index)]
-            place = "cpu" if name == "step" else parameter.device
-            optimizer.state[parameter][name] = value.to(place)
-        self._optimizer = {}
-
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, *rest: Any) -> None:
-        pl_module.done += 1
-        pl_module.average()
-        if trainer.is_global_zero and time.monotonic() - self._saved > _EVERY_S:
-            self.save(pl_module, trainer.optimizers[0])
-        if trainer.strategy.reduce_boolean_decision(self.share() > 1, all=False):
-            trainer.should_stop = True
-
-    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
-        """The averaged weights are what is scored."""
-        self._weights = pl_module.use(pl_module.averaged)
-
-    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        pl_module.use(self._weights)
-        score = float(trainer.callback_metrics[SCORE])
-        self.since = 0 if score < self.best else self.since + 1
-        self.best = min(self.best, score)
-        if self.since >= self.patience:
-            trainer.should_stop = True
-
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        if trainer.is_global_zero:
-            self.save(pl_module, trainer.optimizers[0])
-
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Ctrl-C loses nothing; after a loss that is no number the last checkpoint stays."""
-        interrupted = isinstance(exception, KeyboardInterrupt)
-        if interrupted and trainer.is_global_zero and trainer.optimizers:
-            self.save(pl_module, trainer.optimizers[0])
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's advice, which is about what is done here on purpose."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
-class Shown(lightning.Callback):
-    """Progress for a person: steps, images a second, the loss, and the time left.
+def _logger(plan: Plan) -> Any:
+    if plan.logger == "tensorboard":
+        from lightning.pytorch.loggers import TensorBoardLogger
 
-    Args:
-        meter: to show it on.
-        keeper: knows the time spent.
-        images: of one step.
-    """
+        return TensorBoardLogger(plan.out, name="curves", version="")
+    if plan.logger == "wandb":
+        if find_spec("wandb") is None:
+            raise ValueError("--logger wandb needs the package wandb; pip install wandb.")
+        from lightning.pytorch.loggers import WandbLogger
 
-    def __init__(self, meter: Meter, keeper: Keeper, images: int) -> None:
-        self._meter, self._keeper, self._images = meter, keeper, images
-        self._recent: deque[float] = deque(maxlen=50)
-
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        if trainer.is_global_zero:
-            self._meter.begin("training")
-
-    def on_train_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        self._recent.append(time.monotonic())
-        if not trainer.is_global_zero or len(self._recent) < 2:
-            return
-        done, steps = pl_module.done, pl_module.settings.steps
-        pace = (len(self._recent) - 1) / (self._recent[-1] - self._recent[0])
-        self._meter.show(
-            max(done / steps, self._keeper.share()),
-            f"step {done} of {steps}, {pace * self._images:.1f} images/s, "
-            f"loss {float(outputs['loss']):.4f}, held out {self._keeper.best:.4f}",
-        )
-
-
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name[len(prefix) :]: x for name, x in tensors.items() if name.startswith(prefix)}
+        return WandbLogger(project="invgraph", save_dir=str(plan.out))
+    return False

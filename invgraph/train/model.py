@@ -37,7 +37,7 @@ def depth_model(module: DepthTraining, clips: Sequence[Clip], held_out: GroupSet
         "width": settings.width,
         "spread": spread,
         "focal": focal,
-        "trained_on": sorted({mark for clip in clips for mark in clip.prints}),
+        "trained_on": sorted(network.encoder.seen.union(*(clip.prints for clip in clips))),
     }
     network.heads = network.heads[-1:]  # the finest scale
     return DepthModel(network, facts)

@@ -1,10 +1,7 @@
 """The networks of a training of depth, and one step of it."""
 
-import math
-from collections.abc import Callable, Iterator
 from typing import Any
 
-import lightning
 import torch
 from torch import Tensor, nn
 
@@ -13,20 +10,14 @@ from invgraph.belief import DepthBelief
 from invgraph.camera import Camera
 from invgraph.encoders import DepthNet, MotionNet, ResNet
 from invgraph.train.groups import Groups
+from invgraph.train.learning import Learning
 from invgraph.train.objective import Explained, halved, view_synthesis
 from invgraph.train.settings import DepthSettings
-from invgraph.tree import map_tensors
 
-_WARM = 100  # steps until the rate of learning is at its highest
-_KEEP = 0.998  # of the averaged weights, at each step
 _LENS_RATE = 10.0  # times the networks'
 
 
-class NotFinite(ValueError):
-    """The loss is no number any more."""
-
-
-class DepthTraining(lightning.LightningModule):
+class DepthTraining(Learning):
     """Depth and motion learned from view synthesis.
 
     Args:
@@ -38,45 +29,25 @@ class DepthTraining(lightning.LightningModule):
         depth: the depth network.
         motion: the motion network; None where motion is found beforehand.
         log_focal: per recording, logarithm of a factor of the focal length.
-        averaged: running mean of the weights of ``depth`` and ``motion``: the result.
-        done: steps so far.
-        spent: tells the share of the time for training that is over.
     """
 
+    networks = ("depth", "motion")
+    images = 3
+    score = "photometric"
+    settings: DepthSettings
     unknown: Tensor
 
     def __init__(
         self, settings: DepthSettings, unknown: list[bool], encoder: ResNet | None = None
     ) -> None:
-        super().__init__()
-        self.settings = settings
+        super().__init__(settings)
         self.depth = DepthNet(encoder or ResNet(settings.network), settings.scales)
         self.motion = None
         if settings.motion == "learned":
             self.motion = MotionNet(ResNet(settings.network, channels=6))
         self.log_focal = nn.Parameter(torch.zeros(len(unknown)), requires_grad=any(unknown))
         self.register_buffer("unknown", torch.tensor(unknown), persistent=False)
-        self.averaged = {name: value.detach().clone() for name, value in self._weights()}
-        self.done = 0
-        self.spent: Callable[[], float] = lambda: 0.0
-        self.to(memory_format=torch.channels_last)
-
-    def _weights(self) -> Iterator[tuple[str, Tensor]]:
-        for name, value in self.named_parameters():
-            if name.startswith(("depth.", "motion.")):
-                yield name, value
-
-    def transfer_batch_to_device(self, batch: Groups, device: Any, dataloader_idx: int) -> Groups:
-        return map_tensors(lambda tensor: tensor.to(device), batch)
-
-    def training_step(self, groups: Groups) -> Tensor:
-        parts = self.explain(groups)
-        loss = parts["loss"]
-        if not bool(torch.isfinite(loss)):
-            raise NotFinite(f"the loss is {float(loss.detach())} at step {self.done}")
-        facts = {f"train/{name}": part.detach() for name, part in parts.items()}
-        self.log_dict(facts, batch_size=len(groups.images))
-        return loss
+        self.complete()
 
     def explain(self, groups: Groups) -> dict[str, Tensor]:
         """The loss of some groups, and its parts, meaned over the scales."""
@@ -154,53 +125,7 @@ class DepthTraining(lightning.LightningModule):
         eye = torch.eye(4, device=factor.device).expand(len(factor), 4, 4)
         return Camera(eye, groups.focal * factor[:, None], groups.principal, height, width)
 
-    def validation_step(self, groups: Groups) -> None:
-        parts = self.explain(groups)
-        self.log(
-            "held_out/photometric",
-            parts["photometric"],
-            on_epoch=True,
-            sync_dist=True,
-            batch_size=len(groups.images),
-        )
-
-    def configure_optimizers(self) -> Any:
-        networks = [value for _, value in self._weights()]
-        families = [
-            {"params": networks, "lr": self.settings.rate, "weight_decay": 1e-2},
-            {
-                "params": [self.log_focal],
-                "lr": _LENS_RATE * self.settings.rate,
-                "weight_decay": 0.0,
-            },
-        ]
-        optimizer = torch.optim.AdamW(families)
-        first = self.done
-
-        def share_of_rate(moved: int) -> float:
-            """Up in the first steps, then down along a cosine, to the last step or second."""
-            done = first + moved * self.settings.accumulate
-            share = min(max(done / self.settings.steps, self.spent()), 1.0)
-            return min((done + 1) / _WARM, 0.5 * (1 + math.cos(math.pi * share)) + 0.01)
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share_of_rate)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
-
-    @torch.no_grad()
-    def average(self) -> None:
-        """Let the averaged weights follow the weights."""
-        keep = min(_KEEP, (1 + self.done) / (10 + self.done))
-        for name, value in self._weights():
-            self.averaged[name].lerp_(value, 1 - keep)
-
-    @torch.no_grad()
-    def use(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Put weights in place of those of the networks; returns what was there."""
-        own = dict(self._weights())
-        before = {name: own[name].detach().clone() for name in weights}
-        for name, value in weights.items():
-            own[name].copy_(value)
-        return before
+    def families(self) -> list[dict[str, Any]]:
+        rate = _LENS_RATE * self.settings.rate
+        lens = {"params": [self.log_focal], "lr": rate, "weight_decay": 0.0}
+        return [*super().families(), lens]

@@ -1,6 +1,6 @@
-"""What a training of depth is asked to do, and the recipes that are known to work."""
+"""What a training is asked to do, and the recipes for depth that are known to work."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from invgraph.train.objective import Pieces, Weights
 
@@ -8,38 +8,27 @@ _MULTIPLE = 32  # of image sizes: the networks halve five times
 
 
 @dataclass(frozen=True)
-class DepthSettings:
-    """How depth is learned.
+class Settings:
+    """What every training has to be told.
 
     Attributes:
         network: "resnet18" or "light".
-        motion: how the camera's motion is known: "found" beforehand by odometry, with multi-view
-            depth as a teacher, or "learned" by a network beside the depth.
         height: of the images, pixels.
         width: the same.
-        batch: groups of three frames a step, over all processes.
+        batch: items a step, over all processes.
         accumulate: steps whose gradients are summed before the weights move.
         steps: at most.
         rate: of learning, at its highest.
-        stride: frames between neighbours of a group where motion is learned.
-        scales: sizes at which depth is learned.
-        pieces: of the loss.
-        weights: of the pieces.
-        seed: of weights and groups.
+        seed: of weights and items.
     """
 
     network: str = "resnet18"
-    motion: str = "found"
     height: int = 192
     width: int = 256
     batch: int = 4
     accumulate: int = 1
     steps: int = 4000
     rate: float = 3e-4
-    stride: int = 1
-    scales: int = 1
-    pieces: Pieces = field(default_factory=Pieces)
-    weights: Weights = field(default_factory=Weights)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -50,9 +39,46 @@ class DepthSettings:
                     f"{name} is {size}, expected a multiple of {_MULTIPLE}, {2 * _MULTIPLE} or "
                     "more; round it."
                 )
-        for name in ("batch", "accumulate", "steps", "stride", "scales"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected 1 or more.")
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.name != "seed" and isinstance(value, int) and value < 1:
+                raise ValueError(f"{each.name} is {value}, expected 1 or more.")
+
+
+@dataclass(frozen=True)
+class DepthSettings(Settings):
+    """How depth is learned, from groups of three frames.
+
+    Attributes:
+        motion: how the camera's motion is known: "found" beforehand by odometry, with multi-view
+            depth as a teacher, or "learned" by a network beside the depth.
+        stride: frames between neighbours of a group where motion is learned.
+        scales: sizes at which depth is learned.
+        pieces: of the loss.
+        weights: of the pieces.
+    """
+
+    motion: str = "found"
+    stride: int = 1
+    scales: int = 1
+    pieces: Pieces = field(default_factory=Pieces)
+    weights: Weights = field(default_factory=Weights)
+
+
+@dataclass(frozen=True)
+class ContrastSettings(Settings):
+    """How an encoder is learned, from pairs of views.
+
+    Attributes:
+        reach: frames from one view of a pair to the other, at most; other views as near as that
+            are not told apart.
+        temperature: of the similarities: the lower, the more the most similar others count.
+    """
+
+    batch: int = 32
+    steps: int = 2000
+    reach: int = 8
+    temperature: float = 0.1
 
 
 _OWN = Pieces(teacher=False)
