@@ -20,11 +20,11 @@ from depth_redkitchen import DATA, LEARNED, ROOT, row, tested
 
 from invgraph.data import Capture, read_capture
 from invgraph.depth_score import summarise
+from invgraph.encoders import load_depth_model
 from invgraph.train import (
     RECIPES,
     ContrastSettings,
     DepthSettings,
-    load_depth_model,
     train_depth,
     train_encoder,
 )
@@ -81,7 +81,8 @@ def main() -> None:
             model, spent = trained(
                 learned, arguments.steps, seed, name == "contrastive", arguments.work
             )
-            errors.append(summarise(tested(load_depth_model(model), capture))["abs_rel"])
+            scores = [pixelwise for pixelwise, _ in tested(load_depth_model(model), capture)]
+            errors.append(summarise(scores)["abs_rel"])
             seconds.append(spent)
         rows.append(row(f"abs_rel/{name}", mean(errors), "", "lower"))
         rows.append(row(f"abs_rel/{name}_spread", pstdev(errors), "", "lower"))
