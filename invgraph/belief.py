@@ -76,6 +76,43 @@ class PoseBelief:
         return math.sqrt(float(variance[:3].sum())), math.sqrt(float(variance[3:].sum()))
 
 
+@dataclass(frozen=True, eq=False)
+class DepthBelief:
+    """A distribution over the depth of every pixel: Laplace in the logarithm of depth.
+
+    Attributes:
+        log_depth: natural logarithm of the median depth.
+        scale: the Laplace distribution's scale; 0.1 is about 10 % of the depth.
+    """
+
+    log_depth: Float[Tensor, "*batch h w"]
+    scale: Float[Tensor, "*batch h w"]
+
+    @property
+    def depth(self) -> Float[Tensor, "*batch h w"]:
+        """Median depth, along the optical axis."""
+        return self.log_depth.exp()
+
+    @property
+    def sigma(self) -> Float[Tensor, "*batch h w"]:
+        """Standard deviation of the logarithm of depth."""
+        return math.sqrt(2) * self.scale
+
+    def interval(
+        self, share: float = 0.9
+    ) -> tuple[Float[Tensor, "*batch h w"], Float[Tensor, "*batch h w"]]:
+        """Depths between which the true one should lie this often."""
+        reach = -math.log1p(-share) * self.scale
+        return (self.log_depth - reach).exp(), (self.log_depth + reach).exp()
+
+    def sample(self, generator: torch.Generator | None = None) -> Float[Tensor, "*batch h w"]:
+        """One depth map drawn from the belief, every pixel on its own."""
+        shape, device = self.log_depth.shape, self.log_depth.device
+        uniform = torch.rand(shape, generator=generator, device=device) - 0.5
+        noise = -uniform.sign() * torch.log1p(-2 * uniform.abs())
+        return (self.log_depth + self.scale * noise).exp()
+
+
 def perturb(
     pose: Float[Tensor, "*batch 4 4"], twist: Float[Tensor, "*batch 6"]
 ) -> Float[Tensor, "*batch 4 4"]:

@@ -1,4 +1,4 @@
-"""The command line: ``invgraph fit | render | report | view | data | eval``."""
+"""The command line: ``invgraph fit | train | infer | eval | render | report | view | data``."""
 
 import contextlib
 import io
@@ -23,9 +23,12 @@ Start with a folder of photos whose cameras are known:
     invgraph data inspect my_photos                            says what it holds and lacks
     invgraph fit my_photos --resume                            goes on after Ctrl-C or a kill
     invgraph fit my_photos --object mug.obj                    finds an object in each photo
+    invgraph train depth walk.mp4                              learns depth from raw video
+    invgraph infer depth runs/depth_walk other.mp4             depth of another video
     invgraph render runs/my_photos --views 8 --out orbit.png   pictures from all around
     invgraph view runs/my_photos                               opens the report in a browser
     invgraph report runs/my_photos                             builds report.html again
+    invgraph eval odometry trajectory_tum.txt groundtruth.txt  scores a camera's motion
 """
 
 
@@ -232,6 +235,8 @@ def view(
 COMMANDS = {"fit": fit, "render": render, "report": report, "view": view}
 GROUPS = {
     "data": "Look at captures, fetch public ones, convert between formats.",
+    "train": "Learn from raw recordings, without labels.",
+    "infer": "Apply what was learned.",
     "eval": "Score depth and trajectories against measured truth.",
 }
 
@@ -244,7 +249,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         if name in GROUPS:
-            import_module(f"invgraph.cli_{name}").run(rest)
+            _run_of_group(name, *(rest or ["--help"]))
             return 0
         if name not in COMMANDS:
             known = ", ".join([*COMMANDS, *GROUPS])
@@ -257,6 +262,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"invgraph: {_one_line(error)}", file=sys.stderr)
         return 2
     return 0
+
+
+def _run_of_group(group: str, name: str, *rest: str) -> None:
+    commands = import_module(f"invgraph.cli_{group}").COMMANDS
+    if name in ("-h", "--help"):
+        print(f"usage: invgraph {group} COMMAND ...\n\n{GROUPS[group]}\n")
+        for key, command in commands.items():
+            print(f"    {key:8} {(command.__doc__ or '').splitlines()[0]}")
+        print(f"\n`invgraph {group} COMMAND --help` explains each command.")
+        return
+    if name not in commands:
+        known = ", ".join(commands)
+        raise ValueError(f"expected one of {known} but got {name!r}; see --help.")
+    tyro.cli(commands[name], prog=f"invgraph {group} {name}", args=rest)
 
 
 def _help() -> str:

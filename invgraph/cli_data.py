@@ -1,6 +1,5 @@
 """The command line of captures: ``invgraph data inspect | download | convert``."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -127,24 +126,6 @@ def convert(
 
 
 COMMANDS = {"inspect": inspect, "download": download, "convert": convert}
-
-
-def run(arguments: Sequence[str]) -> None:
-    """Run one of the commands.
-
-    Raises:
-        ValueError: there is no such command.
-    """
-    name, *rest = list(arguments) or ["--help"]
-    if name in ("-h", "--help"):
-        print("usage: invgraph data COMMAND ...\n\nLook at captures, fetch and convert them.\n")
-        for key, command in COMMANDS.items():
-            print(f"    {key:8} {(command.__doc__ or '').splitlines()[0]}")
-        print("\n`invgraph data COMMAND --help` explains each command.")
-        return
-    if name not in COMMANDS:
-        raise ValueError(f"expected one of {', '.join(COMMANDS)} but got {name!r}; see --help.")
-    tyro.cli(COMMANDS[name], prog=f"invgraph data {name}", args=rest)
 
 
 def _megabytes(size: int | None) -> str:

@@ -1,7 +1,6 @@
 """The command line of evaluation: ``invgraph eval depth | odometry``."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -173,24 +172,6 @@ def odometry(
 
 
 COMMANDS = {"depth": depth, "odometry": odometry}
-
-
-def run(arguments: Sequence[str]) -> None:
-    """Run one of the commands.
-
-    Raises:
-        ValueError: there is no such command.
-    """
-    name, *rest = list(arguments) or ["--help"]
-    if name in ("-h", "--help"):
-        print("usage: invgraph eval COMMAND ...\n\nScore estimates against measured truth.\n")
-        for key, command in COMMANDS.items():
-            print(f"    {key:8} {(command.__doc__ or '').splitlines()[0]}")
-        print("\n`invgraph eval COMMAND --help` explains each command.")
-        return
-    if name not in COMMANDS:
-        raise ValueError(f"expected one of {', '.join(COMMANDS)} but got {name!r}; see --help.")
-    tyro.cli(COMMANDS[name], prog=f"invgraph eval {name}", args=rest)
 
 
 def _with_truth(facts: "InferFacts", capture: "Capture") -> list[int]:

@@ -1,4 +1,4 @@
-"""What a re-synthesised image is compared with: one function per loss."""
+"""What is asked of a re-synthesised image or a depth map: one function per loss."""
 
 import numpy as np
 import torch
@@ -57,6 +57,57 @@ def silhouette(
         Reach ``alpha``.
     """
     return ((alpha - mask).abs() * weight).sum() / _total(weight)
+
+
+def dissimilarity(
+    image: Float[Tensor, "*batch h w c"], other: Float[Tensor, "*batch h w c"], ssim: float = 0.85
+) -> Float[Tensor, "*batch h w"]:
+    """How different two images look around each pixel, 0 to 1.
+
+    ``ssim * (1 - SSIM) / 2 + (1 - ssim) * L1``, both averaged over channels, SSIM over 3x3 pixels.
+
+    Args:
+        image: sRGB in [0, 1].
+        other: the same.
+        ssim: share of the structural part.
+
+    Gradients:
+        Reach both images; the structural part has none where it is beyond 0 or 1.
+
+    Source:
+        Godard et al., Unsupervised Monocular Depth Estimation with Left-Right Consistency (2017),
+        equation 3.
+    """
+    absolute = (image - other).abs().mean(-1)
+    if ssim == 0:
+        return absolute
+    from kornia.metrics import ssim as kornia_ssim
+
+    planes = [x.movedim(-1, -3).reshape(-1, *x.shape[-1:], *x.shape[-3:-1]) for x in (image, other)]
+    alike = kornia_ssim(planes[0], planes[1], window_size=3).mean(1).reshape(absolute.shape)
+    return ssim * ((1 - alike) / 2).clamp(0, 1) + (1 - ssim) * absolute
+
+
+def smoothness(
+    values: Float[Tensor, "*batch h w"], image: Float[Tensor, "*batch h w c"]
+) -> Float[Tensor, "*batch"]:
+    """Mean absolute first difference of a map, less where the image has an edge.
+
+    Args:
+        values: such as inverse depth divided by its mean.
+        image: sRGB in [0, 1], of the same size.
+
+    Gradients:
+        Reach ``values``.
+
+    Source:
+        Heise et al., PM-Huber (2013), equation 5, for the weights ``exp(-abs(difference))``.
+    """
+    total = values.new_zeros(values.shape[:-2])
+    for axis in (-1, -2):
+        edge = image.detach().diff(dim=axis - 1).abs().mean(-1)
+        total = total + (values.diff(dim=axis).abs() * (-edge).exp()).mean((-2, -1))
+    return total
 
 
 def _total(weight: Tensor) -> Tensor:

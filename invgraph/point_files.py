@@ -1,9 +1,9 @@
-"""Sparse points as binary PLY, the one layout that we write."""
+"""Points as binary PLY, plain or with colours."""
 
 import re
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 _HEADER = """\
@@ -21,6 +21,23 @@ def encode_points(points: Float[Tensor, "n 3"]) -> bytes:
     """The bytes of a PLY file that other programs open."""
     header = _HEADER.format(count=len(points)).encode()
     return header + points.detach().float().numpy().astype("<f4").tobytes()
+
+
+def encode_colored_points(
+    points: Float[np.ndarray, "n 3"], colors: UInt8[np.ndarray, "m 3"]
+) -> bytes:
+    """The bytes of a PLY file of points with sRGB bytes, one colour per point.
+
+    Raises:
+        ValueError: not as many colours as points.
+    """
+    if len(points) != len(colors):
+        raise ValueError(f"got {len(points)} points but {len(colors)} colours; give one each.")
+    rows = np.empty(len(points), [("at", "<f4", 3), ("color", "u1", 3)])
+    rows["at"], rows["color"] = points, colors
+    channels = "".join(f"property uchar {name}\n" for name in ("red", "green", "blue"))
+    header = _HEADER.format(count=len(points)).replace("end_header", f"{channels}end_header")
+    return header.encode() + rows.tobytes()
 
 
 def decode_points(data: bytes) -> np.ndarray:

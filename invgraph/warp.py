@@ -1,6 +1,6 @@
 """View synthesis from depth and motion."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -9,24 +9,37 @@ from torch import Tensor
 from invgraph.camera import Camera
 
 
+@dataclass(frozen=True, eq=False)
+class Synthesis:
+    """A view synthesised from another camera's image.
+
+    Attributes:
+        image: what the camera would see.
+        known: whether the pixel's surface is in front of the other camera and inside its image.
+            Elsewhere ``image`` shows the nearest border.
+        depth: of the pixel's surface, along the other camera's optical axis.
+    """
+
+    image: Float[Tensor, "*batch h w c"]
+    known: Bool[Tensor, "*batch h w"]
+    depth: Float[Tensor, "*batch h w"]
+
+
 def warp(
-    image: Float[Tensor, "hs ws c"],
+    image: Float[Tensor, "*batch hs ws c"],
     source: Camera,
-    depth: Float[Tensor, "h w"],
+    depth: Float[Tensor, "*batch h w"],
     camera: Camera,
-) -> tuple[Float[Tensor, "h w c"], Bool[Tensor, "h w"]]:
+) -> Synthesis:
     """What a camera would see, synthesised from another camera's image and its own depth.
 
+    Sampling is bilinear. Surfaces hidden from ``source`` show what hides them.
+
     Args:
-        image: what ``source`` saw.
+        image: what ``source`` saw; any channels.
         source: camera of ``image``.
         depth: along the optical axis of ``camera``.
         camera: the camera whose view is synthesised.
-
-    Returns:
-        The image, sampled bilinearly, and where it is known: in front of ``source`` and inside
-        ``image``. Elsewhere the nearest border shows. Surfaces hidden from ``source`` show what
-        hides them.
 
     Raises:
         ValueError: an image or depth of another size than its camera.
@@ -37,9 +50,9 @@ def warp(
     Source:
         Zhou et al., Unsupervised learning of depth and ego-motion from video (2017).
     """
-    if tuple(image.shape[:2]) != (source.height, source.width):
+    if tuple(image.shape[-3:-1]) != (source.height, source.width):
         raise ValueError(
-            f"image is {image.shape[0]}x{image.shape[1]} (h x w) but its camera is "
+            f"image is {image.shape[-3]}x{image.shape[-2]} (h x w) but its camera is "
             f"{source.height}x{source.width}; resize one of them first."
         )
     points = camera.unproject(depth)
@@ -50,12 +63,13 @@ def warp(
     inside = (ahead > source.near) & ((pixels >= 0) & (pixels <= size)).all(-1)
     grid = torch.where(inside[..., None], 2 * pixels / size - 1, -2.0)
     sampled = torch.nn.functional.grid_sample(
-        image.movedim(-1, 0)[None],
-        grid[None],
+        image.movedim(-1, -3).reshape(-1, image.shape[-1], *image.shape[-3:-1]),
+        grid.reshape(-1, *grid.shape[-3:]),
         padding_mode="border",
         align_corners=False,
     )
-    return sampled[0].movedim(0, -1), inside
+    sampled = sampled.movedim(-3, -1).reshape(*depth.shape, image.shape[-1])
+    return Synthesis(sampled, inside, ahead)
 
 
 def undistort(
@@ -76,4 +90,4 @@ def undistort(
         return image, straight
     # From the same place the view does not depend on depth.
     depth = torch.ones(camera.height, camera.width, dtype=image.dtype)
-    return warp(image, camera, depth, straight)[0], straight
+    return warp(image, camera, depth, straight).image, straight

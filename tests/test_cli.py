@@ -58,7 +58,7 @@ def test_what_is_no_budget_is_refused(text: str) -> None:
 def test_help_names_every_command(arguments: list[str], capsys: pytest.CaptureFixture) -> None:
     assert main(arguments) == 0
     text = capsys.readouterr().out
-    for command in ("fit", "render", "report", "view", "data"):
+    for command in ("fit", "render", "report", "view", "data", "eval"):
         assert f"\n    {command} " in text and f"invgraph {command} " in text
 
 
@@ -77,7 +77,10 @@ def test_mistakes_are_one_line_and_exit_code_2(
 ) -> None:
     (tmp_path / "file").write_text("")
     for arguments, words in (
-        (["fitt"], "expected one of fit, render, report, view, data but got 'fitt'"),
+        (
+            ["fitt"],
+            "expected one of fit, render, report, view, data, train, infer, eval but got 'fitt'",
+        ),
         (["report", str(tmp_path / "absent")], "is not a folder"),
         (["render", str(tmp_path), "--out", "a.png"], "scene.json does not exist"),
         (["render", str(run), "--out", "a.jpg"], "ends in .png for --out but got a.jpg"),

@@ -127,6 +127,24 @@ def test_depth_range_leaves_frames_out(tmp_path: Path, capsys):
     assert "0 < near < far" in _failure(capsys, "eval", "depth", folder, capture, "--far", "0")
 
 
+def test_depth_outside_the_garg_crop_does_not_count(tmp_path: Path, capsys):
+    capture = _capture(tmp_path / "scene")
+    folder = tmp_path / "run"
+    depth = torch.full(SIZE, 1.0)
+    depth[:, 4:] = 3.0
+    depth[:2] = 7.0  # rows 2 (2.4) to 4 (5.95 is row 5, excluded) count
+    depth[5:] = 7.0
+    write_depth(folder, "frame-000000.color", depth)
+    write_facts(folder, {"frames": ["frame-000000.color"], "trained_on": []})
+    scores = tmp_path / "s.json"
+    command = ["eval", "depth", str(folder), str(capture), "--json", str(scores)]
+    assert main(command) == 0
+    assert _values(scores)["abs_rel"] > 0.1
+    assert main([*command, "--garg-crop"]) == 0
+    assert _values(scores)["abs_rel"] == pytest.approx(0, abs=1e-6)
+    assert "Garg crop" in capsys.readouterr().out
+
+
 def test_frames_that_were_trained_on_are_refused(tmp_path: Path, capsys):
     capture = _capture(tmp_path / "scene")
     # Frame 2 has no depth, so its overlap does not matter.

@@ -174,6 +174,20 @@ def test_kitti_raw_by_hand(tmp_path):
     assert pixel(cameras[0], [1.2, 1, 2]) == pytest.approx([18.5, 17.5, 2], abs=1e-4)
 
 
+def test_kitti_raw_depth_is_in_256ths_of_a_metre(tmp_path):
+    drive = write_kitti_raw(tmp_path)
+    levels = np.zeros((12, 16), np.uint16)
+    levels[3, 4] = 256 * 7 + 128
+    folder = drive / "proj_depth/groundtruth/image_02"
+    folder.mkdir(parents=True)
+    Image.fromarray(levels).save(folder / "0000000001.png")
+    depth = truth_of(read_capture(drive)).depth
+    assert [entry is not None for entry in depth] == [False, True, False]
+    assert depth[1] is not None
+    found = depth[1].load()
+    assert found[3, 4] == 7.5 and found.count_nonzero() == 1
+
+
 def test_bad_kitti_raw_is_named(tmp_path):
     drive = write_kitti_raw(tmp_path)
     date = drive.parent

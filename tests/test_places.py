@@ -141,9 +141,10 @@ def test_transfer_moves_pixels_as_cameras_do():
 def test_warp_brings_one_photo_into_the_other():
     cameras = [camera_at(0.0), camera_at(0.4)]
     images, truth = photograph([speckled(wall(4.0, 0.2), 0)], cameras)
-    seen, inside = warp(images[1], cameras[1], truth[0], cameras[0])
+    seen = warp(images[1], cameras[1], truth[0], cameras[0])
+    inside = seen.known
     assert 0.8 < inside.float().mean() < 0.95
-    assert (seen - images[0]).abs()[inside].mean() < 0.01
+    assert (seen.image - images[0]).abs()[inside].mean() < 0.01
     assert (images[1] - images[0]).abs()[inside].mean() > 0.1
 
 
@@ -165,8 +166,8 @@ def test_warp_gradients_are_those_of_finite_differences():
         pose = torch.eye(4, dtype=torch.float64).index_put(
             (torch.tensor([0, 1, 2]), torch.tensor([3, 3, 3])), shift
         )
-        warped, inside = warp(image, replace(camera, camera_from_world=pose), depth, camera)
-        return (warped[2:-2, 2:-2] * inside[2:-2, 2:-2, None]).square().sum()
+        seen = warp(image, replace(camera, camera_from_world=pose), depth, camera)
+        return (seen.image * seen.known[..., None])[2:-2, 2:-2].square().sum()
 
     inputs = (depth.requires_grad_(), shift.requires_grad_())
     assert torch.autograd.gradcheck(total, inputs, eps=1e-7, atol=1e-4)

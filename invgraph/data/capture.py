@@ -73,6 +73,11 @@ class Frame:
             raise ValueError(f"{self.image_path} has no camera; {CAMERAS_REMEDY}")
         return self.camera
 
+    @property
+    def intrinsics(self) -> Camera | None:
+        """What is known about the lens: a camera whose pose means nothing. None if unknown."""
+        return self.lens if self.lens is not None else self.camera
+
     def load(self) -> tuple[Float[Tensor, "h w 3"], Float[Tensor, "h w"] | None]:
         """Decode the photograph (linear straight RGB) and its mask (1 = object).
 

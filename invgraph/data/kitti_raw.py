@@ -18,8 +18,9 @@ from invgraph.data.capture import (
 )
 from invgraph.data.images import image_size, pictures
 from invgraph.data.text import checked_intrinsics, numbers, read_lines
-from invgraph.data.truth import Truth
+from invgraph.data.truth import MeasuredMap, Truth
 
+_METRES_PER_LEVEL = 1 / 256
 _ORDER = ("02", "00", "03", "01")  # colour before grey, left before right
 _EARTH_RADIUS = 6378137.0
 
@@ -35,13 +36,15 @@ def read_kitti_raw(path: Path) -> Capture:
     Intrinsics come from ``calib_cam_to_cam.txt`` in the drive's folder or the one above, times from
     ``timestamps.txt`` (seconds since the first photo). Poses follow from ``oxts`` (GPS and inertial
     sensors) where the calibrations of that chain are present: they are truth, in the frame of the
-    first photo's camera 0.
+    first photo's camera 0. So is the depth of ``proj_depth/groundtruth``, which comes with KITTI's
+    depth benchmark and is copied into the drive.
 
     Raises:
         ValueError: a file cannot be used; the message names it.
 
     Source:
-        Geiger et al., Vision meets Robotics: The KITTI Dataset (2013), sections II and III.
+        Geiger et al., Vision meets Robotics: The KITTI Dataset (2013), sections II and III; Uhrig
+        et al., Sparsity Invariant CNNs (2017), the depth.
     """
     camera = raw_camera(path)
     if camera is None:
@@ -63,11 +66,12 @@ def read_kitti_raw(path: Path) -> Capture:
             names.append(photo.stem)
     split = held_out(len(frames), unreadable)
     poses = _poses(path, camera, calibration, names)
+    depth = _depth(path / f"proj_depth/groundtruth/image_{camera}", names)
     return Capture(
         path.resolve().name,
         named(frames, path),
         split,
-        truth=None if poses is None else Truth(poses=poses),
+        truth=Truth(poses=poses or (), depth=depth) if poses or depth else None,
         skipped=tuple(unreadable.reasons),
     )
 
@@ -159,6 +163,13 @@ def _poses(
         pose = camera_from_reference @ np.linalg.inv(world_from_reference)
         poses.append(torch.from_numpy(pose.astype(np.float32)))
     return tuple(poses)
+
+
+def _depth(folder: Path, names: list[str]) -> tuple[MeasuredMap | None, ...]:
+    if not folder.is_dir():
+        return ()
+    files = [folder / f"{name}.png" for name in names]
+    return tuple(MeasuredMap(f, _METRES_PER_LEVEL) if f.is_file() else None for f in files)
 
 
 def _rigid(values: dict[str, np.ndarray]) -> np.ndarray:

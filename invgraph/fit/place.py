@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,7 +95,7 @@ def fit_place(
                     sources=SOURCES,
                     size=size,
                     keep=folder.path / "depth",
-                    progress=_shown(meter, f"depth at {size} px"),
+                    progress=meter.staged(f"depth at {size} px"),
                 )
                 now = time.monotonic()
                 if now - began + GROWTH * (now - start) > spendable:
@@ -104,7 +104,7 @@ def fit_place(
             if not maps:
                 raise
             interrupted = stop
-        surface = fuse(maps, photos, confidence=CONFIDENCE, progress=_shown(meter, "surface"))
+        surface = fuse(maps, photos, confidence=CONFIDENCE, progress=meter.staged("surface"))
         scene = Scene((surface,), (), None)
         save_scene(scene, folder.path)
         meter.begin("scores")
@@ -157,19 +157,6 @@ def _all_see(points: Tensor | None, photos: StraightPhotos) -> bool:
         if ((z > 0) & ((pixels > 0) & (pixels < size)).all(-1)).sum() < 50:
             return False
     return True
-
-
-def _shown(meter: Meter, name: str) -> Callable[[str, int, int], None]:
-    last = ""
-
-    def show(stage: str, done: int, total: int) -> None:
-        nonlocal last
-        if stage != last:
-            meter.begin(f"{name}: {stage}")
-            last = stage
-        meter.show(done / total, f"{done} of {total}")
-
-    return show
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
-"""How a fit tells a person where it is."""
+"""How long work tells a person where it is."""
 
 import sys
+from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
@@ -53,3 +54,16 @@ class Meter:
         if not self._live and int(done * 10) != self._tenth:
             self._tenth = int(done * 10)
             print(f"  {min(done, 1.0):4.0%}  {facts}", file=sys.stderr, flush=True)
+
+    def staged(self, name: str) -> Callable[[str, int, int], None]:
+        """What work in stages calls with a stage, the steps done in it, and its steps in all."""
+        last = ""
+
+        def show(stage: str, done: int, total: int) -> None:
+            nonlocal last
+            if stage != last:
+                self.begin(f"{name}: {stage}")
+                last = stage
+            self.show(done / total, f"{done} of {total}")
+
+        return show

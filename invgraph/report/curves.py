@@ -27,7 +27,8 @@ def curves_svg(
     """
     if len(x) < 2 or not 1 <= len(curves) <= len(STYLES):
         raise ValueError(f"expected 1 to 3 curves over 2 values but got {len(curves)}, {len(x)}.")
-    top = max(max(curve) for curve in curves.values()) or 1.0
+    # The legend has the room above the highest value.
+    top = 1.25 * max(max(curve) for curve in curves.values()) or 1.0
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
 
     def across(value: float) -> float:

@@ -1,9 +1,11 @@
 """Films as mp4 that browsers play, such as a fly-through of a fitted scene."""
 
+import contextlib
 import io
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -71,30 +73,57 @@ def encode_film(pictures: Iterable[np.ndarray], rate: int) -> bytes:
     """An mp4 of H.264 in yuv420p.
 
     Args:
-        pictures: ``h w 3`` bytes, sRGB, at least one, all of one size; an odd last row or column is
-            left out.
+        pictures: as :func:`open_film` takes them, at least one.
         rate: pictures a second.
+
+    Raises:
+        ImportError: PyAV is not installed.
+    """
+    file = io.BytesIO()
+    with open_film(file, rate) as add:
+        for picture in pictures:
+            add(picture)
+    return file.getvalue()
+
+
+@contextlib.contextmanager
+def open_film(
+    file: Path | io.BytesIO, rate: int | Fraction
+) -> Iterator[Callable[[np.ndarray], None]]:
+    """An mp4 of H.264 in yuv420p, picture by picture, so that long films need little memory.
+
+    Args:
+        file: what to write to; it is a film when the context ends.
+        rate: pictures a second.
+
+    Returns:
+        A function that adds a picture: ``h w 3`` bytes, sRGB, all of one size; an odd last row or
+        column is left out.
 
     Raises:
         ImportError: PyAV is not installed.
     """
     import av
 
-    file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as container:
+    with av.open(str(file) if isinstance(file, Path) else file, "w", format="mp4") as container:
         options = {"crf": "20", "preset": "fast"}
         stream = container.add_stream("libx264", rate=rate, options=options)
-        for index, picture in enumerate(pictures):
+        begun = False
+
+        def add(picture: np.ndarray) -> None:
+            nonlocal begun
             even = picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2]
-            if index == 0:
+            if not begun:
                 stream.height, stream.width = even.shape[:2]
                 stream.pix_fmt = "yuv420p"
                 stream.codec_context.colorspace = BT709
+                begun = True
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
             frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709")
             container.mux(stream.encode(frame))
+
+        yield add
         container.mux(stream.encode())
-    return file.getvalue()
 
 
 def _pictures(scene: Scene, cameras: list[Camera]) -> Tensor:

@@ -1,0 +1,18 @@
+"""Training of encoders from raw recordings, without labels."""
+
+from invgraph.train.contrast import train_encoder
+from invgraph.train.loop import Trained
+from invgraph.train.objective import Pieces, Weights
+from invgraph.train.run import train_depth
+from invgraph.train.settings import RECIPES, ContrastSettings, DepthSettings
+
+__all__ = [
+    "RECIPES",
+    "ContrastSettings",
+    "DepthSettings",
+    "Pieces",
+    "Trained",
+    "Weights",
+    "train_depth",
+    "train_encoder",
+]

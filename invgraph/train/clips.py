@@ -1,0 +1,179 @@
+"""Clips: the frames of a recording, decoded once, small, and kept on disk."""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invgraph.camera import Camera
+from invgraph.color import srgb_from_linear
+from invgraph.data.cache import cache_folder
+from invgraph.data.capture import Frame
+from invgraph.files import fingerprint, write_atomically
+from invgraph.warp import undistort
+
+_DARK = 0.01  # sRGB: spread of an image below which it shows nothing
+_STILL = 0.004  # sRGB: mean difference between frames below which nothing moves
+_FEWEST = 3
+_HELD_OUT = 4  # blocks of each clip
+_HELD_SHARE = 0.1  # of its frames
+_VERSION = 1  # of the files in the cache
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """Consecutive frames of one camera.
+
+    Attributes:
+        name: of the recording.
+        frames: as they were read; only those that show something.
+        images: sRGB, uint8, ``n h w 3``, on disk, without lens distortion if the lens is known.
+        store: the file of ``images``.
+        lens: the camera at the images' size, at the world's origin; None if unknown.
+        prints: SHA-256 of each frame's file: what a model has seen.
+    """
+
+    name: str
+    frames: tuple[Frame, ...]
+    images: np.ndarray
+    store: Path
+    lens: Camera | None
+    prints: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def image(self, index: int) -> Tensor:
+        """One frame, sRGB in [0, 1], ``h w 3``."""
+        return torch.from_numpy(self.images[index].astype(np.float32) / 255)
+
+
+def read_clip(
+    name: str,
+    frames: Sequence[Frame],
+    size: tuple[int, int],
+    *,
+    work: Path | None = None,
+    progress: Progress | None = None,
+) -> Clip:
+    """Decode a recording to one size, once; a later call finds the result on disk.
+
+    Frames that show nothing (a lens cap, a dropped picture) are left out.
+
+    Args:
+        name: of the recording, for messages.
+        frames: consecutive, of one size.
+        size: (height, width) of the images.
+        work: folder for the images; ``cache_folder() / "clips"`` when left out.
+        progress: called with frames done and frames in all.
+
+    Raises:
+        ValueError: fewer than three frames, frames of different sizes, frames that cannot be read,
+            frames that show nothing, or a camera that does not move.
+    """
+    _check(name, frames)
+    known = frames[0].intrinsics
+    prints = [fingerprint(frame.image_path) for frame in frames]
+    facts = [prints, size, _facts(known), _VERSION]
+    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    folder = (work if work is not None else cache_folder() / "clips") / key
+    store, note = folder / "images.npy", folder / "frames.json"
+    if not note.exists():
+        kept = _decode(name, frames, size, known, store, progress)
+        write_atomically(note, json.dumps(kept).encode())
+    kept = json.loads(note.read_text())
+    images = np.load(store, mmap_mode="r", allow_pickle=False)[: len(kept)]
+    if known is not None:
+        straight = replace(known, distortion=None, camera_from_world=torch.eye(4))
+        known = straight.resize(*size)
+    chosen = tuple(frames[i] for i in kept)
+    return Clip(name, chosen, images, store, known, tuple(prints[i] for i in kept))
+
+
+def split(clip: Clip) -> tuple[list[int], list[int]]:
+    """Frames to learn from, and those that are held out: a few runs, spread over the recording."""
+    count = len(clip)
+    length = max(round(_HELD_SHARE * count / _HELD_OUT), _FEWEST)
+    starts = {int((k + 0.5) * count / _HELD_OUT) - length // 2 for k in range(_HELD_OUT)}
+    held = {i for start in starts for i in range(max(start, 0), min(start + length, count))}
+    return sorted(set(range(count)) - held), sorted(held)
+
+
+def _check(name: str, frames: Sequence[Frame]) -> None:
+    if len(frames) < _FEWEST:
+        raise ValueError(
+            f"{name}: {len(frames)} frames, but motion shows in {_FEWEST} or more; give a longer "
+            "recording."
+        )
+    first = frames[0]
+    for frame in frames:
+        if frame.size != first.size:
+            raise ValueError(
+                f"{frame.image_path} is {frame.size[0]}x{frame.size[1]} (h x w) but "
+                f"{first.image_path} is {first.size[0]}x{first.size[1]}; one recording has one "
+                "size: give the others as recordings of their own."
+            )
+
+
+def _facts(lens: Camera | None) -> list[float]:
+    if lens is None:
+        return []
+    curved = [] if lens.distortion is None else lens.distortion.tolist()
+    return [*lens.focal.tolist(), *lens.principal.tolist(), *curved]
+
+
+def _decode(
+    name: str,
+    frames: Sequence[Frame],
+    size: tuple[int, int],
+    lens: Camera | None,
+    store: Path,
+    progress: Progress | None,
+) -> list[int]:
+    """Write the images of a clip; returns the indices of those that show something."""
+    store.parent.mkdir(parents=True, exist_ok=True)
+    # Two processes may decode the same recording at the same time.
+    fresh = store.with_name(f"{secrets.token_hex(4)}.part")
+    images = np.lib.format.open_memmap(fresh, "w+", np.uint8, (len(frames), *size, 3))
+    kept, moved, before = [], 0.0, None
+    for index, frame in enumerate(frames):
+        image = frame.load()[0]
+        if lens is not None:
+            image = undistort(image, replace(lens, camera_from_world=torch.eye(4)))[0]
+        small = _resized(srgb_from_linear(image).clamp(0, 1), size)
+        if progress is not None:
+            progress(index + 1, len(frames))
+        if float(small.std()) < _DARK:
+            continue
+        images[len(kept)] = (small * 255).round().byte().numpy()
+        if before is not None:
+            moved = max(moved, float((small - before).abs().mean()))
+        before = small
+        kept.append(index)
+    images.flush()
+    if len(kept) < _FEWEST:
+        raise ValueError(
+            f"{name}: {len(kept)} of {len(frames)} frames show anything, at least {_FEWEST} are "
+            "needed; the others are black or of one colour."
+        )
+    if moved < _STILL:
+        raise ValueError(
+            f"{name}: no frame differs from the one before; depth shows when the camera moves, so "
+            "give a recording in which it does."
+        )
+    fresh.replace(store)
+    return kept
+
+
+def _resized(image: Tensor, size: tuple[int, int]) -> Tensor:
+    planes = image.movedim(-1, 0)[None]
+    planes = torch.nn.functional.interpolate(planes, size, mode="bilinear", antialias=True)
+    return planes[0].movedim(0, -1)

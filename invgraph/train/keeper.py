@@ -1,0 +1,172 @@
+"""What watches over a training: its checkpoint, its end, and what a person sees of it."""
+
+import math
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+
+from invgraph.files import read_tensors, write_tensors
+from invgraph.fit.progress import Meter
+from invgraph.train.learning import Learning
+
+_EVERY_S = 120.0  # between checkpoints
+
+
+class Keeper(lightning.Callback):
+    """Checkpoints that survive a kill at any moment, the way back to them, and when to end.
+
+    A checkpoint is one file, replaced whole: weights, their running mean, the optimiser's state and
+    how far the training is. Nothing in it is code.
+
+    Args:
+        path: of the checkpoint.
+        facts: to keep beside the weights, JSON.
+        budget_s: seconds after which training ends, over all its parts; None for no limit.
+        patience: held-out scores in a row without a better one after which training ends.
+    """
+
+    def __init__(
+        self, path: Path, facts: dict[str, Any], budget_s: float | None, patience: int
+    ) -> None:
+        self.path, self.facts, self.budget_s, self.patience = path, facts, budget_s, patience
+        self.best, self.since, self.spent = math.inf, 0, 0.0
+        self._began = self._saved = time.monotonic()
+        self._optimizer: dict[str, Tensor] = {}
+        self._weights: dict[str, Tensor] = {}
+
+    @property
+    def seconds(self) -> float:
+        """Spent on steps so far, over all parts of the training."""
+        return self.spent + time.monotonic() - self._began
+
+    def share(self) -> float:
+        """Of the time for steps that is over."""
+        return 0.0 if self.budget_s is None else self.seconds / self.budget_s
+
+    def restore(self, module: Learning) -> bool:
+        """Take up weights and counts from the checkpoint; whether there is one.
+
+        Raises:
+            ValueError: the checkpoint is damaged or of another training.
+        """
+        stored = read_tensors(self.path, "delete it and train again")
+        if stored is None:
+            return False
+        tensors, facts = stored
+        if facts["given"] != self.facts:
+            raise ValueError(
+                f"{self.path} was begun with other recordings or settings; resume with those, or "
+                "choose another --out."
+            )
+        module.load_state_dict(_part(tensors, "weights."))
+        module.averaged = _part(tensors, "averaged.")
+        module.done, self.spent = facts["done"], facts["spent"]
+        self.best, self.since = facts["best"] or math.inf, facts["since"]
+        self._optimizer = _part(tensors, "optimizer.")
+        return True
+
+    def save(self, module: Learning, optimizer: torch.optim.Optimizer) -> None:
+        """Replace the checkpoint."""
+        parameters = [p for family in optimizer.param_groups for p in family["params"]]
+        tensors = {f"weights.{name}": x for name, x in module.state_dict().items()}
+        tensors |= {f"averaged.{name}": x for name, x in module.averaged.items()}
+        for index, parameter in enumerate(parameters):
+            for name, value in optimizer.state[parameter].items():
+                tensors[f"optimizer.{index}.{name}"] = value
+        write_tensors(
+            self.path,
+            {name: x.cpu() for name, x in tensors.items()},
+            {
+                "given": self.facts,
+                "done": module.done,
+                "spent": self.seconds,
+                "best": self.best if math.isfinite(self.best) else None,
+                "since": self.since,
+            },
+        )
+        self._saved = time.monotonic()
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        self._began = self._saved = time.monotonic()
+        pl_module.averaged = {n: x.to(pl_module.device) for n, x in pl_module.averaged.items()}
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        optimizer = trainer.optimizers[0]
+        parameters = [p for family in optimizer.param_groups for p in family["params"]]
+        for key, value in self._optimizer.items():
+            index, name = key.split(".")
+            parameter = parameters[int(index)]
+            place = "cpu" if name == "step" else parameter.device
+            optimizer.state[parameter][name] = value.to(place)
+        self._optimizer = {}
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *rest: Any) -> None:
+        pl_module.done += 1
+        pl_module.average()
+        if trainer.is_global_zero and time.monotonic() - self._saved > _EVERY_S:
+            self.save(pl_module, trainer.optimizers[0])
+        if trainer.strategy.reduce_boolean_decision(self.share() > 1, all=False):
+            trainer.should_stop = True
+
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        """The averaged weights are what is scored."""
+        self._weights = pl_module.use(pl_module.averaged)
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        pl_module.use(self._weights)
+        score = float(trainer.callback_metrics[f"held_out/{pl_module.score}"])
+        self.since = 0 if score < self.best else self.since + 1
+        self.best = min(self.best, score)
+        if self.since >= self.patience:
+            trainer.should_stop = True
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        if trainer.is_global_zero:
+            self.save(pl_module, trainer.optimizers[0])
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Ctrl-C loses nothing; after a loss that is no number the last checkpoint stays."""
+        interrupted = isinstance(exception, KeyboardInterrupt)
+        if interrupted and trainer.is_global_zero and trainer.optimizers:
+            self.save(pl_module, trainer.optimizers[0])
+
+
+class Shown(lightning.Callback):
+    """Progress for a person: steps, images a second, the loss, and the time left.
+
+    Args:
+        meter: to show it on.
+        keeper: knows the time spent.
+        images: of one step.
+    """
+
+    def __init__(self, meter: Meter, keeper: Keeper, images: int) -> None:
+        self._meter, self._keeper, self._images = meter, keeper, images
+        self._recent: deque[float] = deque(maxlen=50)
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        if trainer.is_global_zero:
+            self._meter.begin("training")
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._recent.append(time.monotonic())
+        if not trainer.is_global_zero or len(self._recent) < 2:
+            return
+        done, steps = pl_module.done, pl_module.settings.steps
+        pace = (len(self._recent) - 1) / (self._recent[-1] - self._recent[0])
+        self._meter.show(
+            max(done / steps, self._keeper.share()),
+            f"step {done} of {steps}, {pace * self._images:.1f} images/s, "
+            f"loss {float(outputs['loss']):.4f}, held out {self._keeper.best:.4f}",
+        )
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name[len(prefix) :]: x for name, x in tensors.items() if name.startswith(prefix)}

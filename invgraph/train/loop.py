@@ -1,0 +1,220 @@
+"""The training loop: what happens around the steps of every training."""
+
+import json
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning
+import torch
+from torch.utils.data import DataLoader
+
+from invgraph.files import write_atomically
+from invgraph.fit.progress import Meter
+from invgraph.train.clips import Clip
+from invgraph.train.keeper import Keeper, Shown
+from invgraph.train.learning import Learning, NotFinite
+from invgraph.train.numbered import Numbered, Numbers
+from invgraph.train.settings import Settings
+
+_SCORES = 20  # held-out scores over a training
+_PATIENCE = 6
+
+Logger = Literal["tensorboard", "wandb", "none"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where a training goes, and how long.
+
+    Several processes started by torchrun share it.
+
+    Attributes:
+        out: run folder.
+        resume: go on with the training in it.
+        budget_s: seconds after which training ends; None for no limit but the steps.
+        logger: where curves go; Weights & Biases must be installed.
+        workers: processes that prepare images.
+    """
+
+    out: Path
+    resume: bool = False
+    budget_s: float | None = None
+    logger: Logger = "tensorboard"
+    workers: int = 1
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.out / "checkpoint.safetensors"
+
+    @property
+    def rank(self) -> int:
+        """Of this process."""
+        return int(os.environ.get("RANK", 0))
+
+    @property
+    def world(self) -> int:
+        """How many processes there are."""
+        return int(os.environ.get("WORLD_SIZE", 1))
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What training left.
+
+    Attributes:
+        model: file of the network.
+        steps: taken.
+        held_out: best loss on frames that were not learned from.
+        seconds: of steps.
+    """
+
+    model: Path
+    steps: int
+    held_out: float
+    seconds: float
+
+    def note(self, settings: Settings) -> None:
+        """Write ``training.json`` beside the model."""
+        facts = {**asdict(self), "model": str(self.model), "settings": asdict(settings)}
+        data = (json.dumps(facts, indent=1) + "\n").encode()
+        write_atomically(self.model.with_name("training.json"), data)
+
+
+@contextmanager
+def opened(plan: Plan, seed: int) -> Iterator[Meter]:
+    """The run folder, ready for a training; gives what shows its progress.
+
+    Raises:
+        ValueError: there is a training that is not to be resumed.
+    """
+    if plan.checkpoint.exists() and not plan.resume:
+        raise ValueError(
+            f"{plan.out} holds a training; continue it by --resume or choose another --out."
+        )
+    plan.out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(seed)
+    with Meter() as meter, _quiet():
+        yield meter
+
+
+def learn(
+    plan: Plan,
+    module: Learning,
+    learned: Numbered,
+    scored: tuple[Numbered, int],
+    facts: dict[str, Any],
+    meter: Meter,
+    callbacks: Sequence[lightning.Callback] = (),
+) -> Keeper:
+    """Train until the last step, the end of the time, or no better score.
+
+    Args:
+        plan: of the training.
+        module: what learns; has its averaged weights afterwards.
+        learned: items to learn from.
+        scored: items held out, and how many of them are judged at a time.
+        facts: what a training that is resumed has to have in common with what was begun, JSON.
+        meter: shows progress.
+        callbacks: further ones.
+
+    Returns:
+        The keeper of the checkpoint, which knows the best score and the time spent.
+
+    Raises:
+        ValueError: the checkpoint is of another training; the loss is no number any more.
+        KeyboardInterrupt: Ctrl-C; a checkpoint holds everything.
+    """
+    settings, rank, world = module.settings, plan.rank, plan.world
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    keeper = Keeper(plan.checkpoint, facts, plan.budget_s, _PATIENCE)
+    keeper.restore(module)
+    module.spent = keeper.share
+    first, last = module.done, settings.steps
+    batches = loader(learned, Numbers(settings.batch, first, last, rank, world), plan.workers)
+    held_out, at_once = scored
+    judged = Numbers(at_once, 0, max(len(held_out) // at_once, 1), rank, world)
+    trainer = lightning.Trainer(
+        devices=local,
+        num_nodes=world // local,
+        strategy="ddp" if world > 1 else "auto",
+        precision="bf16-mixed",
+        max_epochs=1,
+        accumulate_grad_batches=settings.accumulate,
+        gradient_clip_val=1.0,
+        val_check_interval=min(max(last // _SCORES, 1), max(last - first, 1)),
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        logger=_logger(plan),
+        log_every_n_steps=20,
+        callbacks=[keeper, Shown(meter, keeper, module.images * settings.batch), *callbacks],
+    )
+    try:
+        if first < last:
+            trainer.fit(module, batches, loader(held_out, judged, 0))
+    except NotFinite as error:
+        kept = f"{plan.checkpoint} holds the weights of some steps before"
+        raise ValueError(
+            f"{error}; {kept if plan.checkpoint.exists() else 'nothing was kept yet'}; "
+            "use a lower --rate."
+        ) from error
+    except SystemExit:  # what Lightning makes of Ctrl-C
+        raise KeyboardInterrupt from None
+    module.use(module.averaged)
+    return keeper
+
+
+def given(clips: Sequence[Clip], settings: Settings) -> dict[str, Any]:
+    """What a training that is resumed has to have in common with what was begun."""
+    kept = {name: value for name, value in asdict(settings).items() if name != "rate"}
+    return {"settings": kept, "frames": [list(clip.prints) for clip in clips]}
+
+
+def loader(items: Numbered, numbers: Numbers, workers: int) -> DataLoader:
+    """Batches, made ready by other processes while the last one is learned from."""
+    return DataLoader(
+        items,
+        batch_sampler=numbers,
+        collate_fn=items.collate,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        multiprocessing_context="forkserver" if workers else None,
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's advice, which is about what is done here on purpose."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _logger(plan: Plan) -> Any:
+    if plan.logger == "tensorboard":
+        from lightning.pytorch.loggers import TensorBoardLogger
+
+        return TensorBoardLogger(plan.out, name="curves", version="")
+    if plan.logger == "wandb":
+        if find_spec("wandb") is None:
+            raise ValueError("--logger wandb needs the package wandb; pip install wandb.")
+        from lightning.pytorch.loggers import WandbLogger
+
+        return WandbLogger(project="invgraph", save_dir=str(plan.out))
+    return False

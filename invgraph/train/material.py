@@ -1,0 +1,66 @@
+"""What a training works on: frames, and what they teach about each other."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from invgraph.data import Capture
+from invgraph.data.cache import cache_folder
+from invgraph.fit.progress import Meter
+from invgraph.train.clips import Clip, read_clip
+from invgraph.train.settings import DepthSettings
+from invgraph.train.teaching import Teaching, teach
+
+
+def prepare(
+    recordings: Sequence[Capture], settings: DepthSettings, work: Path | None, meter: Meter
+) -> tuple[list[Clip], list[Teaching | None]]:
+    """Frames of every recording and, where motion is to be found, what they teach.
+
+    Args:
+        recordings: each of one camera, frames in their order.
+        settings: of the training.
+        work: folder for what is found, where the next call finds it; the user's cache when left
+            out.
+        meter: shows the stages.
+
+    Returns:
+        A clip for each recording and, where motion is learned, None in place of its teaching.
+
+    Raises:
+        ValueError: a recording that cannot be learned from.
+    """
+    clips: list[Clip] = []
+    teachings: list[Teaching | None] = []
+    for capture in recordings:
+        if settings.motion == "found":
+            from invgraph.odometry import follow_camera
+
+            meter.begin(f"{capture.name}: motion")
+            kept = (cache_folder() if work is None else work) / "motions"
+            capture = follow_camera(capture, kept, progress=meter)
+        show = meter.staged(f"{capture.name}: frames")
+        clip = read_clip(
+            capture.name,
+            capture.frames,
+            (settings.height, settings.width),
+            work=work and work / "clips",
+            progress=lambda done, total, show=show: show("decode", done, total),
+        )
+        clips.append(clip)
+        if settings.motion != "found":
+            teachings.append(None)
+            continue
+        poses = torch.stack([frame.known_camera.camera_from_world for frame in clip.frames])
+        assert capture.points is not None
+        teachings.append(
+            teach(
+                clip,
+                poses.double(),
+                capture.points,
+                work=work and work / "teachings",
+                progress=meter.staged(f"{capture.name}: depth"),
+            )
+        )
+    return clips, teachings

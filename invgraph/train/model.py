@@ -1,0 +1,43 @@
+"""The outcome of a training of depth, with its uncertainty corrected."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from invgraph.encoders import DepthModel
+from invgraph.train.clips import Clip
+from invgraph.train.groups import GroupSet, collate
+from invgraph.train.module import DepthTraining
+
+SHARE = 0.9  # of the truths that an interval of this name should hold
+
+
+@torch.no_grad()
+def depth_model(module: DepthTraining, clips: Sequence[Clip], held_out: GroupSet) -> DepthModel:
+    """The network of a training, with its uncertainty corrected on frames it has not learned from.
+
+    What is corrected is one factor: how far depth is off there from the teacher's or, without one,
+    from what other frames say, against what the network believes.
+    """
+    network = module.depth.eval()
+    groups = (collate([held_out[i]]) for i in range(len(held_out)))
+    ratios = [module.surprise(group).cpu().numpy() for group in groups]
+    spread = float(np.quantile(np.concatenate(ratios), SHARE)) / -math.log1p(-SHARE)
+    settings = module.settings
+    focal = [
+        float(module.log_focal[i].exp() if lens is None else lens.focal[0] / lens.width)
+        for i, lens in enumerate(clip.lens for clip in clips)
+    ]
+    facts = {
+        "network": settings.network,
+        "normalise": isinstance(network.encoder.norm1, torch.nn.GroupNorm),
+        "height": settings.height,
+        "width": settings.width,
+        "spread": spread,
+        "focal": focal,
+        "trained_on": sorted(network.encoder.seen.union(*(clip.prints for clip in clips))),
+    }
+    network.heads = network.heads[-1:]  # the finest scale
+    return DepthModel(network, facts)

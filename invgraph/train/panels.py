@@ -1,0 +1,79 @@
+"""Pictures of what is learned, for a person to judge while it is being learned."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from invgraph.belief import DepthBelief
+from invgraph.files import write_atomically
+from invgraph.report.depth_view import LEVELS, colours
+from invgraph.train.groups import GroupSet
+
+_SHOWN = 4
+_EXTREMES = (0.02, 0.98)  # quantiles of inverse depth that take the first and the last colour
+_UNSURE = 0.5  # Laplace scale that takes the last colour
+
+
+class Panels(lightning.Callback):
+    """Photo, depth and uncertainty of a few held-out frames, at every held-out score.
+
+    Written to ``panels/`` in the run folder, and to TensorBoard where it is in use.
+
+    Args:
+        folder: of the run.
+        groups: held out.
+    """
+
+    def __init__(self, folder: Path, groups: GroupSet) -> None:
+        self._folder = folder / "panels"
+        step = -(-len(groups) // _SHOWN)
+        self._images = torch.stack([groups[i]["images"][0] for i in range(0, len(groups), step)])
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        if not trainer.is_global_zero:
+            return
+        with torch.no_grad():
+            belief = pl_module.depth(self._images.movedim(-1, 1).to(pl_module.device))[0]
+        picture = panel(self._images, DepthBelief(belief.log_depth.cpu(), belief.scale.cpu()))
+        name = f"step_{pl_module.done:06d}.png"
+        write_atomically(self._folder / name, _png(picture))
+        write = getattr(getattr(trainer.logger, "experiment", None), "add_image", None)
+        if write is not None:
+            write("held_out/panel", picture, pl_module.done, dataformats="HWC")
+
+
+def panel(
+    images: Float[Tensor, "b h w 3"], belief: DepthBelief
+) -> UInt8[np.ndarray, "rows columns 3"]:
+    """Rows of photo, depth (near is light) and uncertainty (unsure is light).
+
+    Args:
+        images: sRGB in [0, 1].
+        belief: ``b`` maps of any size.
+    """
+    rows = []
+    for image, log_depth, scale in zip(images, belief.log_depth, belief.scale, strict=True):
+        inverse = (-log_depth).exp()
+        low, high = inverse.quantile(torch.tensor(_EXTREMES)).tolist()
+        maps = ((inverse - low) / max(high - low, 1e-9), scale / _UNSURE)
+        size = (image.shape[0], image.shape[1])
+        large = [interpolate(x[None, None], size, mode="bilinear")[0, 0] for x in maps]
+        indices = [(x.clamp(0, 1) * (LEVELS - 1)).round().long().numpy() for x in large]
+        photo = (image.clamp(0, 1) * 255).round().byte().numpy()
+        rows.append(np.concatenate([photo, *(colours()[index] for index in indices)], 1))
+    return np.concatenate(rows)
+
+
+def _png(picture: np.ndarray) -> bytes:
+    from PIL import Image
+
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, "PNG")
+    return data.getvalue()

@@ -1,0 +1,76 @@
+"""``train_depth``: from recordings to a network that tells depth from one image."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from invgraph.data import Capture
+from invgraph.encoders import load_pretrained
+from invgraph.files import fingerprint
+from invgraph.train.clips import split
+from invgraph.train.groups import GroupSet
+from invgraph.train.loop import Logger, Plan, Trained, given, learn, opened
+from invgraph.train.material import prepare
+from invgraph.train.model import depth_model
+from invgraph.train.module import DepthTraining
+from invgraph.train.panels import Panels
+from invgraph.train.settings import DepthSettings
+
+_SCORED = 32  # groups that are held out, at most
+
+
+def train_depth(
+    recordings: Sequence[Capture],
+    out: Path,
+    settings: DepthSettings,
+    *,
+    resume: bool = False,
+    budget_s: float | None = None,
+    encoder: Path | None = None,
+    logger: Logger = "tensorboard",
+    workers: int = 1,
+    work: Path | None = None,
+) -> Trained:
+    """Learn depth from recordings, without labels.
+
+    The teacher is view synthesis alone: no depth, no pose and no other label is read. Where motion
+    is "found", odometry tells how the camera moved, the depth of frames is found from one another,
+    and the network learns to tell it from one image; where it is "learned", a second network tells
+    the motion, and an unknown focal length is learned, too.
+
+    Several processes started by torchrun share the batch.
+
+    Args:
+        recordings: each of one camera, frames in their order.
+        out: run folder; holds ``model.safetensors`` at the end.
+        settings: of the training.
+        resume: go on with the training in ``out``.
+        budget_s: seconds after which training ends; None for no limit but the steps.
+        encoder: file to begin with: what :func:`train_encoder` wrote, or a ResNet-18 with the
+            names of torchvision's and timm's.
+        logger: where curves go; Weights & Biases must be installed.
+        workers: processes that prepare images.
+        work: folder for decoded frames and their depth; the user's cache when left out.
+
+    Raises:
+        ValueError: recordings that cannot be learned from; a folder that holds another training;
+            a loss that is no number any more.
+        KeyboardInterrupt: Ctrl-C; a checkpoint holds everything.
+    """
+    plan = Plan(out, resume, budget_s, logger, workers)
+    with opened(plan, settings.seed) as meter:
+        trunk = None if encoder is None else load_pretrained(encoder, settings.network)
+        clips, teachings = prepare(recordings, settings, work, meter)
+        learned, held = zip(*(split(clip) for clip in clips), strict=True)
+        groups = GroupSet(clips, teachings, learned, stride=settings.stride, seed=settings.seed)
+        scored = GroupSet(clips, teachings, held, stride=settings.stride, vary=False, most=_SCORED)
+        module = DepthTraining(settings, [clip.lens is None for clip in clips], trunk)
+        facts = given(clips, settings)
+        if encoder is not None:
+            facts["encoder"] = fingerprint(encoder)
+        panels = Panels(out, scored)
+        keeper = learn(plan, module, groups, (scored, plan.world), facts, meter, [panels])
+    found = Trained(out / "model.safetensors", module.done, keeper.best, keeper.seconds)
+    if plan.rank == 0:
+        depth_model(module, clips, scored).save(found.model)
+        found.note(settings)
+    return found
