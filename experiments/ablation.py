@@ -18,7 +18,8 @@ from depth_redkitchen import DATA, LEARNED, ROOT, row, tested
 
 from invgraph.data import read_capture
 from invgraph.depth_score import summarise
-from invgraph.train import RECIPES, DepthSettings, Pieces, load_depth_model, train_depth
+from invgraph.encoders import load_depth_model
+from invgraph.train import RECIPES, DepthSettings, Pieces, train_depth
 
 
 def variants(recipe: str) -> dict[str, DepthSettings]:
@@ -62,8 +63,8 @@ def main() -> None:
                 logger="none",
                 work=arguments.work,
             )
-            found = summarise(tested(load_depth_model(trained.model), capture))
-            errors.append(found["abs_rel"])
+            scores = tested(load_depth_model(trained.model), capture)
+            errors.append(summarise([pixelwise for pixelwise, _ in scores])["abs_rel"])
         rows.append(row(f"abs_rel/{name}", mean(errors), "", "lower"))
         rows.append(row(f"abs_rel_spread/{name}", pstdev(errors), "", "lower"))
     if arguments.json:

@@ -1,6 +1,6 @@
 """What comes out of drives filmed by an unknown camera?
 
-    python experiments/drive_unknown_camera.py [CLIP ...] [--minutes 20] [--work FOLDER] [--json FILE]
+    python experiments/drive_unknown_camera.py [CLIP ...] [--minutes 20] [--json FILE]
 
 camvid_drive (101 frames of a street, every second of the source's) and highway_video (221 frames of
 a motorway). Nothing is known about the cameras: depth, motion and focal length are learned together
@@ -26,9 +26,10 @@ from PIL import Image
 
 from invgraph.color import srgb_from_linear
 from invgraph.data import Capture
-from invgraph.train import RECIPES, DepthModel, load_depth_model, train_depth
+from invgraph.data.recordings import read_recording
+from invgraph.encoders import DepthModel, load_depth_model
+from invgraph.train import RECIPES, train_depth
 from invgraph.train.panels import panel
-from invgraph.train.recordings import read_recording
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("INVGRAPH_DATA", ROOT.parent / "shared" / "data"))

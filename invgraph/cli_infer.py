@@ -29,9 +29,9 @@ def depth(
         out: folder to write; inferred/NAME_OF_THE_VIDEO when left out.
         motion: also find the camera's path; without it, everything is seen from one place.
     """
+    from invgraph.data.recordings import read_recording
+    from invgraph.encoders import load_depth_model
     from invgraph.infer.depth import infer_depth
-    from invgraph.train import load_depth_model
-    from invgraph.train.recordings import read_recording
 
     network = load_depth_model(model)
     capture = read_recording(video)

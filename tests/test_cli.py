@@ -77,7 +77,10 @@ def test_mistakes_are_one_line_and_exit_code_2(
 ) -> None:
     (tmp_path / "file").write_text("")
     for arguments, words in (
-        (["fitt"], "expected one of fit, render, report, view, data, eval but got 'fitt'"),
+        (
+            ["fitt"],
+            "expected one of fit, render, report, view, data, train, infer, eval but got 'fitt'",
+        ),
         (["report", str(tmp_path / "absent")], "is not a folder"),
         (["render", str(tmp_path), "--out", "a.png"], "scene.json does not exist"),
         (["render", str(run), "--out", "a.jpg"], "ends in .png for --out but got a.jpg"),

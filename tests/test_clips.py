@@ -14,7 +14,7 @@ from invgraph.camera import Camera
 from invgraph.data import Capture, read_capture
 from invgraph.train.clips import Clip, read_clip
 from invgraph.train.groups import GroupSet, collate
-from invgraph.train.loop import Numbers
+from invgraph.train.loop import Numbers, loader
 from invgraph.train.objective import Pieces, Weights, halved, view_synthesis
 from invgraph.train.teaching import Teaching
 from invgraph.transforms import invert
@@ -28,7 +28,8 @@ def recording(folder: Path, count: int = 12) -> Capture:
 
 
 def clip_of(capture: Capture, folder: Path, lens: Camera | None = None) -> Clip:
-    return read_clip(capture.name, capture.frames, SIZE, lens=lens, work=folder / "work")
+    frames = [replace(frame, lens=lens) for frame in capture.frames]
+    return read_clip(capture.name, frames, SIZE, work=folder / "work")
 
 
 def taught(folder: Path, count: int = 12) -> tuple[Clip, Teaching]:
@@ -162,3 +163,11 @@ def test_processes_share_the_numbers_of_a_step():
     assert [a + b for a, b in zip(*halves, strict=True)] == whole
     with pytest.raises(ValueError, match=r"a batch of 4 groups cannot be shared by 3 processes"):
         Numbers(4, 0, 1, 0, 3)
+
+
+def test_other_processes_prepare_the_same_groups(tmp_path: Path):
+    clip, teaching = taught(tmp_path)
+    groups = GroupSet([clip], [teaching], [range(12)])
+    apart, here = (list(loader(groups, Numbers(2, 0, 2), workers)) for workers in (1, 0))
+    for one, two in zip(apart, here, strict=True):
+        assert torch.equal(one.images, two.images) and torch.equal(one.focal, two.focal)

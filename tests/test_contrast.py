@@ -17,13 +17,12 @@ from torch import Tensor
 
 from invgraph.cli import main
 from invgraph.data import read_capture
-from invgraph.encoders import ResNet, load_pretrained, save_encoder
+from invgraph.encoders import ResNet, load_depth_model, load_pretrained, save_encoder
 from invgraph.files import read_tensors
 from invgraph.train import (
     RECIPES,
     ContrastSettings,
     Trained,
-    load_depth_model,
     train_depth,
     train_encoder,
 )

@@ -93,8 +93,8 @@ def seen_elsewhere(state: dict[str, Tensor], image: Tensor) -> list[Tensor]:
 
     def step(x: Tensor, conv: str, norm: str, stride: int, padding: int) -> Tensor:
         x = conv2d(x, state[f"{conv}.weight"], None, stride, padding)
-        parts = (f"{norm}.running_mean", f"{norm}.running_var", f"{norm}.weight", f"{norm}.bias")
-        return batch_norm(x, *(state[name] for name in parts))
+        mean, variance = state[f"{norm}.running_mean"], state[f"{norm}.running_var"]
+        return batch_norm(x, mean, variance, state[f"{norm}.weight"], state[f"{norm}.bias"])
 
     x = relu(step(image, "conv1", "bn1", 2, 3))
     features = [x]

@@ -13,8 +13,9 @@ from moving_camera import HEIGHT, WIDTH, film
 
 from invgraph.cli import main
 from invgraph.data import read_capture
+from invgraph.encoders import load_depth_model
 from invgraph.files import read_tensors
-from invgraph.train import RECIPES, DepthSettings, load_depth_model, train_depth
+from invgraph.train import RECIPES, DepthSettings, train_depth
 from invgraph.train.loop import Shown
 from invgraph.train.module import DepthTraining
 

@@ -35,10 +35,10 @@ class DepthNet(nn.Module):
         before = encoder.widths[-1]
         for level in (3, 2, 1, 0):
             width = _DECODER[level + 1]
-            self.up.append(nn.Conv2d(before, width, 3, 1, 1, padding_mode="zeros"))
-            self.join.append(nn.Conv2d(width + encoder.widths[level], width, 3, 1, 1))
+            self.up.append(_conv(before, width))
+            self.join.append(_conv(width + encoder.widths[level], width))
             if level < scales:
-                self.heads.append(nn.Conv2d(width, 2, 3, 1, 1))
+                self.heads.append(_conv(width, 2))
             before = width
         for head in self.heads:
             assert isinstance(head, nn.Conv2d) and head.bias is not None
@@ -60,6 +60,11 @@ class DepthNet(nn.Module):
             if step >= first:
                 beliefs.insert(0, _belief(self.heads[step - first](x).float()))
         return beliefs
+
+
+def _conv(before: int, width: int) -> nn.Conv2d:
+    # Few sources see the border of an image, so little teaches what zeros around it would mean.
+    return nn.Conv2d(before, width, 3, padding=1, padding_mode="reflect")
 
 
 def _belief(raw: Tensor) -> DepthBelief:

@@ -157,11 +157,21 @@ def fit(
 
 
 def _with_cameras(capture: Capture, folder: RunFolder, seed: int) -> Capture:
-    """The photos of which the camera could be found; kept in the run folder."""
+    """The photos of which the camera could be found; kept in the run folder.
+
+    A video's camera is followed from frame to frame, unless that fails.
+    """
     from invgraph.fit.progress import Meter
+    from invgraph.odometry import follow_camera
     from invgraph.sfm import recover_cameras
 
     with Meter() as meter:
+        moving = all(frame.time is not None for frame in capture.frames)
+        if moving and not any(frame.mask_source for frame in capture.frames):
+            try:
+                return follow_camera(capture, folder.path / "odometry", progress=meter)
+            except ValueError as error:
+                meter.begin(f"photos on their own, as {error}")
         return recover_cameras(capture, folder.path / "sfm", seed=seed, progress=meter)
 
 

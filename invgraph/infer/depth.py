@@ -7,9 +7,10 @@ from torch import Tensor
 
 from invgraph.camera import Camera
 from invgraph.data import Capture
+from invgraph.data.cache import cache_folder
+from invgraph.encoders import DepthModel
 from invgraph.fit.progress import Meter
 from invgraph.infer.run import DepthRun
-from invgraph.train.model import DepthModel
 
 _COMPARED = 10  # frames
 _FEWEST = 30  # points of the path's map in a frame, to compare scales
@@ -40,23 +41,23 @@ def infer_depth(
         focal = torch.full((2,), float(model.facts["focal"][0] * width))
         lens = Camera(torch.eye(4), focal, torch.tensor([width / 2, height / 2]), height, width)
     facts = {"model": name, "trained_on": model.facts["trained_on"], "metric": False}
-    path: dict[int, Tensor] = {}
+    path: dict[str, Tensor] = {}
     notes = []
     with Meter() as meter:
         if motion:
-            from invgraph.odometry import estimate_motion
+            from invgraph.odometry import follow_camera
 
             try:
-                found = estimate_motion(
-                    frames, frames[0].intrinsics, progress=meter.staged("motion")
-                )
+                followed = follow_camera(capture, cache_folder() / "motions", progress=meter)
             except ValueError as error:
                 notes.append(f"the trajectory: {error}")
             else:
-                lens = found.lens
-                poses = found.trajectory.world_from_camera.clone()
-                path = dict(zip(found.frames, poses, strict=True))
-                poses[:, :3, 3] *= _scale(model, capture, path, found.points, lens)
+                lens = followed.frames[0].known_camera
+                factor = _scale(model, followed)
+                for frame in followed.frames:
+                    pose = torch.linalg.inv(frame.known_camera.camera_from_world.double())
+                    pose[:3, 3] *= factor
+                    path[frame.name] = pose
         meter.begin("depth")
         clock = all(frame.time is not None for frame in frames)
         with DepthRun(folder, lens, facts, clock=clock) as run:
@@ -65,26 +66,24 @@ def infer_depth(
                 image = frame.load()[0]
                 belief = model(image[None])
                 time = frame.time if clock and frame.time is not None else float(index)
-                pose = path.get(index)
+                pose = path.get(frame.name)
                 run.add(frame.name, time, image, belief.depth[0], belief.sigma[0], pose)
                 meter.show((index + 1) / len(frames), f"{index + 1} of {len(frames)}")
     return run
 
 
-def _scale(
-    model: DepthModel, capture: Capture, path: dict[int, Tensor], points: Tensor, lens: Camera
-) -> float:
+def _scale(model: DepthModel, followed: Capture) -> float:
     """The factor from the path's unit to that of the network's depth, over some of the frames."""
+    assert followed.points is not None
     ratios = []
-    for index in list(path)[:: -(-len(path) // _COMPARED)]:
-        pose = torch.linalg.inv(path[index]).to(lens.focal.dtype)
-        camera = Camera(pose, lens.focal, lens.principal, lens.height, lens.width, lens.distortion)
-        pixels, ahead = camera.project(points.to(lens.focal.dtype))
-        size = pixels.new_tensor([lens.width, lens.height])
+    for frame in followed.frames[:: -(-len(followed.frames) // _COMPARED)]:
+        camera = frame.known_camera
+        pixels, ahead = camera.project(followed.points)
+        size = pixels.new_tensor([camera.width, camera.height])
         seen = (ahead > 0) & ((pixels >= 0) & (pixels < size)).all(-1)
         if int(seen.sum()) < _FEWEST:
             continue
         column, row = pixels[seen].long().unbind(-1)
-        depth = model(capture.frames[index].load()[0][None]).depth[0]
+        depth = model(frame.load()[0][None]).depth[0]
         ratios.append((depth[row, column] / ahead[seen]).median())
     return float(torch.stack(ratios).median()) if ratios else 1.0

@@ -1,6 +1,6 @@
 """Direct alignment: poses, inverse depths and lens under which pictures of the same points agree."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ class Points:
         inverses: ``n``, inverse depth along the host's optical axis.
         targets: ``k m``, frames; -1 for none.
         gains: ``k m 2``: levels in the target are the first times those in the host plus the other.
+        slants: ``n 2``, how inverse depth grows with x and y on the plane z = 1 around a point.
     """
 
     hosts: np.ndarray
@@ -34,12 +35,20 @@ class Points:
     places: np.ndarray
     inverses: np.ndarray
     targets: np.ndarray
-    gains: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 2)))
+    gains: np.ndarray
+    slants: np.ndarray
 
-    def __post_init__(self) -> None:
-        if self.gains.shape[:2] != self.targets.shape:
-            plain = np.broadcast_to(np.array([1.0, 0.0]), (*self.targets.shape, 2)).copy()
-            object.__setattr__(self, "gains", plain)
+    @staticmethod
+    def plain(
+        hosts: np.ndarray,
+        starts: np.ndarray,
+        places: np.ndarray,
+        inverses: np.ndarray,
+        targets: np.ndarray,
+    ) -> "Points":
+        """Points that face their hosts, in frames of one exposure."""
+        gains = np.broadcast_to(np.array([1.0, 0.0]), (*targets.shape, 2)).copy()
+        return Points(hosts, starts, places, inverses, targets, gains, np.zeros((len(places), 2)))
 
     def only(self, chosen: np.ndarray) -> "Points":
         """Those points that a mask of ``n`` chooses."""
@@ -49,6 +58,7 @@ class Points:
             starts=counts[self.starts],
             places=self.places[chosen],
             inverses=self.inverses[chosen],
+            slants=self.slants[chosen],
         )
 
 
@@ -108,6 +118,7 @@ def compare(state: State, images: np.ndarray, scale: int, derive: bool) -> Linea
         points.starts,
         points.places,
         points.inverses,
+        points.slants,
         points.targets,
         state.poses,
         state.lens,

@@ -90,11 +90,11 @@ def _points_of(points: Points, hosts: np.ndarray) -> Points:
     """The points of some hosts, to be looked for in one more frame."""
     spans = [np.arange(points.starts[host], points.starts[host + 1]) for host in hosts]
     chosen = np.concatenate(spans)
-    return replace(
-        points,
-        hosts=np.arange(len(hosts)),
-        starts=np.concatenate(([0], np.cumsum([len(span) for span in spans]))),
-        places=points.places[chosen],
-        inverses=points.inverses[chosen],
-        targets=np.full((len(hosts), 1), len(hosts)),
+    plain = Points.plain(
+        np.arange(len(hosts)),
+        np.concatenate(([0], np.cumsum([len(span) for span in spans]))),
+        points.places[chosen],
+        points.inverses[chosen],
+        np.full((len(hosts), 1), len(hosts)),
     )
+    return replace(plain, slants=points.slants[chosen])

@@ -22,6 +22,7 @@ from invgraph.odometry.pictures import (
     shrinking,
     shrunk,
 )
+from invgraph.odometry.slants import slanted
 from invgraph.odometry.structure import Structure, build
 from invgraph.odometry.tracks import Tracks, follow_points
 from invgraph.sfm.engine import Progress, Silent
@@ -31,7 +32,7 @@ _USUAL_FOCAL = 1.2  # of the longer side
 _STILL_PX = 2.0
 _LEAST_SHARE = 0.5  # of the keyframes, that must have been placed
 _STEPS = 20
-_ROUNDS = 2  # of aligning, then leaving out points that do not fit
+_ROUNDS = 3  # of aligning, then leaving out points that do not fit
 _AGREES = 120.0  # squared levels: mean square of a pattern that fits
 _SEEN = (1, 99)  # percentiles of inverse depth
 
@@ -226,7 +227,8 @@ def _align_keyframes(structure: Structure, pictures: list[Pyramid], lens: np.nda
     for _ in range(_ROUNDS):
         state, linear = align(state, lens, images, 1, _STEPS)
         fits = ((linear.energies >= 0) & (linear.energies < _AGREES)).sum(1) >= 2
-        state, energies = replace(state, points=state.points.only(fits)), linear.energies[fits]
+        points, energies = state.points.only(fits), linear.energies[fits]
+        state = replace(state, points=slanted(points, state.lens))
     starts = state.points.starts
     spans = zip(starts[:-1], starts[1:], strict=True)
     return _Aligned(state, np.array([difference(energies[low:high]) for low, high in spans]))

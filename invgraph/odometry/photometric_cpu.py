@@ -17,6 +17,7 @@ PATTERN = np.array(
     [[0, -2], [-1, -1], [1, -1], [-2, 0], [0, 0], [2, 0], [-1, 1], [0, 2]], np.float64
 )
 _PIXELS = len(PATTERN)
+_CENTRE = 4  # of the pattern
 _ROW = 16  # host 6, target 6, lens 3, inverse depth
 _NEWTON_STEPS = 8
 _SHRUNK = 0.7  # by what a pattern may grow or shrink: slanted surfaces are compared badly beyond
@@ -97,10 +98,13 @@ def _host_pattern(image, u, v, scale, lens, rays, by_lens, levels, bent):
 
 
 @inner
-def _compare(image, motion, inverse, scale, lens, gain, offset, rays, by_lens, levels, bent, rows):
+def _compare(
+    image, motion, inverse, slant, scale, lens, gain, offset, rays, by_lens, levels, bent, rows
+):
     """Residuals and their derivatives for one point in one target.
 
     Args:
+        slant: how inverse depth grows with x and y around the point.
         rows: ``8 18``: derivatives by the 16 unknowns, residual, level in the target.
 
     Returns:
@@ -109,9 +113,11 @@ def _compare(image, motion, inverse, scale, lens, gain, offset, rays, by_lens, l
     energy = 0.0
     for k in range(_PIXELS):
         x, y = rays[k, 0], rays[k, 1]
-        qx = motion[0, 0] * x + motion[0, 1] * y + motion[0, 2] + inverse * motion[0, 3]
-        qy = motion[1, 0] * x + motion[1, 1] * y + motion[1, 2] + inverse * motion[1, 3]
-        qz = motion[2, 0] * x + motion[2, 1] * y + motion[2, 2] + inverse * motion[2, 3]
+        # The plane through the point; its slant is not an unknown, so moving rays do not count.
+        near = inverse + slant[0] * (x - rays[_CENTRE, 0]) + slant[1] * (y - rays[_CENTRE, 1])
+        qx = motion[0, 0] * x + motion[0, 1] * y + motion[0, 2] + near * motion[0, 3]
+        qy = motion[1, 0] * x + motion[1, 1] * y + motion[1, 2] + near * motion[1, 3]
+        qz = motion[2, 0] * x + motion[2, 1] * y + motion[2, 2] + near * motion[2, 3]
         if qz < _SHRUNK or qz > 1 / _SHRUNK:
             return -1.0
         a, b = qx / qz, qy / qz
@@ -137,11 +143,11 @@ def _compare(image, motion, inverse, scale, lens, gain, offset, rays, by_lens, l
         rows[k, 0] = -(y * hz - hy)
         rows[k, 1] = -(hx - x * hz)
         rows[k, 2] = -(x * hy - y * hx)
-        rows[k, 3], rows[k, 4], rows[k, 5] = -inverse * hx, -inverse * hy, -inverse * hz
+        rows[k, 3], rows[k, 4], rows[k, 5] = -near * hx, -near * hy, -near * hz
         rows[k, 6] = qy * jz - qz * jy
         rows[k, 7] = qz * jx - qx * jz
         rows[k, 8] = qx * jy - qy * jx
-        rows[k, 9], rows[k, 10], rows[k, 11] = inverse * jx, inverse * jy, inverse * jz
+        rows[k, 9], rows[k, 10], rows[k, 11] = near * jx, near * jy, near * jz
         r = a * a + b * b
         rows[k, 12] = by_u * bent[0] + by_v * bent[1]
         rows[k, 13] = (by_u * a + by_v * b) * r
@@ -164,6 +170,7 @@ def linearise(
     starts,
     places,
     inverses,
+    slants,
     targets,
     poses,
     lens,
@@ -192,6 +199,7 @@ def linearise(
         starts: per host its first point, and one more: the end of the last.
         places: ``n 2``, pixels of the finest level.
         inverses: ``n``, inverse depth.
+        slants: ``n 2``, how it grows with x and y on the plane z = 1 around a point.
         targets: ``k m``, frames; -1 for none.
         poses: ``frames 4 4``, camera_from_world.
         lens: fx, fy, cx, cy of the finest level, k1, k2, p1, p2, k3.
@@ -252,6 +260,7 @@ def linearise(
                         images[targets[unit, m]],
                         motion[m],
                         inverses[n],
+                        slants[n],
                         scale,
                         lens,
                         gains[unit, m, 0],

@@ -2,7 +2,6 @@
 
 from invgraph.train.contrast import train_encoder
 from invgraph.train.loop import Trained
-from invgraph.train.model import DepthModel, load_depth_model
 from invgraph.train.objective import Pieces, Weights
 from invgraph.train.run import train_depth
 from invgraph.train.settings import RECIPES, ContrastSettings, DepthSettings
@@ -10,12 +9,10 @@ from invgraph.train.settings import RECIPES, ContrastSettings, DepthSettings
 __all__ = [
     "RECIPES",
     "ContrastSettings",
-    "DepthModel",
     "DepthSettings",
     "Pieces",
     "Trained",
     "Weights",
-    "load_depth_model",
     "train_depth",
     "train_encoder",
 ]

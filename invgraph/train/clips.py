@@ -36,6 +36,7 @@ class Clip:
         name: of the recording.
         frames: as they were read; only those that show something.
         images: sRGB, uint8, ``n h w 3``, on disk, without lens distortion if the lens is known.
+        store: the file of ``images``.
         lens: the camera at the images' size, at the world's origin; None if unknown.
         prints: SHA-256 of each frame's file: what a model has seen.
     """
@@ -43,6 +44,7 @@ class Clip:
     name: str
     frames: tuple[Frame, ...]
     images: np.ndarray
+    store: Path
     lens: Camera | None
     prints: tuple[str, ...]
 
@@ -59,7 +61,6 @@ def read_clip(
     frames: Sequence[Frame],
     size: tuple[int, int],
     *,
-    lens: Camera | None = None,
     work: Path | None = None,
     progress: Progress | None = None,
 ) -> Clip:
@@ -71,7 +72,6 @@ def read_clip(
         name: of the recording, for messages.
         frames: consecutive, of one size.
         size: (height, width) of the images.
-        lens: the camera, if something better is known than what the frames say.
         work: folder for the images; ``cache_folder() / "clips"`` when left out.
         progress: called with frames done and frames in all.
 
@@ -80,7 +80,7 @@ def read_clip(
             frames that show nothing, or a camera that does not move.
     """
     _check(name, frames)
-    known = lens if lens is not None else frames[0].intrinsics
+    known = frames[0].intrinsics
     prints = [fingerprint(frame.image_path) for frame in frames]
     facts = [prints, size, _facts(known), _VERSION]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
@@ -94,7 +94,8 @@ def read_clip(
     if known is not None:
         straight = replace(known, distortion=None, camera_from_world=torch.eye(4))
         known = straight.resize(*size)
-    return Clip(name, tuple(frames[i] for i in kept), images, known, tuple(prints[i] for i in kept))
+    chosen = tuple(frames[i] for i in kept)
+    return Clip(name, chosen, images, store, known, tuple(prints[i] for i in kept))
 
 
 def split(clip: Clip) -> tuple[list[int], list[int]]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -62,7 +63,8 @@ class GroupSet(Numbered):
         teachings: what is known about the motion and depth of each, or None.
         anchors: of each clip, the frames that groups may be chosen from.
         stride: frames between neighbours of a group where the motion is not known.
-        vary: flip, zoom and colours at random.
+        vary: groups in random order, with flip, zoom and colours at random.
+        most: groups to choose from, evenly spread; all when left out.
         seed: of the choices.
     """
 
@@ -76,9 +78,13 @@ class GroupSet(Numbered):
         *,
         stride: int = 1,
         vary: bool = True,
+        most: int | None = None,
         seed: int = 0,
     ) -> None:
-        self.clips, self.teachings, self.vary, self.seed = clips, teachings, vary, seed
+        self.vary, self.seed = vary, seed
+        self._sources = [
+            _Source.of(clip, teaching) for clip, teaching in zip(clips, teachings, strict=True)
+        ]
         self.groups = [
             (number, group)
             for number, (clip, teaching) in enumerate(zip(clips, teachings, strict=True))
@@ -89,6 +95,8 @@ class GroupSet(Numbered):
                 "no three frames show enough motion to learn from; give a longer recording, or a "
                 "larger --stride."
             )
+        if most is not None:
+            self.groups = self.groups[:: -(-len(self.groups) // most)]
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -97,16 +105,8 @@ class GroupSet(Numbered):
         rng = np.random.default_rng((self.seed, number))
         which = int(rng.integers(len(self.groups))) if self.vary else number % len(self.groups)
         clip_number, frames = self.groups[which]
-        clip, teaching = self.clips[clip_number], self.teachings[clip_number]
-        frames = list(frames)
-        images = torch.stack([clip.image(i) for i in frames])
+        images, focal, principal, item = self._sources[clip_number].load(list(frames))
         height, width = images.shape[1:3]
-        focal, principal = _lens(clip)
-        item: dict[str, Tensor] = {}
-        if teaching is not None:
-            item["poses"] = teaching.poses[frames].float()
-            item["log_depth"] = torch.from_numpy(teaching.log_depth[frames].astype(np.float32))
-            item["weight"] = torch.from_numpy(teaching.weight[frames].astype(np.float32) / 255)
         zoom = 1.0
         if self.vary:
             zoom = float(rng.uniform(1.0, _ZOOM))
@@ -174,12 +174,46 @@ def _partners(anchor: int, others: list[int], teaching: Teaching) -> list[int]:
     return found
 
 
-def _lens(clip: Clip) -> tuple[Tensor, Tensor]:
-    """Focal length and principal point; a focal length of the width where nothing is known."""
-    height, width = clip.images.shape[1:3]
-    if clip.lens is None:
-        return torch.full((2,), float(width)), torch.tensor([width / 2, height / 2])
-    return clip.lens.focal.float(), clip.lens.principal.float()
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """What is loaded of a recording, light enough to be sent to other processes.
+
+    Where the focal length is unknown it is the width.
+    """
+
+    store: Path
+    focal: np.ndarray
+    principal: np.ndarray
+    poses: np.ndarray | None
+    log_depth: np.ndarray | None
+    weight: np.ndarray | None
+
+    @staticmethod
+    def of(clip: Clip, teaching: Teaching | None) -> "_Source":
+        height, width = clip.images.shape[1:3]
+        focal, principal = np.full(2, width, np.float32), np.array([width / 2, height / 2])
+        if clip.lens is not None:
+            focal, principal = clip.lens.focal.numpy(), clip.lens.principal.numpy()
+        if teaching is None:
+            return _Source(clip.store, focal, principal, None, None, None)
+        poses = teaching.poses.numpy()
+        return _Source(clip.store, focal, principal, poses, teaching.log_depth, teaching.weight)
+
+    def load(self, frames: list[int]) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
+        """Images, focal length, principal point, and what is taught."""
+        images = np.load(self.store, mmap_mode="r", allow_pickle=False)[frames]
+        taught = {}
+        if self.poses is not None and self.log_depth is not None and self.weight is not None:
+            taught = {
+                "poses": self.poses[frames],
+                "log_depth": self.log_depth[frames],
+                "weight": self.weight[frames] / np.float32(255),
+            }
+        images, focal, principal = (
+            torch.from_numpy(x.astype(np.float32)) for x in (images, self.focal, self.principal)
+        )
+        item = {name: torch.from_numpy(x.astype(np.float32)) for name, x in taught.items()}
+        return images / 255, focal, principal, item
 
 
 def _cut(planes: Tensor, window: tuple[float, float, float]) -> Tensor:

@@ -137,7 +137,7 @@ def learn(
     keeper.restore(module)
     module.spent = keeper.share
     first, last = module.done, settings.steps
-    batches = _loader(learned, Numbers(settings.batch, first, last, rank, world), plan.workers)
+    batches = loader(learned, Numbers(settings.batch, first, last, rank, world), plan.workers)
     held_out, at_once = scored
     judged = Numbers(at_once, 0, max(len(held_out) // at_once, 1), rank, world)
     trainer = lightning.Trainer(
@@ -161,7 +161,7 @@ def learn(
     )
     try:
         if first < last:
-            trainer.fit(module, batches, _loader(held_out, judged, 0))
+            trainer.fit(module, batches, loader(held_out, judged, 0))
     except NotFinite as error:
         kept = f"{plan.checkpoint} holds the weights of some steps before"
         raise ValueError(
@@ -180,7 +180,7 @@ def given(clips: Sequence[Clip], settings: Settings) -> dict[str, Any]:
     return {"settings": kept, "frames": [list(clip.prints) for clip in clips]}
 
 
-def _loader(items: Numbered, numbers: Numbers, workers: int) -> DataLoader:
+def loader(items: Numbered, numbers: Numbers, workers: int) -> DataLoader:
     """Batches, made ready by other processes while the last one is learned from."""
     return DataLoader(
         items,

@@ -15,6 +15,8 @@ from invgraph.train.module import DepthTraining
 from invgraph.train.panels import Panels
 from invgraph.train.settings import DepthSettings
 
+_SCORED = 32  # groups, at most
+
 
 def train_depth(
     recordings: Sequence[Capture],
@@ -60,7 +62,7 @@ def train_depth(
         clips, teachings = prepare(recordings, settings, work, meter)
         learned, held = zip(*(split(clip) for clip in clips), strict=True)
         groups = GroupSet(clips, teachings, learned, stride=settings.stride, seed=settings.seed)
-        scored = GroupSet(clips, teachings, held, stride=settings.stride, vary=False)
+        scored = GroupSet(clips, teachings, held, stride=settings.stride, vary=False, most=_SCORED)
         module = DepthTraining(settings, [clip.lens is None for clip in clips], trunk)
         facts = given(clips, settings)
         if encoder is not None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -102,7 +102,7 @@ def teach(
     return Teaching(scaled, whole, sure)
 
 
-class _Photos:
+class _Photos(Sequence[Tensor]):
     """Some frames of a clip as linear images, decoded when asked for."""
 
     def __init__(self, clip: Clip, chosen: list[int]) -> None:
@@ -111,7 +111,7 @@ class _Photos:
     def __len__(self) -> int:
         return len(self._chosen)
 
-    def __getitem__(self, place: int) -> Tensor:
+    def __getitem__(self, place: int) -> Tensor:  # type: ignore[override]
         if not 0 <= place < len(self._chosen):
             raise IndexError(place)
         return linear_from_srgb(self._clip.image(self._chosen[place]))

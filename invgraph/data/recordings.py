@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from invgraph.data import Capture, read_capture
+from invgraph.data.capture import Capture
+from invgraph.data.formats import read_capture
 from invgraph.data.video import SUFFIXES, read_video
 
 

@@ -1,0 +1,86 @@
+"""A trained depth network and what has to be known to use it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from invgraph.belief import DepthBelief
+from invgraph.color import srgb_from_linear
+from invgraph.encoders.depth import DepthNet
+from invgraph.encoders.resnet import SIZES, ResNet
+from invgraph.files import read_tensors, write_tensors
+
+
+@dataclass(frozen=True, eq=False)
+class DepthModel:
+    """Depth from one image.
+
+    Attributes:
+        network: the weights.
+        facts: ``network``, ``normalise``, ``height``, ``width``, ``spread`` (the factor of the
+            network's own scale by which 90 % intervals hold 90 % of what was held out), ``focal``
+            (in image widths, of each recording learned from) and ``trained_on`` (SHA-256 of the
+            frames' files, with those its encoder was pre-trained on).
+    """
+
+    network: DepthNet
+    facts: dict[str, Any]
+
+    @torch.no_grad()
+    def __call__(self, images: Float[Tensor, "b h w 3"]) -> DepthBelief:
+        """Depth of images, in the unit of the training: its median depth.
+
+        Args:
+            images: linear RGB of any size.
+
+        Returns:
+            A belief at the images' size.
+        """
+        height, width = images.shape[1:3]
+        planes = srgb_from_linear(images).clamp(0, 1).movedim(-1, 1)
+        size = (self.facts["height"], self.facts["width"])
+        planes = interpolate(planes, size, mode="bilinear", antialias=True)
+        belief = self.network(planes)[0]
+        # Between pixels it is inverse depth that changes evenly on a plane.
+        inverse, scale = (
+            interpolate(x[:, None], (height, width), mode="bilinear")[:, 0]
+            for x in ((-belief.log_depth).exp(), belief.scale)
+        )
+        return DepthBelief(-inverse.log(), self.facts["spread"] * scale)
+
+    def save(self, path: Path) -> None:
+        """Write one safetensors file."""
+        write_tensors(path, dict(self.network.state_dict()), self.facts)
+
+
+def load_depth_model(path: Path) -> DepthModel:
+    """Read what ``invgraph train depth`` wrote.
+
+    Args:
+        path: the file, or the run folder with ``model.safetensors``.
+
+    Raises:
+        ValueError: the file is missing, damaged or no depth model.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "model.safetensors"
+    stored = read_tensors(path, "train again or restore it")
+    if stored is None:
+        raise ValueError(f"{path} does not exist; give what `invgraph train depth` wrote.")
+    tensors, facts = stored
+    try:
+        size, normalise = facts["network"], facts["normalise"]
+        if size not in SIZES:
+            raise KeyError(size)
+        network = DepthNet(ResNet(size, normalise=normalise))
+        network.load_state_dict(tensors)
+    except (KeyError, TypeError, RuntimeError) as error:
+        remedy = "give what `invgraph train depth` wrote"
+        raise ValueError(f"{path} is no depth model; {remedy}.") from error
+    return DepthModel(network.eval(), facts)

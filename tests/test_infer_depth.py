@@ -1,0 +1,67 @@
+"""A trained network applied to a recording, from the command line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from moving_camera import HEIGHT, WIDTH, film
+
+from invgraph.cli import main
+from invgraph.encoders import DepthModel, DepthNet, ResNet, load_depth_model
+
+
+def untrained() -> DepthModel:
+    torch.manual_seed(0)
+    facts = {
+        "network": "light",
+        "normalise": True,
+        "height": HEIGHT,
+        "width": WIDTH,
+        "spread": 2.0,
+        "focal": [1.0],
+        "trained_on": ["0" * 64],
+    }
+    return DepthModel(DepthNet(ResNet("light")).eval(), facts)
+
+
+def test_a_model_survives_its_file(tmp_path: Path):
+    model = untrained()
+    model.save(tmp_path / "model.safetensors")
+    images = torch.rand(2, 40, 60, 3)
+    ours, theirs = model(images), load_depth_model(tmp_path)(images)
+    assert torch.equal(ours.log_depth, theirs.log_depth)
+    assert torch.equal(ours.scale, theirs.scale)
+
+
+def test_the_factor_of_uncertainty_counts():
+    model = untrained()
+    images = torch.rand(1, HEIGHT, WIDTH, 3)
+    wide = DepthModel(model.network, {**model.facts, "spread": 4.0})
+    assert torch.allclose(2 * model(images).scale, wide(images).scale)
+
+
+def test_every_frame_gets_depth(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    film(tmp_path / "walk", 4)
+    untrained().save(tmp_path / "model.safetensors")
+    out = tmp_path / "out"
+    words = [str(tmp_path / "model.safetensors"), str(tmp_path / "walk"), "--out", str(out)]
+    assert main(["infer", "depth", *words, "--no-motion"]) == 0
+    facts = json.loads((out / "infer.json").read_text())
+    assert facts["trained_on"] == ["0" * 64] and len(facts["frames"]) == 4
+    for name in facts["frames"]:
+        depth = np.load(out / "depth" / f"{name}.npy", allow_pickle=False)
+        assert depth.shape == (HEIGHT, WIDTH) and (depth > 0).all()
+    assert (out / "depth.mp4").stat().st_size > 0
+    assert "4 frames" in capsys.readouterr().out
+
+
+def test_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    film(tmp_path / "walk", 3)
+    assert main(["infer", "depth", str(tmp_path / "none"), str(tmp_path / "walk")]) == 2
+    assert "does not exist; give what `invgraph train depth` wrote" in capsys.readouterr().err
+    untrained().save(tmp_path / "model.safetensors")
+    words = ["infer", "depth", str(tmp_path / "model.safetensors"), str(tmp_path / "no.mp4")]
+    assert main(words) == 2
+    assert "does not exist" in capsys.readouterr().err
