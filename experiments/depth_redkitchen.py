@@ -15,12 +15,13 @@ at the estimate through the sensor's lens first.
   network; all its minutes are steps. It gets the lens that the files name.
 - ours: motion by odometry, the depth of frames from one another, taught to the network. Its
   minutes count from the first frame on, so odometry and that depth leave fewer for steps.
-- per_video: the depth of the video's own frames from one another, before any network, where a
-  sensor's depth is there to compare; per_video_frames says how many frames that are.
-- per_video_network: what the network says of the same frames, which it has learned from.
+- per_video: our network on the frames 0-599 themselves, wherever they have a sensor's depth: what
+  training on the very video gives.
+- per_video_multiview: the depth of the same frames from one another, before any network;
+  per_video_multiview_frames says of how many of them.
 
 seconds/ours and seconds/per_video are wall time from the first frame on. WORK keeps everything, so
-that a stopped run goes on, and test.png: photo, depth and uncertainty of test frames.
+that a stopped run goes on, and test_*.png: photo, depth and uncertainty of test frames.
 """
 
 import argparse
@@ -178,8 +179,8 @@ def main() -> None:
             spent = time.perf_counter() - began
             assert teachings[0] is not None
             scores = taught(clips[0], teachings[0], capture)
-            found += rows("per_video", scores, spent)
-            found.append(row("per_video_frames", len(scores), "", "higher"))
+            found += rows("per_video_multiview", scores, spent)
+            found.append(row("per_video_multiview_frames", len(scores), "", "higher"))
         trained = train_depth(
             [learned],
             out,
@@ -192,7 +193,8 @@ def main() -> None:
         found += rows(name, tested(model, capture), spent + trained.seconds)
         found.append(row(f"steps/{name}", trained.steps, "", "higher"))
         if name == "ours":
-            found += rows("per_video_network", tested(model, capture, 0, LEARNED), None)
+            scores = tested(model, capture, 0, LEARNED)
+            found += rows("per_video", scores, spent + trained.seconds)
         picture(model, capture, arguments.work / f"test_{name}.png")
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1) + "\n")

@@ -5,9 +5,9 @@
 Frames 0-599 of redkitchen, the light network at 128x96: depth from random weights (scratch), and
 from an encoder that first learned from the same frames which of them belong together
 (contrastive), for as many steps. abs_rel of frames 600-699 as in `depth_redkitchen.py`: mean over
-the seeds, `_spread` their standard deviation; a difference below the spread has shown nothing.
-seconds are those of the steps, pre-training included, of one seed. WORK keeps everything, so that
-a stopped run goes on, and the camera's motion is found once.
+the seeds, `abs_rel_spread` their standard deviation; a difference below the spread has shown
+nothing. seconds are those of the steps, pre-training included, of one seed. WORK keeps everything,
+so that a stopped run goes on, and the camera's motion is found once.
 """
 
 import argparse
@@ -81,11 +81,11 @@ def main() -> None:
             model, spent = trained(
                 learned, arguments.steps, seed, name == "contrastive", arguments.work
             )
-            scores = [pixelwise for pixelwise, _ in tested(load_depth_model(model), capture)]
-            errors.append(summarise(scores)["abs_rel"])
+            scores = tested(load_depth_model(model), capture)
+            errors.append(summarise([pixelwise for pixelwise, _ in scores])["abs_rel"])
             seconds.append(spent)
         rows.append(row(f"abs_rel/{name}", mean(errors), "", "lower"))
-        rows.append(row(f"abs_rel/{name}_spread", pstdev(errors), "", "lower"))
+        rows.append(row(f"abs_rel_spread/{name}", pstdev(errors), "", "lower"))
         rows.append(row(f"seconds/{name}", mean(seconds), "s", "lower"))
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1) + "\n")

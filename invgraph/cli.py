@@ -24,6 +24,7 @@ Start with a folder of photos whose cameras are known:
     invgraph fit my_photos --resume                            goes on after Ctrl-C or a kill
     invgraph fit my_photos --object mug.obj                    finds an object in each photo
     invgraph train depth walk.mp4                              learns depth from raw video
+    invgraph train encoder walk.mp4                            pre-trains its encoder, unlabelled
     invgraph infer depth runs/depth_walk other.mp4             depth of another video
     invgraph render runs/my_photos --views 8 --out orbit.png   pictures from all around
     invgraph view runs/my_photos                               opens the report in a browser

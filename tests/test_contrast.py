@@ -17,13 +17,12 @@ from torch import Tensor
 
 from invgraph.cli import main
 from invgraph.data import read_capture
-from invgraph.encoders import ResNet, load_pretrained, save_encoder
+from invgraph.encoders import ResNet, load_depth_model, load_pretrained, save_encoder
 from invgraph.files import read_tensors
 from invgraph.train import (
     RECIPES,
     ContrastSettings,
     Trained,
-    load_depth_model,
     train_depth,
     train_encoder,
 )
@@ -288,18 +287,21 @@ def test_two_processes_learn_what_one_does(walks: list[Path], tmp_path: Path):
     words = ["-m", "invgraph.cli", "train", "encoder", *map(str, walks)]
     words += ["--network", "light"]
     words += ["--size", str(HEIGHT), str(WIDTH), "--batch", "4", "--steps", "4"]
-    words += ["--workers", "0", "--logger", "none"]
+    words += ["--rate", "1e-2", "--workers", "0", "--logger", "none"]
     environment = {**os.environ, "INVGRAPH_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
     one = [sys.executable, *words, "--out", str(tmp_path / "one")]
     two = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *words]
     two += ["--out", str(tmp_path / "two")]
     for command in (one, two):
         subprocess.run(command, check=True, env=environment, capture_output=True, timeout=600)
+    torch.manual_seed(0)
+    begun = ResNet("light").state_dict()
     first, second = (
         load_pretrained(tmp_path / name / "encoder.safetensors", "light").state_dict()
         for name in ("one", "two")
     )
-    for name in first:
-        assert torch.allclose(first[name], second[name], rtol=0.02, atol=2e-4), name
+    moved = sum(float((first[name] - begun[name]).abs().sum()) for name in begun)
+    apart = sum(float((first[name] - second[name]).abs().sum()) for name in begun)
+    assert moved > 0 and apart < 0.25 * moved  # 0.6 where each process is left to itself
     facts = [json.loads((tmp_path / n / "training.json").read_text()) for n in ("one", "two")]
     assert facts[0]["held_out"] == pytest.approx(facts[1]["held_out"], rel=0.01)

@@ -61,7 +61,7 @@ class PairSet(Numbered):
     def __init__(
         self, clips: Sequence[Clip], frames: Sequence[Sequence[int]], *, reach: int, seed: int = 0
     ) -> None:
-        self.clips, self.reach, self.seed = clips, reach, seed
+        self.stores, self.seed = [clip.store for clip in clips], seed
         self.partners = [
             (number, anchor, near)
             for number, chosen in enumerate(frames)
@@ -82,7 +82,9 @@ class PairSet(Numbered):
         rng = np.random.default_rng((self.seed, number))
         clip, anchor, near = self.partners[int(rng.integers(len(self.partners)))]
         frames = (anchor, near[int(rng.integers(len(near)))])
-        views = torch.stack([view(self.clips[clip].image(frame), rng) for frame in frames])
+        images = np.load(self.stores[clip], mmap_mode="r", allow_pickle=False)[list(frames)]
+        images = torch.from_numpy(images.astype(np.float32) / 255)
+        views = torch.stack([view(image, rng) for image in images])
         return {"views": views, "clip": torch.tensor(clip), "frame": torch.tensor(frames)}
 
 
