@@ -14,7 +14,8 @@ from invgraph.camera import Camera
 from invgraph.data import Capture, read_capture
 from invgraph.train.clips import Clip, read_clip
 from invgraph.train.groups import GroupSet, collate
-from invgraph.train.loop import Numbers, loader
+from invgraph.train.loop import loader
+from invgraph.train.numbered import Numbers
 from invgraph.train.objective import Pieces, Weights, halved, view_synthesis
 from invgraph.train.teaching import Teaching
 from invgraph.transforms import invert

@@ -38,7 +38,7 @@ def test_points_follow_a_known_shift() -> None:
 def test_points_that_leave_the_picture_are_lost() -> None:
     here, there = pyramid(waves(120, 160)), pyramid(waves(120, 160, 12.0, 0.0))
     places = np.array([[152.5, 60.5], [60.5, 60.5]])
-    found = places + [12.0, 0.0]
+    found = places + np.array([12.0, 0.0])
     run(follow, here, there, places, found, 0.5)
     assert np.isnan(found[0]).all()
     np.testing.assert_allclose(found[1], [72.5, 60.5], atol=0.06)
@@ -145,7 +145,7 @@ def _shared_slopes(state: State, images: np.ndarray) -> np.ndarray:
 def test_slopes_by_poses() -> None:
     state, images = _state()
     slopes = 2 * _shared_slopes(state, images)
-    step = 1e-5
+    step = 1e-6  # few kinks of bilinear levels lie within it
     for frame in range(3):
         for axis in range(6):
             change = np.zeros((3, 6))
@@ -155,13 +155,13 @@ def test_slopes_by_poses() -> None:
             )
             measured = _slope((both[0], both[1]), images, step)
             assert abs(measured) > 1
-            assert slopes[frame, axis] == pytest.approx(measured, rel=1e-3)
+            assert slopes[frame, axis] == pytest.approx(measured, rel=2e-3)
 
 
 def test_slopes_by_lens() -> None:
     state, images = _state()
     slopes = 2 * _shared_slopes(state, images)[3]
-    step = 1e-5
+    step = 1e-6  # few kinks of bilinear levels lie within it
     for axis in range(3):
         lenses = []
         for sign in (1, -1):
@@ -173,13 +173,13 @@ def test_slopes_by_lens() -> None:
             lenses.append(replace(state, lens=lens))
         measured = _slope((lenses[0], lenses[1]), images, step)
         assert abs(measured) > 0.1
-        assert slopes[axis] == pytest.approx(measured, rel=1e-3)
+        assert slopes[axis] == pytest.approx(measured, rel=2e-3)
 
 
 def test_slopes_by_inverse_depth() -> None:
     state, images = _state()
     parts = compare(state, images, 1, True).depth_parts
-    step = 1e-5
+    step = 1e-6  # few kinks of bilinear levels lie within it
     for index in range(12):
         both = []
         for sign in (1, -1):

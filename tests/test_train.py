@@ -16,7 +16,7 @@ from invgraph.data import read_capture
 from invgraph.encoders import load_depth_model
 from invgraph.files import read_tensors
 from invgraph.train import RECIPES, DepthSettings, train_depth
-from invgraph.train.loop import Shown
+from invgraph.train.keeper import Shown
 from invgraph.train.module import DepthTraining
 
 SMALL = replace(

@@ -1,4 +1,4 @@
-"""Direct alignment: poses, inverse depths and lens under which pictures of the same points agree."""
+"""Direct alignment: the poses, depths and lens under which pictures of the same points agree."""
 
 from dataclasses import dataclass, replace
 
@@ -104,9 +104,9 @@ def compare(state: State, images: np.ndarray, scale: int, derive: bool) -> Linea
     points = state.points
     count, most = points.targets.shape
     size, number = 6 * (most + 2), len(points.inverses)
-    shapes = ((count, size, size), (count, size), (count, size, size), (count, size))
-    shapes = shapes if derive else ((0, 0, 0), (0, 0), (0, 0, 0), (0, 0))
-    normal = [np.zeros(shape) for shape in shapes]
+    shown = count if derive else 0
+    cameras, schur = np.zeros((shown, size, size)), np.zeros((shown, size, size))
+    slopes, schur_slopes = np.zeros((shown, size)), np.zeros((shown, size))
     cross = np.zeros((number if derive else 0, size), np.float32)
     depth_parts = np.zeros((number if derive else 0, 2))
     costs, light = np.zeros(count), np.zeros((count, most, 5))
@@ -126,14 +126,27 @@ def compare(state: State, images: np.ndarray, scale: int, derive: bool) -> Linea
         points.gains,
         _LIMIT,
         derive,
-        *normal,
+        cameras,
+        slopes,
+        schur,
+        schur_slopes,
         cross,
         depth_parts,
         costs,
         light,
         energies,
     )
-    return Linear(*normal, cross, depth_parts, float(costs.sum()), light, energies)
+    return Linear(
+        cameras,
+        slopes,
+        schur,
+        schur_slopes,
+        cross,
+        depth_parts,
+        float(costs.sum()),
+        light,
+        energies,
+    )
 
 
 def align(
@@ -211,7 +224,7 @@ def _lens_change(lens: np.ndarray, start: np.ndarray) -> np.ndarray:
 
 
 def _relit(points: Points, light: np.ndarray) -> Points:
-    """Gains and offsets in weighted least squares; hosts and targets without overlap keep theirs."""
+    """Gains and offsets by weighted least squares; pairs without overlap keep theirs."""
     one, host, target, squared, product = np.moveaxis(light, 2, 0)
     seen = one > 1
     one = np.where(seen, one, 1.0)

@@ -88,7 +88,7 @@ def difference(energies: Float[np.ndarray, "n m"]) -> float:
 
 def _points_of(points: Points, hosts: np.ndarray) -> Points:
     """The points of some hosts, to be looked for in one more frame."""
-    spans = [np.arange(points.starts[host], points.starts[host + 1]) for host in hosts]
+    spans = [np.arange(int(points.starts[host]), int(points.starts[host + 1])) for host in hosts]
     chosen = np.concatenate(spans)
     plain = Points.plain(
         np.arange(len(hosts)),

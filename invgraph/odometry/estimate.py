@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -70,8 +71,8 @@ def estimate_motion(
 
     Corners are followed from frame to frame. Frames some motion apart are keyframes; mapping places
     them by the followed points. Then all keyframes are aligned directly: poses, inverse depths of
-    points on edges, and the lens descend together until pictures of the same points agree. The other
-    frames are aligned with their nearest keyframes.
+    points on edges, and the lens descend together until pictures of the same points agree. The
+    other frames are aligned with their nearest keyframes.
 
     Pictures are averaged down to at most 200,000 pixels. Things that move on their own are left
     out as far as they are the smaller part. Time and memory grow with the number of frames.
@@ -230,7 +231,7 @@ def _align_keyframes(structure: Structure, pictures: list[Pyramid], lens: np.nda
         points, energies = state.points.only(fits), linear.energies[fits]
         state = replace(state, points=slanted(points, state.lens))
     starts = state.points.starts
-    spans = zip(starts[:-1], starts[1:], strict=True)
+    spans = pairwise(starts.tolist())
     return _Aligned(state, np.array([difference(energies[low:high]) for low, high in spans]))
 
 

@@ -47,7 +47,9 @@ def first_points(
     starts = np.concatenate(([0], np.cumsum([len(own) for own in chosen])))
     places = np.concatenate(chosen)
     candidates = np.linspace(ranges[:, 0] / _WIDER, ranges[:, 1] * _WIDER, _CANDIDATES, axis=1)
-    points = Points.plain(np.arange(count), starts, places, np.zeros(len(places)), neighbours(count))
+    points = Points.plain(
+        np.arange(count), starts, places, np.zeros(len(places)), neighbours(count)
+    )
     likeness = np.zeros((len(places), 2))
     run(
         search,

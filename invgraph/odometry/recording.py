@@ -4,7 +4,6 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-
 from invgraph import transforms
 from invgraph.camera import Camera
 from invgraph.data.capture import Capture

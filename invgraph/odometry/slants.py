@@ -24,14 +24,14 @@ def slanted(points: Points, lens: Float[np.ndarray, " 9"]) -> Points:
         points: each host's own lie on one grid.
         lens: as in ``alignment``; its focal lengths turn pixels into the plane z = 1.
     """
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     slants = np.zeros_like(points.slants)
     for low, high in zip(points.starts[:-1], points.starts[1:], strict=True):
         if high - low < _NEIGHBOURS:
             continue
         places, inverses = points.places[low:high], points.inverses[low:high]
-        near = cKDTree(places).query(places, _NEIGHBOURS)[1]
+        near = KDTree(places).query(places, _NEIGHBOURS)[1]
         step = (places[near] - places[:, None]) / _CELL
         rise = inverses[near] - inverses[:, None]
         relative = rise / (_SAME * inverses[:, None])

@@ -47,7 +47,7 @@ def build(
     focal: float,
     known: bool,
     size: tuple[int, int],
-    work: Path,
+    work: Path | None,
     threads: int,
     progress: Progress,
 ) -> Structure | None:
@@ -59,7 +59,7 @@ def build(
         focal: of the first lens, pixels; it is refined.
         known: whether it is better than a guess.
         size: (height, width) of the pictures.
-        work: folder for the engine's files.
+        work: folder for the engine's files; the system's own when None.
         threads: to use.
         progress: shown meanwhile.
 

@@ -100,8 +100,8 @@ def _new_corners(picture: np.ndarray, at: np.ndarray) -> Float[np.ndarray, "n 2"
 
 def _like_neighbours(added: np.ndarray, at: np.ndarray, velocity: np.ndarray) -> np.ndarray:
     """New points are expected to move as the nearest old one does."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     if not len(at) or not len(added):
         return np.zeros((len(added), 2))
-    return velocity[cKDTree(at).query(added)[1]]
+    return velocity[KDTree(at).query(added)[1]]
