@@ -81,8 +81,8 @@ def main() -> None:
             model, spent = trained(
                 learned, arguments.steps, seed, name == "contrastive", arguments.work
             )
-            scores = tested(load_depth_model(model), capture)
-            errors.append(summarise([pixelwise for pixelwise, _ in scores])["abs_rel"])
+            scores = [pixelwise for pixelwise, _ in tested(load_depth_model(model), capture)]
+            errors.append(summarise(scores)["abs_rel"])
             seconds.append(spent)
         rows.append(row(f"abs_rel/{name}", mean(errors), "", "lower"))
         rows.append(row(f"abs_rel_spread/{name}", pstdev(errors), "", "lower"))

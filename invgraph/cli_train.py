@@ -89,6 +89,7 @@ def depth(
         seed: of weights and groups; the same seed gives the same training.
         resume: go on with the training in the run folder.
     """
+    _check_packages()
     from invgraph.cli import parse_budget
     from invgraph.train.settings import RECIPES
 
@@ -164,6 +165,7 @@ def encoder(
         seed: of weights and pairs; the same seed gives the same training.
         resume: go on with the training in the run folder.
     """
+    _check_packages()
     from invgraph.cli import parse_budget
     from invgraph.train.settings import ContrastSettings
 
@@ -192,12 +194,15 @@ def encoder(
     _say(trained)
 
 
+def _check_packages() -> None:
+    if find_spec("lightning") is None:
+        raise ValueError("training needs more packages; pip install 'invgraph[train]'.")
+
+
 def _given(
     recordings: tuple[Path, ...], out: Path | None, kind: str
 ) -> "tuple[Path, list[Capture]]":
     """The run folder, and what is to be learned from."""
-    if find_spec("lightning") is None:
-        raise ValueError("training needs more packages; pip install 'invgraph[train]'.")
     from invgraph.data.recordings import read_recording
 
     if not recordings:

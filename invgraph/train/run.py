@@ -15,7 +15,7 @@ from invgraph.train.module import DepthTraining
 from invgraph.train.panels import Panels
 from invgraph.train.settings import DepthSettings
 
-_SCORED = 32  # groups, at most
+_SCORED = 32  # groups that are held out, at most
 
 
 def train_depth(
