@@ -156,15 +156,18 @@ def test_two_processes_learn_what_one_does(walk: Path, tmp_path: Path):
     """The same groups a step, shared by two processes: the same losses."""
     words = ["-m", "invgraph.cli", "train", "depth", str(walk), "--recipe", "motion"]
     words += ["--network", "light", "--size", str(HEIGHT), str(WIDTH), "--batch", "2"]
-    words += ["--steps", "4", "--workers", "0", "--logger", "none"]
+    words += ["--steps", "4", "--rate", "1e-2", "--workers", "0", "--logger", "none"]
     environment = {**os.environ, "INVGRAPH_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
     one = [sys.executable, *words, "--out", str(tmp_path / "one")]
     two = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *words]
     two += ["--out", str(tmp_path / "two")]
     for command in (one, two):
         subprocess.run(command, check=True, env=environment, capture_output=True, timeout=600)
+    torch.manual_seed(0)
+    begun = DepthTraining(settings(), [True]).depth.state_dict()
     first, second = (weights(tmp_path / name) for name in ("one", "two"))
-    for name in first:
-        assert torch.allclose(first[name], second[name], rtol=0.02, atol=2e-4), name
+    moved = sum(float((first[name] - begun[name]).abs().sum()) for name in begun)
+    apart = sum(float((first[name] - second[name]).abs().sum()) for name in begun)
+    assert moved > 0 and apart < 0.25 * moved
     facts = [json.loads((tmp_path / n / "training.json").read_text()) for n in ("one", "two")]
     assert facts[0]["held_out"] == pytest.approx(facts[1]["held_out"], rel=0.01)
