@@ -166,6 +166,7 @@ def test_processes_share_the_numbers_of_a_step():
         Numbers(4, 0, 1, 0, 3)
 
 
+@pytest.mark.slow
 def test_other_processes_prepare_the_same_groups(tmp_path: Path):
     clip, teaching = taught(tmp_path)
     groups = GroupSet([clip], [teaching], [range(12)])

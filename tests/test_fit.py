@@ -167,6 +167,7 @@ def test_a_run_is_not_overwritten_without_being_asked(finished, capture):
         fit(capture, finished.run)
 
 
+@pytest.mark.slow
 def test_same_seed_same_result(capture, short, tmp_path):
     runs = [fit(capture, tmp_path / name, FitSettings(budget_s=600.0, seed=3)) for name in "ab"]
     first, second = (run.scene.objects[0].mesh.vertices for run in runs)
@@ -187,6 +188,7 @@ def interrupt_step_26(monkeypatch) -> list[int]:
     return count
 
 
+@pytest.mark.slow
 def test_ctrl_c_scores_what_there_is_and_resume_goes_on(capture, short, tmp_path, monkeypatch):
     run, count = tmp_path / "run", interrupt_step_26(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
@@ -321,6 +323,7 @@ def test_wrong_cameras_are_mended(tmp_path, monkeypatch):
     assert error(found) < 0.6 * error(given)
 
 
+@pytest.mark.slow
 def test_a_camera_inside_the_object_does_no_harm(tmp_path, short):
     capture = write_capture(tmp_path / "inside")
     path = capture / "transforms.json"

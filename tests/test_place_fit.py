@@ -48,6 +48,7 @@ def test_photos_without_masks_become_a_place(capture, tmp_path):
     assert (((depths - 4).abs() < 0.1) | ((depths - 5).abs() < 0.15)).float().mean() > 0.9
 
 
+@pytest.mark.slow
 def test_a_stopped_place_goes_on_with_its_finished_maps(capture, tmp_path, monkeypatch):
     calls = 0
     whole = place.estimate_depth

@@ -91,6 +91,7 @@ def test_a_folder_with_a_training_is_not_overwritten(walk: Path, tmp_path: Path)
         train(walk, tmp_path, settings(steps=1, batch=4), resume=True)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_keeps_the_last_weights(
     walk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -108,6 +109,7 @@ def test_a_loss_that_is_no_number_keeps_the_last_weights(
     assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_last_checkpoint(
     walk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
