@@ -203,6 +203,7 @@ def test_ctrl_c_scores_what_there_is_and_resume_goes_on(capture, short, tmp_path
     )  # 1 compiled, 20 tried both lights, 4 painted, 1 was interrupted, 6 were left
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_version_is_refused(capture, short, tmp_path, monkeypatch):
     run = tmp_path / "run"
     interrupt_step_26(monkeypatch)
@@ -218,6 +219,7 @@ def test_a_checkpoint_of_another_version_is_refused(capture, short, tmp_path, mo
         fit(capture, run, FitSettings(budget_s=600.0), resume=True)
 
 
+@pytest.mark.slow
 def test_a_killed_run_can_be_read_and_resumed(capture, tmp_path):
     run = tmp_path / "run"
     script = (
