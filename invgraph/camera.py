@@ -125,6 +125,19 @@ class Camera:
             width=width,
         )
 
+    def binned(self, step: int) -> "Camera":
+        """The camera of the image whose blocks of ``step`` by ``step`` pixels were averaged.
+
+        Blocks that are not whole, at the right and below, are cut off.
+        """
+        return replace(
+            self,
+            focal=self.focal / step,
+            principal=self.principal / step,
+            height=self.height // step,
+            width=self.width // step,
+        )
+
     def homogeneous_pixels(
         self, points_world: Float[Tensor, "*points n 3"]
     ) -> Float[Tensor, "*batch n 3"]:

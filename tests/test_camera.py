@@ -242,6 +242,14 @@ def test_resizing_scales_pixels_from_the_corner(height, width):
     assert torch.allclose(pixels, camera.project(points)[0] * scale)
 
 
+def test_binning_divides_pixels_and_cuts_what_is_no_whole_block():
+    camera = make_camera(LENS, pose=general_pose())
+    small = camera.binned(5)
+    assert (small.height, small.width) == (9, 12)  # of 48x64
+    points = random_points()
+    assert torch.allclose(5 * small.project(points)[0], camera.project(points)[0])
+
+
 def test_a_batch_is_its_items():
     poses = [general_pose(), torch.eye(4, dtype=torch.float64)]
     cameras = [make_camera(LENS, pose=pose) for pose in poses]

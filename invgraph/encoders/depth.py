@@ -8,7 +8,7 @@ from torch.nn.functional import interpolate, silu
 from invgraph.belief import DepthBelief
 from invgraph.encoders.resnet import ResNet, centred
 
-_DECODER = (16, 32, 64, 128, 256)  # channels at 1/1, 1/2, 1/4, 1/8, 1/16
+_DECODER = (32, 64, 128, 256)  # channels at 1/2, 1/4, 1/8, 1/16
 _REACH = 4.0  # log depth stays within this distance of 0
 _SCALE = (-4.6, 1.4)  # bounds of the log of the Laplace scale: 1 % to a factor of e ** 4
 
@@ -34,7 +34,7 @@ class DepthNet(nn.Module):
         self.up, self.join, self.heads = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         before = encoder.widths[-1]
         for level in (3, 2, 1, 0):
-            width = _DECODER[level + 1]
+            width = _DECODER[level]
             self.up.append(_conv(before, width))
             self.join.append(_conv(width + encoder.widths[level], width))
             if level < scales:

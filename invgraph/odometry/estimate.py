@@ -21,7 +21,6 @@ from invgraph.odometry.pictures import (
     load_picture,
     pyramid,
     shrinking,
-    shrunk,
 )
 from invgraph.odometry.slants import slanted
 from invgraph.odometry.structure import Structure, build
@@ -103,7 +102,7 @@ def estimate_motion(
     factor = shrinking(frames[0].size)
     whole = _guess(frames[0].size) if lens is None else lens.to(torch.float64)
     whole = replace(whole, camera_from_world=torch.eye(4, dtype=torch.float64))
-    small = shrunk(whole, factor)
+    small = whole.binned(factor)
 
     progress.begin("points")
     tracks = follow_points(_pyramids(frames, factor, progress))
@@ -304,7 +303,7 @@ def _motion(
     )
     points = state.points
     host_of = np.repeat(points.hosts, np.diff(points.starts))
-    plane = _plane(points.places, shrunk(lens, factor))
+    plane = _plane(points.places, lens.binned(factor))
     inside = np.concatenate((plane, np.ones((len(plane), 1))), 1) / points.inverses[:, None]
     world_from_host = (first @ np.linalg.inv(state.poses))[host_of]
     world = np.einsum("nij,nj->ni", world_from_host[:, :3, :3], inside) + world_from_host[:, :3, 3]

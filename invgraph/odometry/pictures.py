@@ -2,12 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
 
-from invgraph.camera import Camera
 from invgraph.data.capture import Frame
 from invgraph.data.images import decode
 
@@ -22,17 +20,6 @@ Pyramid = tuple[np.ndarray, ...]
 def shrinking(size: tuple[int, int]) -> int:
     """How many of a frame's pixels, along one side, are averaged into one that is worked with."""
     return max(1, math.ceil(math.sqrt(size[0] * size[1] / _MOST_PIXELS)))
-
-
-def shrunk(lens: Camera, factor: int) -> Camera:
-    """The camera of pictures whose blocks of pixels were averaged; incomplete blocks are cut."""
-    return replace(
-        lens,
-        focal=lens.focal / factor,
-        principal=lens.principal / factor,
-        height=lens.height // factor,
-        width=lens.width // factor,
-    )
 
 
 def load_picture(frame: Frame, factor: int) -> Float[np.ndarray, "h w"]:

@@ -88,7 +88,7 @@ class Photos:
         self._images, self._whole = images, cameras
         self._steps = [-(-max(camera.height, camera.width) // size) for camera in cameras]
         self.cameras = [
-            _shrunk(camera, step) for camera, step in zip(cameras, self._steps, strict=True)
+            camera.binned(step) for camera, step in zip(cameras, self._steps, strict=True)
         ]
         self.views = [View.of(camera) for camera in self.cameras]
         self._recent = Recent(self._load)
@@ -126,14 +126,3 @@ def _check(index: int, camera: Camera) -> None:
     tensors = (camera.camera_from_world, camera.focal, camera.principal)
     if not all(bool(tensor.isfinite().all()) for tensor in tensors):
         raise ValueError(f"camera {index} is not finite; leave its photo out.")
-
-
-def _shrunk(camera: Camera, step: int) -> Camera:
-    """The camera of a photo of which blocks of ``step`` by ``step`` pixels were averaged."""
-    return replace(
-        camera,
-        focal=camera.focal / step,
-        principal=camera.principal / step,
-        height=camera.height // step,
-        width=camera.width // step,
-    )
