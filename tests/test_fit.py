@@ -20,6 +20,7 @@ from invgraph import metrics, transforms
 from invgraph.data import read_capture
 from invgraph.depth_files import read_depth
 from invgraph.fit import FitSettings, descent, fit, stages
+from invgraph.fit.folder import RunFolder
 from invgraph.fit.photos import Photos, load_photo
 from invgraph.mesh import torus
 from invgraph.render import render
@@ -209,7 +210,7 @@ def test_a_checkpoint_of_another_version_is_refused(capture, short, tmp_path, mo
     interrupt_step_26(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         fit(capture, run, FitSettings(budget_s=600.0))
-    folder = descent.RunFolder(run, resume=True)
+    folder = RunFolder(run, resume=True)
     state = folder.load_state()
     assert state is not None
     tensors, facts = state
@@ -259,7 +260,7 @@ def test_a_full_disk_is_said_and_leaves_the_checkpoint(capture, short, tmp_path,
     with pytest.raises(OSError, match="No space left"):
         fit(capture, run, FitSettings(budget_s=600.0))
     monkeypatch.undo()
-    assert descent.RunFolder(run, resume=True).load_state() is not None
+    assert RunFolder(run, resume=True).load_state() is not None
 
 
 def test_another_capture_is_not_mixed_into_a_run(capture, short, tmp_path, monkeypatch):
