@@ -212,6 +212,27 @@ def test_depth_maps_of_a_sphere_fuse_into_that_sphere():
     torch.testing.assert_close(middle, torch.tensor([0.2, 0.5, 0.8]), atol=5e-3, rtol=0)
 
 
+def test_what_is_far_away_takes_coarser_voxels():
+    camera = camera_at(0.0)
+    depth = torch.full((HEIGHT, WIDTH), 3.0)
+    depth[: HEIGHT // 3] = 300.0  # 100 times as far: the coarsest voxels, 64 times as large
+    item = DepthMap(depth, torch.ones(HEIGHT, WIDTH), camera)
+    image = torch.rand(HEIGHT, WIDTH, 3, generator=torch.Generator().manual_seed(0))
+    fused = fuse([item], [image])
+    z = fused.mesh.vertices[:, 2]
+    near, far = z < 30, z > 200
+    voxel = 3.0 / float(camera.focal.mean())
+    assert near.any() and far.any()
+    assert (z[near] - 3).abs().median() < voxel and (z[far] - 300).abs().median() < 64 * voxel
+    # A pixel of the far part covers more than a voxel there, so vertices follow the pixels' number.
+    assert 0.2 < float(far.sum()) / (HEIGHT * WIDTH / 3) < 5
+    # Colours come from the pixels that show the vertices, far as near.
+    pixels = camera.project(fused.mesh.vertices)[0].long()
+    inside = (pixels >= 1).all(-1) & (pixels < pixels.new_tensor([WIDTH - 1, HEIGHT - 1])).all(-1)
+    told = image[pixels[inside, 1], pixels[inside, 0]]
+    assert (fused.material.albedo[inside] - told).abs().mean() < 0.2
+
+
 def test_places_are_fused_and_seen_from_elsewhere():
     cameras = [camera_at(0.0), camera_at(0.4), camera_at(0.2, y=0.3)]
     images, _ = photograph([speckled(wall(4.0, 0.2), 0)], cameras)

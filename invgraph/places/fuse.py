@@ -16,11 +16,13 @@ from invgraph.scene import Material, Object
 _BLOCK = 64  # voxels per side that are in memory at once
 _REACH = 4.0  # voxels
 _MOST_BLOCKS = 20_000
+_COARSER = 4  # times: voxels far away, where a pixel covers so much more
+_LEVELS = 4  # of voxels; the horizon takes those of the last
 _SMALLEST = 200  # triangles; smaller pieces are noise
 _SAMPLE = 3  # every so many pixels one is looked at to find the blocks
 _FINEST = 0.1  # pixels a voxel has to cover, so that the pixels looked at miss no block
 _MOST_FACES = 1_500_000  # that are still made finer
-_SHOWS = 2.0  # voxels between a vertex and a depth map that shows it
+_SHOWS = 2.0  # voxels, or pixels where those are larger, between a vertex and a map showing it
 
 
 def fuse(
@@ -40,7 +42,8 @@ def fuse(
         maps: depth maps in one world.
         images: linear RGB, one per map, of the resolution of its camera or a multiple of it.
         voxel: spacing of the grid that carries the surface, world units; the size of a pixel at
-            the median depth by default.
+            the median depth by default. Where pixels cover 4, 16 or 64 of them, the grid is coarser
+            by as much; the surface has fine cracks where grids meet.
         confidence: depths below it do not count.
         progress: called with the stage's name, blocks done and blocks in all.
 
@@ -72,7 +75,8 @@ def fuse(
             f"voxel is {voxel:.3g} but a pixel covers {footprint:.3g}; use at least "
             f"{_FINEST:.2g} of that."
         )
-    mesh = _surface(maps, confidence, voxel, progress)
+    blocks = _blocks(maps, confidence, voxel, max(voxel, footprint))
+    mesh = _surface(maps, confidence, voxel, blocks, progress)
     albedo, mesh = _colors(mesh, maps, images, voxel)
     material = Material(albedo, torch.ones(1), torch.zeros(1))
     return Object(mesh, torch.eye(4), material)
@@ -104,18 +108,19 @@ def _surface(
     maps: Sequence[DepthMap],
     confidence: float,
     voxel: float,
+    blocks: Sequence["_Block"],
     progress: Callable[[str, int, int], None] | None,
 ) -> Mesh:
     from skimage.measure import marching_cubes
 
     layers = Recent(lambda index: _Layer.of(maps[index], confidence))
-    blocks = _blocks(maps, confidence, voxel)
     vertices, faces, count = [], [], 0
-    for done, (block, shown) in enumerate(blocks):
+    for done, block in enumerate(blocks):
         # A few maps all carve; of many, those count that show most of the block's surface.
-        chosen = range(len(maps)) if len(maps) <= RECENT else shown
+        chosen = range(len(maps)) if len(maps) <= RECENT else block.shown
+        corner, scale = np.array(block.place) * _BLOCK, _COARSER**block.level
         distance, total = _integrated(
-            [layers[index] for index in chosen], np.array(block) * (_BLOCK * voxel), voxel
+            [layers[index] for index in chosen], corner * (scale * voxel), scale * voxel
         )
         known = _all_corners(total > 0)
         if not (known & ~_all_corners(distance > 0) & ~_all_corners(distance <= 0)).any():
@@ -123,7 +128,7 @@ def _surface(
         corners, triangles, _, _ = marching_cubes(
             distance, 0.0, mask=known, gradient_direction="descent", allow_degenerate=False
         )
-        vertices.append(corners + np.array(block) * _BLOCK)
+        vertices.append((corners + corner) * scale)
         faces.append(triangles + count)
         count += len(corners)
         if progress:
@@ -173,31 +178,69 @@ def _all_corners(inside: np.ndarray) -> np.ndarray:
     return cells
 
 
+@dataclass(frozen=True)
+class _Block:
+    """A cube of voxels to look for surface in.
+
+    Attributes:
+        level: of its voxels, which are ``_COARSER ** level`` times the finest.
+        place: its lowest corner, in sides of a block of this level.
+        shown: the maps with most depths there.
+    """
+
+    level: int
+    place: tuple[int, ...]
+    shown: list[int]
+
+
 def _blocks(
-    maps: Sequence[DepthMap], confidence: float, voxel: float
-) -> list[tuple[tuple[int, ...], list[int]]]:
-    """Blocks of voxels near which a trusted depth lies, and the maps with most depths there."""
-    side, reach = _BLOCK * voxel, (_REACH + 1) * voxel
-    found: dict[tuple[int, ...], list[tuple[int, int]]] = {}
+    maps: Sequence[DepthMap], confidence: float, voxel: float, usual: float
+) -> list[_Block]:
+    """Blocks of voxels near which a trusted depth lies.
+
+    A block is split into finer ones if most of its depths come from pixels too fine for it: those
+    of the size ``usual`` are for the finest voxels.
+    """
+    # Per level and block: depths in it, those for which its voxels are fine enough, and the map.
+    found: list[dict[tuple[int, ...], list[tuple[int, int, int]]]] = [{} for _ in range(_LEVELS)]
     for index, item in enumerate(maps):
         step = slice(None, None, _SAMPLE)
         mask = _trusted(item, confidence)[step, step]
         points = item.camera.unproject(item.depth)[step, step][mask].double().numpy()
-        low = np.floor((points - reach) / side).astype(np.int64)
-        high = np.floor((points + reach) / side).astype(np.int64)
-        corners = [np.where(corner, high, low) for corner in np.ndindex(2, 2, 2)]
-        ids, counts = np.unique(np.concatenate(corners), axis=0, return_counts=True)
-        for block, count in zip(map(tuple, ids.tolist()), counts.tolist(), strict=True):
-            found.setdefault(block, []).append((count, index))
-        if len(found) > _MOST_BLOCKS:
-            raise ValueError(
-                f"voxels of {voxel:.3g} need more than {_MOST_BLOCKS} blocks of {_BLOCK}^3; "
-                "use larger voxels."
+        footprint = (item.depth[step, step][mask] / item.camera.focal.mean()).numpy()
+        for level, blocks in enumerate(found):
+            size, coarse = voxel * _COARSER**level, footprint >= usual * _COARSER**level
+            side, reach = _BLOCK * size, (_REACH + 1) * size
+            low = np.floor((points - reach) / side).astype(np.int64)
+            high = np.floor((points + reach) / side).astype(np.int64)
+            corners = [np.where(corner, high, low) for corner in np.ndindex(2, 2, 2)]
+            ids, inverse, counts = np.unique(
+                np.concatenate(corners), axis=0, return_inverse=True, return_counts=True
             )
-    return [
-        (block, [index for _, index in sorted(found[block], reverse=True)[:RECENT]])
-        for block in sorted(found)
-    ]
+            content = np.bincount(inverse.reshape(-1), np.tile(coarse, 8), len(ids))
+            rows = zip(map(tuple, ids.tolist()), counts.tolist(), content.tolist(), strict=True)
+            for place, count, enough in rows:
+                blocks.setdefault(place, []).append((count, enough, index))
+    chosen: list[_Block] = []
+    split = set(found[-1])
+    for level in reversed(range(_LEVELS)):
+        inner: set[tuple[int, ...]] = set()
+        for place in sorted(found[level]):
+            if level < _LEVELS - 1 and tuple(n // _COARSER for n in place) not in split:
+                continue
+            seen = found[level][place]
+            if level and 2 * sum(row[1] for row in seen) < sum(row[0] for row in seen):
+                inner.add(place)
+                continue
+            shown = [index for _, _, index in sorted(seen, reverse=True)[:RECENT]]
+            chosen.append(_Block(level, place, shown))
+        split = inner
+    if len(chosen) > _MOST_BLOCKS:
+        raise ValueError(
+            f"voxels of {voxel:.3g} need more than {_MOST_BLOCKS} blocks of {_BLOCK}^3; "
+            "use larger voxels."
+        )
+    return chosen
 
 
 def _welded(vertices: np.ndarray, faces: np.ndarray, voxel: float) -> Mesh:
@@ -252,7 +295,8 @@ def _colors(
         inside = (z > camera.near) & (near[0, 0].abs() <= 1).all(-1)
         ray = torch.nn.functional.normalize(camera.centre - mesh.vertices, dim=-1)
         facing = (ray * normals).sum(-1).clamp_min(0.0)
-        shows = inside & ((depth - z).abs() < _SHOWS * voxel)
+        fine = (z / camera.focal.mean()).clamp_min(voxel)
+        shows = inside & ((depth - z).abs() < _SHOWS * fine)
         sharp = (facing * camera.focal.mean() / z.clamp_min(1e-9)) ** 4
         # A vertex that no photo shows for certain takes what there is.
         weight = torch.where(shows, sharp, 1e-6 * sharp * inside)[:, None]

@@ -50,6 +50,22 @@ class Model:
         """Centre of the bounding box."""
         return (self.mesh.vertices.amin(0) + self.mesh.vertices.amax(0)) / 2
 
+    def coarse(self, across: float) -> tuple[Mesh, Int[Tensor, " v"]]:
+        """Few triangles, for small renders, and for each of their vertices one of the model's.
+
+        Args:
+            across: cells along the diameter, within each of which vertices become one.
+        """
+        vertices = self.mesh.vertices
+        cell = ((vertices - vertices.amin(0)) / (self.diameter / across)).round().long()
+        key = (cell[:, 0] * 4096 + cell[:, 1]) * 4096 + cell[:, 2]
+        _, index = torch.unique(key, return_inverse=True)
+        count = int(index.max()) + 1
+        owner = torch.zeros(count, dtype=torch.long).scatter(0, index, torch.arange(len(index)))
+        faces = index[self.mesh.faces.long()]
+        faces = faces[(faces != faces.roll(1, 1)).all(1)]
+        return Mesh(vertices[owner], torch.unique(faces, dim=0).int()), owner
+
 
 def load_model(path: Path, scale: float | None = None) -> Model:
     """Read a model: shape, and colours from its texture, material or vertices where it has any.

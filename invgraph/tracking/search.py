@@ -1,4 +1,4 @@
-"""Where to start when nothing is known: many poses rendered at once, compared everywhere."""
+"""Where to start when little is known: many poses rendered at once, compared everywhere."""
 
 import math
 from functools import lru_cache
@@ -6,14 +6,14 @@ from functools import lru_cache
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, conv2d, interpolate, max_pool2d, pad
+from torch.nn.functional import avg_pool2d, conv2d, interpolate, max_pool2d, normalize, pad
 
 from invgraph import transforms
 from invgraph.camera import Camera
-from invgraph.mesh import Mesh
 from invgraph.raster import interpolate as spread
 from invgraph.raster import rasterize
 from invgraph.tracking.colors import Palette
+from invgraph.tracking.hypotheses import narrow, shifted
 from invgraph.tracking.model import Model
 from invgraph.tracking.pose import Target
 from invgraph.tracking.surface import Paint
@@ -26,9 +26,10 @@ STEP = 1.3  # between sizes
 LARGEST = 0.8  # size relative to the image's height
 FAINT = 0.05  # differences of colour that mean nothing, root of linear
 FIRST = 120  # renders that are compared everywhere
-SPOTS, PER_SPOT = 8, 8  # places per size at which all renders are compared; poses kept of each
-KEEP = 36  # poses to return
-APART = 0.35  # rad, or this share of the diameter, by which they differ
+SPOTS, PER_SPOT = 6, 64  # places per size at which all renders are compared; poses kept of each
+AROUND = 2  # px around such a place in which each render may fit best
+SCATTERED = 250  # poses about a given one that are tried as well, and how far they are from it:
+SCATTER = 0.3, 0.3, 0.12, 0.25, 0.25, 0.25  # across in diameters, in the distance, in rad
 NEAR = math.radians(75)
 
 
@@ -44,11 +45,16 @@ def search(
     The object is rendered small in evenly spread rotations under even light. A few of the renders
     are compared with the image everywhere and at all sizes, all of them where one of the few fits.
     A comparison is a correlation: of the colours inside the outline, and of what looks like the
-    object with the outline itself.
+    object with the outline itself. The thousands of poses that fit best are then rendered as they
+    would look, and descend (:func:`invgraph.tracking.hypotheses.narrow`).
 
     Args:
-        near: only rotations within 75 degrees of this ``camera_from_object``, and sizes within a
-            factor of 1.7.
+        model: the object.
+        target: the image.
+        palette: colours of object and surroundings.
+        paint: colours of the surface.
+        near: about where it is, ``camera_from_object``: only rotations within 75 degrees of it and
+            sizes within a factor of 1.7, and many poses close to it.
     """
     turns, renders = _renders(model, paint)
     sizes = [LARGEST * target.camera.height / STEP**k for k in range(SIZES)]
@@ -63,24 +69,30 @@ def search(
     found = []
     for size in sizes:
         small = _resized(image, ACROSS / size)
+        scale = torch.tensor([image.shape[2] / small.shape[2], image.shape[1] / small.shape[1]])
         padded = _padded(small)
         score = _compare(padded, few).amax(0)
         peak = score * (score == max_pool2d(score[None, None], 5, 1, 2)[0, 0])
         for place in peak.flatten().topk(min(SPOTS, peak.numel())).indices.tolist():
-            found.append((size, small, padded, *divmod(place, score.shape[1])))
-    poses, scores = [], []
-    for size, small, padded, row, column in found:
-        top, left = max(row - 1, 0), max(column - 1, 0)
-        part = padded[:, top : top + SIDE + 2, left : left + SIDE + 2]
-        score = _compare(part, renders).flatten(1)
-        best, place = score.max(1)
-        for index in best.topk(min(PER_SPOT, len(best))).indices.tolist():
-            dy, dx = divmod(int(place[index]), part.shape[2] - SIDE + 1)
-            poses.append(
-                _pose(model, target.camera, turns[index], size, left + dx, top + dy, small)
-            )
-            scores.append(float(best[index]))
-    return _distinct(model, poses, scores)
+            found.append((size, scale, padded, *divmod(place, score.shape[1])))
+    poses = [] if near is None else [_scattered(model, near)]
+    for size, scale, padded, row, column in found:
+        top, left = max(row - AROUND, 0), max(column - AROUND, 0)
+        part = padded[:, top : top + SIDE + 2 * AROUND, left : left + SIDE + 2 * AROUND]
+        score = _compare(part, renders)
+        best, place = score.flatten(1).max(1)
+        chosen = best.topk(min(PER_SPOT, len(best))).indices
+        down, right = place[chosen] // score.shape[2], place[chosen] % score.shape[2]
+        pixels = torch.stack([left + right, top + down], -1) * scale
+        poses.append(_poses(model, target.camera, turns[chosen], size, pixels))
+    return narrow(model, target, palette, paint, torch.cat(poses))
+
+
+def _scattered(model: Model, pose: Tensor) -> Float[Tensor, "n 4 4"]:
+    """Poses about a given one, itself first."""
+    draw = torch.randn(SCATTERED, 6, generator=torch.Generator().manual_seed(0))
+    draw[0] = 0
+    return shifted(model, pose.expand(SCATTERED, 4, 4), draw * torch.tensor(SCATTER))
 
 
 def _evidence(target: Target, palette: Palette) -> Tensor:
@@ -127,40 +139,22 @@ def _compare(image: Tensor, renders: Tensor) -> Tensor:
     return color + outline
 
 
-def _pose(
-    model: Model, camera: Camera, turn: Tensor, size: float, column: int, row: int, small: Tensor
-) -> Tensor:
-    """The pose of a render that fits with its middle at a pixel of the small image."""
-    scale = turn.new_tensor([camera.width / small.shape[2], camera.height / small.shape[1]])
-    pixel = turn.new_tensor([column, row]) * scale
-    ray = torch.cat([(pixel - camera.principal) / camera.focal, torch.ones(1)])
+def _poses(
+    model: Model, camera: Camera, turns: Tensor, size: float, pixels: Tensor
+) -> Float[Tensor, "n 4 4"]:
+    """The poses of renders that fit with their middles at pixels of the image."""
+    rays = torch.cat([(pixels - camera.principal) / camera.focal, torch.ones(len(pixels), 1)], -1)
     depth = float(camera.focal.mean()) * model.diameter / size
-    axis = torch.linalg.cross(torch.tensor([0.0, 0.0, 1.0]), ray / ray.norm())
-    angle = torch.asin(axis.norm().clamp(max=1.0))
-    towards = transforms.exp_so3(axis * (angle / axis.norm().clamp_min(1e-9)))
-    rotation = towards @ turn
-    return transforms.pose(rotation, depth * ray - rotation @ model.centre)
-
-
-def _distinct(model: Model, poses: list[Tensor], scores: list[float]) -> list[Tensor]:
-    """The best of each group of poses that are nearly the same."""
-    order = torch.tensor(scores).argsort(descending=True)
-    every = torch.stack(poses)[order]
-    rotation = every[:, :3, :3].flatten(1)
-    cosine = ((rotation @ rotation.T - 1) / 2).clamp(-1, 1)
-    centre = transforms.apply(every, model.centre[None])[:, 0]
-    close = (cosine > math.cos(APART)) & (torch.cdist(centre, centre) < APART * model.diameter)
-    kept: list[int] = []
-    for index in range(len(every)):
-        if len(kept) < KEEP and not bool(close[index, kept].any()):
-            kept.append(index)
-    return list(every[kept])
+    axis = torch.linalg.cross(torch.tensor([[0.0, 0.0, 1.0]]), normalize(rays, dim=-1))
+    sine = axis.norm(dim=-1, keepdim=True).clamp(1e-9, 1.0)
+    rotation = transforms.exp_so3(axis * (torch.asin(sine) / sine)) @ turns
+    return transforms.pose(rotation, depth * rays - rotation @ model.centre)
 
 
 def _renders(model: Model, paint: Paint) -> tuple[Tensor, Tensor]:
     """Rotations, and per rotation three roots of colours, the mask and the ring around it."""
     turns = _rotations()
-    mesh, owner = _coarse(model)
+    mesh, owner = model.coarse(1.5 * ACROSS)
     distance = FAR * model.diameter
     focal = ACROSS * FAR
     half = SIDE / 2
@@ -195,17 +189,3 @@ def _rotations() -> Tensor:
     turn = transforms.exp_so3(torch.stack([flat, flat, spin], -1))
     every = (turn[:, None] @ view).reshape(-1, 3, 3)
     return every[torch.randperm(len(every), generator=torch.Generator().manual_seed(0))]
-
-
-def _coarse(model: Model) -> tuple[Mesh, Tensor]:
-    """Few triangles, enough for small renders, and for each vertex one of the model's."""
-    vertices = model.mesh.vertices
-    cell = ((vertices - vertices.amin(0)) / (model.diameter / (1.5 * ACROSS))).round().long()
-    key = (cell[:, 0] * 4096 + cell[:, 1]) * 4096 + cell[:, 2]
-    _, index = torch.unique(key, return_inverse=True)
-    count = int(index.max()) + 1
-    owner = torch.zeros(count, dtype=torch.long).scatter(0, index, torch.arange(len(index)))
-    faces = index[model.mesh.faces.long()]
-    faces = faces[(faces != faces.roll(1, 1)).all(1)]
-    faces = torch.unique(faces, dim=0)
-    return Mesh(vertices[owner], faces.int()), owner

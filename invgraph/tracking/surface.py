@@ -11,6 +11,7 @@ from torch import Tensor
 from invgraph import harmonics
 from invgraph.tracking.contour import sample
 
+TINT = 0.6  # logarithm of a channel's share of light, from which it is cut back
 RIDGE = 0.005  # of the light's coefficients beyond the constant one, per point
 FACING = 0.2  # cosine: surfaces seen at a flatter angle are not compared
 PATIENCE = 60.0  # frames that an albedo remembers
@@ -81,7 +82,7 @@ def visible(
     return inside & facing & (there > 0) & (seen[:, 2] < there + tolerance)
 
 
-def columns(normals: Float[Tensor, "n 3"]) -> Float[Tensor, "n 9"]:
+def columns(normals: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape 9"]:
     """What each coefficient of a light adds to the radiance of a white Lambertian surface."""
     return harmonics.basis(normals, 2) * normals.new_tensor(_COSINE)
 
@@ -113,7 +114,17 @@ def find_light(
         error = wanted - design @ light
         scale = 1.48 * error.abs().median() + 0.01
         weight = 1 / (1 + (error / (2 * scale)).square().sum(0, keepdim=True))
-    return light[..., 0].T
+    return whitened(light[..., 0].T)
+
+
+def whitened(light: Float[Tensor, "*batch 9 3"]) -> Float[Tensor, "*batch 9 3"]:
+    """The light with no channel further from their geometric mean than lamps are.
+
+    Else a yellow object under blue light would explain a grey wall.
+    """
+    level = light[..., :1, :].clamp_min(1e-4).log()
+    tint = level - level.mean(-1, keepdim=True)
+    return light * (tint.clamp(-TINT, TINT) - tint).exp()
 
 
 def shading(light: Float[Tensor, "9 3"], normals: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:

@@ -27,12 +27,12 @@ from invgraph.tracking.surface import Paint
 FOUND = 0.45  # score from which the object is said to be there
 EVIDENCE = 25.0  # log-likelihood over that of an image without it, from which it is
 SURE = 0.6  # score from which its colours are learnt
-CLEAR = 0.7  # score of a first pose from which no other is looked for
+CLEAR = 0.8  # score of a first pose from which no other is looked for
 LEARN = 0.15  # share of a frame in the palette
 AREA = 0.25  # radius around a place in which colours are local, relative to the diameter
 MARGIN = 24  # px of surroundings whose colours are learnt
 STRIDES = (5, 3, 2, 1, 1)  # px between samples across the outline, step by step
-ROUGH, BEST = (5, 3), 6  # a look at all that the search gives; how many of them are refined
+ROUGH = 5, 3  # the same for a look at some starts, of which the best two are refined
 NARROW = (3, 2, 1, 1)  # strides around an initial pose that the outline alone improves
 OWN = 3.0  # times likelier on the object than in the image: such a colour is the object's
 GAIN = 1.0  # in likelihood for which an initial pose is changed before colours are learnt
@@ -134,7 +134,8 @@ class Tracker:
                 candidates += self._descend(target, looks, [start])
         if (self.model.albedo is not None or not first) and self._lost % RETRY == 0:
             for near in dict.fromkeys((self.pose, None)):
-                if candidates and candidates[0][2].score >= (CLEAR if first else FOUND):
+                enough = CLEAR if first and near is not None else FOUND
+                if candidates and _there(candidates[0][2]) and candidates[0][2].score >= enough:
                     break
                 candidates += self._look_around(target, looks, near)
                 candidates.sort(key=lambda item: -item[2].likelihood)
@@ -226,9 +227,7 @@ class Tracker:
     ) -> list[Candidate]:
         """Search the image, for poses like this one if there is one."""
         starts = search(self.model, target, looks.palette, looks.paint, near)
-        rough = self._descend(target, looks, starts, ROUGH, 1)
-        best = [fit.pose for fit, _, _ in rough[:BEST]]
-        return self._descend(target, looks, best + starts[:BEST], rounds=ROUNDS)
+        return self._descend(target, looks, starts, rounds=ROUNDS)
 
     def _advance(self, target: Target, fit: Fit, window: Window, verdict: Assessment) -> None:
         assert self.looks is not None
@@ -346,8 +345,13 @@ def _belief(model: Model, candidates: Sequence[Candidate]) -> PoseBelief:
         weights,
         torch.stack([_covariance(fit.information) for fit, _ in kept]),
         score,
-        score >= FOUND and kept[0][1].likelihood >= EVIDENCE,
+        _there(kept[0][1]),
     )
+
+
+def _there(verdict: Assessment) -> bool:
+    """Whether the object is said to be found."""
+    return verdict.score >= FOUND and verdict.likelihood >= EVIDENCE
 
 
 def _covariance(information: Tensor) -> Tensor:

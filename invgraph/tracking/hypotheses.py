@@ -1,0 +1,322 @@
+"""Many poses at once: rendered small as one batch, each lit as fits it best, and compared."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, avg_pool3d, grid_sample, max_pool2d, normalize
+
+from invgraph import transforms
+from invgraph.raster import interpolate, rasterize
+from invgraph.tracking import surface
+from invgraph.tracking.assess import ERRORS, HIDDEN, LEVEL, NEARBY, ODD, SEEN, likely_error
+from invgraph.tracking.colors import Palette
+from invgraph.tracking.model import Model
+from invgraph.tracking.pose import NEAREST, Target
+from invgraph.tracking.surface import Paint
+
+AT_ONCE = 300  # poses that are rendered together
+BINS = 8  # per channel, of the colours around the object
+LEVELS = 6  # of the image, each half the size of the one before
+PATCH = 4.0  # px of a small render that tell one thing: neighbours err together
+OUT = -10.0  # in likelihood, of every pixel of a pose that is not in view
+STEP_PX = 1.0  # by which finite differences move the rim of the object in a small render
+FARTHEST = 2.5  # of these for one step of the descent
+TRIED = 0.3, 3.0, 30.0  # dampings that are tried in a step, relative to the last good one
+DAMPING = 0.1  # to begin with, relative to the information
+
+
+@dataclass(frozen=True)
+class Round:
+    """A part of the way from many hypotheses to a few.
+
+    Attributes:
+        across: px that the object's diameter takes in a render.
+        soft: how much larger than usual errors may be.
+        most: hypotheses that enter,
+        crowd: and how many of them at most may be at about one place.
+        steps: of the descent.
+    """
+
+    across: float
+    soft: float
+    most: int
+    crowd: int
+    steps: int
+
+
+ROUNDS = (
+    Round(14.0, 2.0, 500, 60, 1),
+    Round(14.0, 2.0, 250, 30, 1),
+    Round(14.0, 2.0, 100, 12, 2),
+    Round(28.0, 2.0, 48, 6, 3),
+    Round(28.0, 1.0, 24, 3, 4),
+)
+ALIKE = 0.3  # difference in the logarithm of their distances up to which poses are at one place
+FEW = 12  # hypotheses that are left,
+PAIR = 2  # and of them at one place
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """An image to compare hypotheses with.
+
+    Attributes:
+        model: the object.
+        target: the image.
+        palette: colours of object and surroundings; local ones are not told apart.
+        paint: colours of the surface.
+        across: px that the object's diameter takes in a small render.
+    """
+
+    model: Model
+    target: Target
+    palette: Palette
+    paint: Paint
+    across: float = 28.0
+
+    @property
+    def side(self) -> int:
+        """Of a small render, px."""
+        return 2 * round(0.7 * self.across)
+
+    @cached_property
+    def _levels(self) -> list[Tensor]:
+        """Roots of colours, logarithm of their density, and how unlike the object they are."""
+        inside = self.palette.inside.mean(0)[self.target.cell]
+        everywhere = self.target.everywhere[self.target.cell]
+        unlike = (1 - inside / (inside + everywhere)).clamp_min(0.05).log()
+        levels = [torch.cat([self.target.root, everywhere.log()[None], unlike[None]])]
+        while len(levels) < LEVELS and min(levels[-1].shape[1:]) >= 2 * self.side:
+            levels.append(avg_pool2d(levels[-1][None], 2)[0])
+        return levels
+
+    @cached_property
+    def _mesh(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Vertices, faces, and albedo and normal per vertex, as fine as small renders need."""
+        mesh, owner = self.model.coarse(1.2 * self.across)
+        attributes = torch.cat([self.paint.albedo[owner], self.model.normals[owner]], -1)
+        return mesh.vertices, mesh.faces, attributes
+
+    def likelihood(self, poses: Float[Tensor, "n 4 4"], soft: float = 1.0) -> Float[Tensor, " n"]:
+        """Logarithm of how much likelier the image is with the object there than without.
+
+        Like :func:`invgraph.tracking.assess.assess`, but from small renders and against the colours
+        around the object. Very low for poses that are not in view.
+
+        Args:
+            poses: ``camera_from_object``.
+            soft: how much larger than usual errors may be.
+        """
+        return self.field(poses, soft).sum((1, 2)) / PATCH
+
+    def field(self, poses: Float[Tensor, "n 4 4"], soft: float = 1.0) -> Float[Tensor, "n h w"]:
+        """What each pixel of the small renders adds to the likelihood, as if it stood alone."""
+        return torch.cat([self._field(chunk, soft) for chunk in poses.split(AT_ONCE)])
+
+    def _field(self, poses: Tensor, soft: float) -> Tensor:
+        vertices, faces, attributes = self._mesh
+        camera, side = self.target.camera, self.side
+        middle = transforms.apply(poses, self.model.centre[None])[:, 0]
+        depth = middle[:, 2]
+        flat = camera.homogeneous_pixels(middle)
+        centre = flat[:, :2] / flat[:, 2:].clamp_min(NEAREST)
+        size = depth.new_tensor([camera.width, camera.height])
+        usable = (
+            (depth > 0.6 * self.model.diameter) & (centre > 0).all(-1) & (centre < size).all(-1)
+        )
+        result = torch.full((len(poses), side, side), OUT)
+        if not bool(usable.any()):
+            return result
+        poses, depth, centre = poses[usable], depth[usable], centre[usable]
+        scale = self.across * depth / (float(camera.focal.mean()) * self.model.diameter)
+        flat = camera.homogeneous_pixels(transforms.apply(poses, vertices))
+        z = flat[..., 2:]
+        screen = (flat[..., :2] - centre[:, None] * z) * scale[:, None, None] + side / 2 * z
+        fragments = rasterize(torch.cat([screen, z], -1), faces, side, side, near=NEAREST)
+        drawn = interpolate(attributes[None].expand(len(poses), -1, -1), faces, fragments)
+        image, inside = self._cut(centre, scale)
+        root, rare, unlike = image[..., :3], image[..., 3], image[..., 4]
+        covered = (fragments.face >= 0) & inside
+        normals = normalize(drawn[..., 3:] @ poses[:, None, :3, :3].mT, dim=-1)
+        shape = surface.columns(normals)
+        light = _lights(drawn[..., :3], shape, root.square(), covered)
+        shade = (shape.flatten(1, 2) @ light).unflatten(1, (side, side)).clamp_min(1e-3)
+        away = ((drawn[..., :3] * shade).sqrt() - root).abs().sum(-1)
+        own = likely_error(away, tuple(soft * error for error in ERRORS))
+        other = NEARBY * _around(root, ~covered & inside) + (1 - NEARBY) * rare.exp()
+        gain = (own / other).clamp(HIDDEN, SEEN).log()
+        grown = max_pool2d(covered.float()[:, None], 5, 1, 2)[:, 0] > 0
+        ring = (grown & ~covered & inside) * unlike
+        count = covered.sum((1, 2)).clamp_min(1)
+        level = ((shade.mean(-1) * covered).sum((1, 2)) / count).sqrt() / self.target.bright
+        odd = (level.log().abs() - LEVEL).clamp_min(0).square() * (ODD * PATCH / side**2)
+        value = gain * covered + ring - odd[:, None, None]
+        result[usable] = torch.where(covered.any(-1).any(-1)[:, None, None], value, OUT)
+        return result
+
+    def _cut(self, centre: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+        """The image around each centre, ``n side side 5``, and which of the pixels it has."""
+        level = (-torch.log2(scale)).floor().long().clamp(0, len(self._levels) - 1)
+        step = torch.arange(self.side) + 0.5 - self.side / 2
+        at = torch.stack(torch.meshgrid(step, step, indexing="xy"), -1)
+        pixels = centre[:, None, None] + at / scale[:, None, None, None]
+        size = pixels.new_tensor([self.target.camera.width, self.target.camera.height])
+        grid = 2 * pixels / size - 1
+        cut = torch.empty(len(centre), self.side, self.side, 5)
+        for index in level.unique().tolist():
+            mine = level == index
+            image = self._levels[index][None].expand(int(mine.sum()), -1, -1, -1)
+            part = grid_sample(image, grid[mine], padding_mode="border", align_corners=False)
+            cut[mine] = part.movedim(1, -1)
+        return cut, (grid.abs() < 1).all(-1)
+
+
+def narrow(
+    model: Model,
+    target: Target,
+    palette: Palette,
+    paint: Paint,
+    poses: Float[Tensor, "n 4 4"],
+) -> list[Float[Tensor, "4 4"]]:
+    """From many rough poses to a few good ones, the likeliest first.
+
+    All descend together, on renders that get larger while the poses get fewer. Those that are left
+    are spread over the image, since the likeliest of small renders need not be right.
+
+    Args:
+        model: the object.
+        target: the image.
+        palette: colours of object and surroundings.
+        paint: colours of the surface.
+        poses: ``camera_from_object``.
+    """
+    for part in ROUNDS:
+        comparison = Comparison(model, target, palette, paint, part.across)
+        value = comparison.likelihood(poses, part.soft)
+        poses, value = _best(comparison, poses, value, part.most, part.crowd)
+        poses, value = descend(comparison, poses, part.steps, part.soft)
+    return list(_best(comparison, poses, value, FEW, PAIR)[0])
+
+
+def _best(
+    comparison: Comparison, poses: Tensor, value: Tensor, most: int, crowd: int
+) -> tuple[Tensor, Tensor]:
+    """The likeliest, best first, and of those about one place no more than some."""
+    order = value.argsort(descending=True)
+    poses, value = poses[order], value[order]
+    centre = transforms.apply(poses, comparison.model.centre[None])[:, 0]
+    away = centre[:, 2:].clamp_min(NEAREST)
+    across, depth = centre[:, :2] / away, away.log()
+    radius = 0.5 * comparison.model.diameter / away
+    close = torch.cdist(across, across) < torch.maximum(radius, radius.T)
+    close &= (depth - depth.T).abs() < ALIKE
+    kept = close.tril(-1).sum(1) < crowd
+    return poses[kept][:most], value[kept][:most]
+
+
+def descend(
+    comparison: Comparison, poses: Float[Tensor, "n 4 4"], steps: int, soft: float = 1.0
+) -> tuple[Float[Tensor, "n 4 4"], Float[Tensor, " n"]]:
+    """Levenberg-Marquardt steps of all poses at once, with derivatives by finite differences.
+
+    The residual of a pixel is the root of what it lacks to the highest likelihood: the squares sum
+    to what the pose lacks.
+
+    Args:
+        comparison: with the image.
+        poses: to start from.
+        steps: of the descent; a pose stays where no step makes it likelier.
+        soft: as for :meth:`Comparison.likelihood`.
+
+    Returns:
+        The poses in the given order, and their likelihoods.
+    """
+    n, model, rows = len(poses), comparison.model, torch.arange(len(poses))
+    unit = STEP_PX / comparison.across * torch.tensor([1.0, 1.0, 2.0, 2.0, 2.0, 2.0])
+    damping = torch.full((n,), DAMPING)
+    here = comparison.field(poses, soft)
+    for _ in range(steps):
+        near = shifted(model, poses.repeat_interleave(6, 0), torch.diag(unit).repeat(n, 1))
+        lack = _lack(here)
+        slope = _lack(comparison.field(near, soft)).unflatten(0, (n, 6)) - lack[:, None]
+        information = slope @ slope.mT
+        pull = (slope @ lack[..., None])[..., 0]
+        scale = torch.diag_embed(information.diagonal(dim1=1, dim2=2).clamp_min(1e-3))
+        choices = []
+        for factor in TRIED:
+            damped = information + (factor * damping)[:, None, None] * scale
+            step = -torch.linalg.solve(damped, pull)
+            step = step / (step.abs().amax(1, keepdim=True) / FARTHEST).clamp_min(1)
+            choices.append(shifted(model, poses, step * unit))
+        tried = torch.stack(choices, 1)
+        found = comparison.field(tried.flatten(0, 1), soft).unflatten(0, (n, len(TRIED)))
+        best, index = found.sum((2, 3)).max(1)
+        better = best > here.sum((1, 2))
+        poses = torch.where(better[:, None, None], tried[rows, index], poses)
+        here = torch.where(better[:, None, None], found[rows, index], here)
+        change = torch.where(better, torch.tensor(TRIED)[index], 2 * TRIED[1])
+        damping = (damping * change).clamp(1e-3, 1e3)
+    return poses, here.sum((1, 2)) / PATCH
+
+
+def _lack(field: Tensor) -> Tensor:
+    """Root of what each pixel lacks to the best there is, ``n p``."""
+    return (math.log(SEEN) - field).clamp_min(0).sqrt().flatten(1)
+
+
+def shifted(
+    model: Model, poses: Float[Tensor, "n 4 4"], step: Float[Tensor, "n 6"]
+) -> Float[Tensor, "n 4 4"]:
+    """Move poses across, in diameters; away, by the logarithm; and turn them about the centre."""
+    centre = transforms.apply(poses, model.centre[None])[:, 0]
+    rotation = transforms.exp_so3(step[:, 3:]) @ poses[:, :3, :3]
+    grown = centre * torch.exp(step[:, 2:3])
+    grown[:, :2] += model.diameter * step[:, :2]
+    return transforms.pose(rotation, grown - (rotation @ model.centre[:, None])[..., 0])
+
+
+def _around(root: Tensor, mark: Tensor) -> Tensor:
+    """Density of the marked pixels' colours at every pixel's colour, relative to the uniform one.
+
+    Args:
+        root: ``n h w 3``, roots of colours.
+        mark: ``n h w``.
+    """
+    index = (root * BINS).long().clamp(0, BINS - 1)
+    index = ((index[..., 0] * BINS + index[..., 1]) * BINS + index[..., 2]).flatten(1)
+    counts = torch.zeros(len(root), BINS**3).scatter_add(1, index, mark.flatten(1).float())
+    cube = avg_pool3d(counts.unflatten(1, (1, BINS, BINS, BINS)), 3, 1, 1).flatten(1) + 0.5 * counts
+    density = cube * (BINS**3 / cube.sum(1, keepdim=True).clamp_min(1)) + 0.01
+    return density.gather(1, index).view(root.shape[:-1])
+
+
+def _lights(albedo: Tensor, shape: Tensor, color: Tensor, covered: Tensor) -> Tensor:
+    """The light under which each render has most nearly the image's colours, ``n 9 3``.
+
+    As :func:`invgraph.tracking.surface.find_light`, for a batch of renders.
+    """
+    every = (slice(None), slice(None, None, 2), slice(None, None, 2))  # a quarter will do
+    albedo, shape, color = (part[every].flatten(1, 2) for part in (albedo, shape, color))
+    mask = covered[every].flatten(1, 2).float()
+    count = mask.sum(1)
+    ridge = torch.full((9,), surface.RIDGE * 0.25)
+    ridge[0] = 1e-6
+    diagonal = torch.diag(ridge) * count[:, None, None, None] + 1e-6 * torch.eye(9)
+    design = albedo.mT[..., None] * shape[:, None]  # n 3 p 9
+    wanted = color.mT[..., None]
+    weight = mask[:, None, :, None]
+    light = torch.zeros(len(albedo), 3, 9, 1)
+    for _ in range(2):
+        weighted = (weight * design).mT
+        light = torch.linalg.solve(weighted @ design + diagonal, weighted @ wanted)
+        error = (wanted - design @ light) * mask[:, None, :, None]
+        scale = (
+            2.5 * error.abs().sum((1, 2), keepdim=True) / (3 * count)[:, None, None, None] + 0.02
+        )
+        fits = 1 / (1 + (error / scale).square().sum(1, keepdim=True))
+        weight = mask[:, None, :, None] * fits
+    return surface.whitened(light[..., 0].mT)

@@ -1,0 +1,132 @@
+"""Many poses compared at once."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tracking_scenes import backdrop, lens, painted_cube, photo, pose_at
+
+from invgraph import transforms
+from invgraph.metrics import pose_error
+from invgraph.tracking import Model, surface
+from invgraph.tracking.assess import likely_error
+from invgraph.tracking.hypotheses import FEW, OUT, PATCH, Comparison, descend, narrow, shifted
+from invgraph.tracking.pose import Target
+from invgraph.tracking.search import search
+from invgraph.tracking.track import first_looks
+
+TRUTH = pose_at((0.5, 0.6, 0.2), (0.02, -0.01, 0.5))
+EAST = torch.tensor([[0.4, 0.0, 0.0, 0.0, 0.0, 0.0]])
+
+
+@pytest.fixture(scope="module")
+def cube() -> Model:
+    return painted_cube()
+
+
+@pytest.fixture(scope="module")
+def target(cube) -> Target:
+    return Target(photo(cube, TRUTH, lens(), backdrop()), lens())
+
+
+def comparison(cube: Model, target: Target, across: float = 28.0) -> Comparison:
+    looks = first_looks(cube, target, None)
+    return Comparison(cube, target, looks.palette, looks.paint, across)
+
+
+def steps(count: int, size: float) -> torch.Tensor:
+    return size * torch.randn(count, 6, generator=torch.Generator().manual_seed(1))
+
+
+def test_the_density_of_an_error_by_hand():
+    # A Laplace density of mean error .1 per channel is 1 / (2 * .1) = 5 at its peak, three times;
+    # an error of .3 in all lowers it by exp(-3).
+    found = likely_error(torch.tensor([0.0, 0.3]), (0.1,))
+    torch.testing.assert_close(found, torch.tensor([125.0, 125.0 * math.exp(-3)]))
+    both = likely_error(torch.tensor([0.0]), (0.1, 0.05))
+    assert both.item() == pytest.approx((125 + 1000) / 2)
+
+
+def test_lamps_are_of_no_pure_colour():
+    light = torch.zeros(9, 3)
+    light[0] = torch.tensor([0.5, 0.5, 8.0])
+    light[1] = torch.tensor([0.1, 0.2, 1.0])
+    found = surface.whitened(light)
+    level = found[0].log()
+    assert (level - level.mean()).abs().max() <= 2 * surface.TINT
+    assert float(found[0, 2] / found[0, 0]) < 16
+    # A channel is scaled as a whole, so light comes from where it came.
+    torch.testing.assert_close(found[1] / found[0], light[1] / light[0])
+    mild = torch.tensor([[1.0, 1.2, 1.5]]).expand(9, 3).contiguous()
+    torch.testing.assert_close(surface.whitened(mild), mild)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.floats(-0.5, 0.5), min_size=6, max_size=6))
+def test_shifts_are_in_diameters_and_about_the_centre(step):
+    cube = painted_cube()
+    moved = shifted(cube, TRUTH[None], torch.tensor([step]))[0]
+    before = transforms.apply(TRUTH, cube.centre[None])[0]
+    after = transforms.apply(moved, cube.centre[None])[0]
+    across = before[:2] * math.exp(step[2]) + cube.diameter * torch.tensor(step[:2])
+    torch.testing.assert_close(after[:2], across, atol=1e-5, rtol=1e-5)
+    assert float(after[2]) == pytest.approx(float(before[2]) * math.exp(step[2]), rel=1e-5)
+    turn = transforms.log_so3(moved[:3, :3] @ TRUTH[:3, :3].T)
+    torch.testing.assert_close(turn, torch.tensor(step[3:]), atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("across", [14.0, 28.0])
+def test_the_truth_is_likelier_than_what_is_beside_it(cube, target, across):
+    judge = comparison(cube, target, across)
+    poses = torch.cat([TRUTH[None], shifted(cube, TRUTH.expand(60, 4, 4), steps(60, 0.25))])
+    value = judge.likelihood(poses)
+    assert int(value.argmax()) == 0
+    assert float(value[0]) > 0
+    nothing = Target(backdrop(3), lens())
+    assert float(comparison(cube, nothing, across).likelihood(TRUTH[None])) < 0
+
+
+def test_poses_do_not_change_what_is_said_of_others(cube, target):
+    judge = comparison(cube, target)
+    poses = shifted(cube, TRUTH.expand(7, 4, 4), steps(7, 0.2))
+    alone = torch.cat([judge.likelihood(pose[None]) for pose in poses])
+    torch.testing.assert_close(judge.likelihood(poses), alone, atol=1e-3, rtol=1e-4)
+
+
+def test_poses_out_of_view_are_very_unlikely(cube, target):
+    behind, beside = TRUTH.clone(), TRUTH.clone()
+    behind[2, 3], beside[0, 3] = -0.5, 3.0
+    judge = comparison(cube, target)
+    value = judge.likelihood(torch.stack([behind, beside]))
+    torch.testing.assert_close(value, torch.full((2,), OUT * judge.side**2 / PATCH))
+
+
+def test_no_pose_gets_less_likely_on_the_way_down(cube, target):
+    judge = comparison(cube, target)
+    starts = shifted(cube, TRUTH.expand(40, 4, 4), steps(40, 0.07))
+    ends, value = descend(judge, starts, 4)
+    assert (value >= judge.likelihood(starts) - 1e-3).all()
+    torch.testing.assert_close(judge.likelihood(ends), value, atol=1e-2, rtol=1e-4)
+    before = sorted(pose_error(pose, TRUTH)[1] for pose in starts)
+    after = sorted(pose_error(pose, TRUTH)[1] for pose in ends)
+    assert after[10] < before[10] and after[20] < before[20]
+    assert float(value.median()) > 1.3 * float(judge.likelihood(starts).median())
+    assert float(value.median()) > 0.7 * float(judge.likelihood(TRUTH[None]))
+
+
+def test_many_poses_end_in_few_that_stand_apart(cube, target):
+    looks = first_looks(cube, target, None)
+    starts = shifted(cube, TRUTH.expand(150, 4, 4), steps(150, 0.4))
+    ends = narrow(cube, target, looks.palette, looks.paint, starts)
+    assert 1 <= len(ends) <= FEW
+    shift, turn = pose_error(ends[0], TRUTH)
+    assert shift < 0.02 and turn < 6
+
+
+def test_a_search_finds_what_stands_far_from_the_first_guess(cube, target):
+    looks = first_looks(cube, target, None)
+    for near in (None, shifted(cube, TRUTH[None], EAST)[0]):
+        found = search(cube, target, looks.palette, looks.paint, near)
+        assert min(pose_error(pose, TRUTH)[1] for pose in found) < 8
