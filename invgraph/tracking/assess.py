@@ -15,7 +15,8 @@ from invgraph.tracking.model import Model
 from invgraph.tracking.pose import LEAST_POINTS, Target, Window, compared, lit
 from invgraph.tracking.surface import Paint
 
-ERRORS = 0.03, 0.06, 0.12  # usual ones of a known colour, root of linear, equally likely
+USUAL = 0.08  # error of a known colour, root of linear
+ERRORS = 0.03, 0.06, 0.12  # those that are equally usual where poses are compared
 NEARBY = 0.7  # share of the colours around the object in what else may be seen there
 # How much likelier a pixel is, at worst and at best, with the object there: it may show something
 # in front of the object, which looks like anything else.
@@ -66,8 +67,7 @@ def assess(
         return None
     image = window.cut(target.root)
     light, wanted = lit(window, normals, target, paint, shown)
-    known = (paint.seen > 0).float()[:, None]
-    drawn = torch.cat([wanted, known], -1)
+    drawn = torch.cat([wanted, (paint.seen > 0).float()[:, None]], -1)
     at = interpolate(drawn[None], model.mesh.faces, window.fragments)[0]
     covered = window.covered
     cell = window.cut(target.cell[None])[0]
@@ -75,10 +75,11 @@ def assess(
     around = torch.bincount(cell[~covered], minlength=CELLS).float()
     outside = torch.lerp(everywhere, density(around[None])[0, cell], NEARBY)
     away = (image.permute(1, 2, 0) - at[..., :3]).abs().sum(-1)
-    own = torch.where(at[..., 3] > 0.5, likely_error(away, ERRORS), inside)
-    ratio = own / outside
-    likely = ratio / (1 + ratio)
-    gain = ratio.clamp(HIDDEN, SEEN).log()
+    known = at[..., 3] > 0.5
+    own = torch.where(known, likely_error(away, (USUAL,)), inside)
+    likely = own / (own + everywhere)
+    own = torch.where(known, likely_error(away, ERRORS), inside)
+    gain = (own / outside).clamp(HIDDEN, SEEN).log()
     spread = covered.float()[None, None]
     near = max_pool2d(spread, 2 * RING + 3, 1, RING + 1) - max_pool2d(spread, 3, 1, 1)
     ring = near[0, 0] > 0

@@ -104,8 +104,8 @@ class Comparison:
     def likelihood(self, poses: Float[Tensor, "n 4 4"], soft: float = 1.0) -> Float[Tensor, " n"]:
         """Logarithm of how much likelier the image is with the object there than without.
 
-        Like :func:`invgraph.tracking.assess.assess`, but from small renders and against the colours
-        around the object. Very low for poses that are not in view.
+        As :func:`invgraph.tracking.assess.assess` says it, from small renders. Very low for poses
+        that are not in view.
 
         Args:
             poses: ``camera_from_object``.

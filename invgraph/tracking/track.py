@@ -135,7 +135,8 @@ class Tracker:
         if (self.model.albedo is not None or not first) and self._lost % RETRY == 0:
             for near in dict.fromkeys((self.pose, None)):
                 enough = CLEAR if first and near is not None else FOUND
-                if candidates and _there(candidates[0][2]) and candidates[0][2].score >= enough:
+                best = candidates[0][2] if candidates else None
+                if best and best.score >= enough and (_there(best) or not first):
                     break
                 candidates += self._look_around(target, looks, near)
                 candidates.sort(key=lambda item: -item[2].likelihood)
