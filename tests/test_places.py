@@ -233,6 +233,20 @@ def test_what_is_far_away_takes_coarser_voxels():
     assert (fused.material.albedo[inside] - told).abs().mean() < 0.2
 
 
+def test_what_is_behind_a_camera_takes_no_colour_from_it():
+    ahead = camera_at(0.0)
+    back = replace(ahead, camera_from_world=torch.diag(torch.tensor([-1.0, 1.0, -1.0, 1.0])))
+    depth, sure = torch.full((HEIGHT, WIDTH), 3.0), torch.ones(HEIGHT, WIDTH)
+    maps = [DepthMap(depth, sure, camera) for camera in (ahead, back)]
+    images = [torch.full((HEIGHT, WIDTH, 3), color) for color in (0.2, 0.7)]
+    fused = fuse(maps, images)
+    front = fused.mesh.vertices[:, 2] > 0
+    albedo = fused.material.albedo
+    assert front.any() and not front.all()
+    torch.testing.assert_close(albedo[front], torch.full_like(albedo[front], 0.2))
+    torch.testing.assert_close(albedo[~front], torch.full_like(albedo[~front], 0.7))
+
+
 def test_places_are_fused_and_seen_from_elsewhere():
     cameras = [camera_at(0.0), camera_at(0.4), camera_at(0.2, y=0.3)]
     images, _ = photograph([speckled(wall(4.0, 0.2), 0)], cameras)

@@ -297,9 +297,9 @@ def _colors(
         facing = (ray * normals).sum(-1).clamp_min(0.0)
         fine = (z / camera.focal.mean()).clamp_min(voxel)
         shows = inside & ((depth - z).abs() < _SHOWS * fine)
-        sharp = (facing * camera.focal.mean() / z.clamp_min(1e-9)) ** 4
+        sharp = torch.where(inside, (facing * camera.focal.mean() / z) ** 4, 0.0)
         # A vertex that no photo shows for certain takes what there is.
-        weight = torch.where(shows, sharp, 1e-6 * sharp * inside)[:, None]
+        weight = torch.where(shows, sharp, 1e-6 * sharp)[:, None]
         total += weight * _sample(image, (2 * pixels / size - 1)[None, None], "bilinear")
         weights += weight
     return total / weights.clamp_min(1e-20), mesh
