@@ -76,7 +76,7 @@ class Comparison:
     target: Target
     palette: Palette
     paint: Paint
-    across: float = 28.0
+    across: float
 
     @property
     def side(self) -> int:
@@ -194,8 +194,10 @@ def narrow(
         paint: colours of the surface.
         poses: ``camera_from_object``.
     """
+    sizes = {part.across for part in ROUNDS}
+    by_size = {size: Comparison(model, target, palette, paint, size) for size in sizes}
     for part in ROUNDS:
-        comparison = Comparison(model, target, palette, paint, part.across)
+        comparison = by_size[part.across]
         value = comparison.likelihood(poses, part.soft)
         poses, value = _best(comparison, poses, value, part.most, part.crowd)
         poses, value = descend(comparison, poses, part.steps, part.soft)
