@@ -16,7 +16,7 @@ from invgraph.train.clips import Clip, read_clip
 from invgraph.train.groups import GroupSet, collate
 from invgraph.train.loop import loader
 from invgraph.train.numbered import Numbers
-from invgraph.train.objective import Pieces, Weights, halved, view_synthesis
+from invgraph.train.objective import Pieces, Weights, shrunk, view_synthesis
 from invgraph.train.teaching import Teaching
 from invgraph.transforms import invert
 
@@ -140,7 +140,7 @@ def test_varied_groups_are_still_exact(tmp_path: Path):
         for factor in (1.0, 1.5):
             wrong = replace(belief, log_depth=depth + torch.tensor(factor).log())
             found = view_synthesis(
-                halved(item.images), wrong, lens.resize(HEIGHT // 2, WIDTH // 2), motions, off,
+                shrunk(item.images, 2), wrong, lens.resize(HEIGHT // 2, WIDTH // 2), motions, off,
                 Weights(),
             )  # fmt: skip
             costs.append(float(found.parts["photometric"]))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from invgraph.belief import DepthBelief
 from invgraph.camera import Camera
-from invgraph.train.objective import Explained, Pieces, Teacher, Weights, halved, view_synthesis
+from invgraph.train.objective import Explained, Pieces, Teacher, Weights, shrunk, view_synthesis
 from invgraph.transforms import invert
 
 OFF = Pieces(*[False] * 9)
@@ -173,6 +173,6 @@ def test_a_batch_costs_the_mean_of_its_groups():
 
 def test_halving_averages_blocks():
     image = torch.arange(4 * 4 * 3.0).reshape(1, 4, 4, 3)
-    small = halved(image)
+    small = shrunk(image, 2)
     assert small.shape == (1, 2, 2, 3)
     assert small[0, 0, 0, 0] == image[0, :2, :2, 0].mean()

@@ -12,9 +12,10 @@ import torch
 
 from invgraph.belief import PoseBelief, perturb
 from invgraph.camera import Camera
+from invgraph.data import read_capture
 from invgraph.mesh import cube
 from invgraph.metrics import pose_error
-from invgraph.tracking import make_model
+from invgraph.tracking import load_model, make_model
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 CAMERA = Camera(torch.eye(4), torch.full((2,), 600.0), torch.tensor([320.0, 240.0]), 480, 640)
@@ -141,12 +142,16 @@ def test_the_report_prints_a_line_per_group_and_draws_the_plot(study, item, tmp_
     assert len(ends) == 3 and ends[0] == ends[1] < ends[2]  # down the page is less success
 
 
-def test_board_poses_begin_at_the_given_pose(study, data_dir):
-    folder = data_dir("desk_objects")
-    poses = study.board_poses(folder, "dragon")
-    assert poses.shape == (99, 4, 4)
-    assert poses[0, :3, 3].tolist() == pytest.approx([0.15127, 0.07786, 0.49358], abs=1e-5)
+def test_the_dragon_is_where_the_first_desk_photo_shows_it(study, data_dir):
+    desk = study.track_desk
+    capture = read_capture(data_dir("desk_objects"))
+    init = desk.start("dragon")
+    poses = desk.by_board(init)
+    assert poses.shape == (99, 4, 4) and torch.allclose(poses[0], init, atol=1e-5)
     # The board moves by centimetres through the recording, never by much between two frames.
     steps = (poses[1:, :3, 3] - poses[:-1, :3, 3]).norm(dim=-1)
     assert steps.amax() < 0.05 and (poses[:, :3, 3].std(0) > 0.005).any()
-    assert study.desk_camera(folder).principal.tolist() == pytest.approx([321.8913, 242.4182])
+    model = load_model(data_dir("desk_objects") / "models" / "dragon" / "dragon.obj")
+    mine = desk.covered(model, capture.frames[0].lens, init)
+    yellow = desk.yellow(capture.frames[0].image_path, mine)
+    assert (mine & yellow).sum() > 0.75 * (mine | yellow).sum()

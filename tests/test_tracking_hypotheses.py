@@ -13,9 +13,9 @@ from invgraph.metrics import pose_error
 from invgraph.tracking import Model, surface
 from invgraph.tracking.assess import likely_error
 from invgraph.tracking.hypotheses import FEW, OUT, PATCH, Comparison, descend, narrow, shifted
+from invgraph.tracking.looks import first_looks
 from invgraph.tracking.pose import Target
 from invgraph.tracking.search import search
-from invgraph.tracking.track import first_looks
 
 TRUTH = pose_at((0.5, 0.6, 0.2), (0.02, -0.01, 0.5))
 EAST = torch.tensor([[0.4, 0.0, 0.0, 0.0, 0.0, 0.0]])

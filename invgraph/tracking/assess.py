@@ -83,7 +83,7 @@ def assess(
     spread = covered.float()[None, None]
     near = max_pool2d(spread, 2 * RING + 3, 1, RING + 1) - max_pool2d(spread, 3, 1, 1)
     ring = near[0, 0] > 0
-    leak = inside / (inside + everywhere)
+    leak = palette.likeness(cell, target.everywhere)
     count = covered.sum().clamp_min(1)
     clear = float((1 - leak[ring]).mean()) if bool(ring.any()) else 1.0
     score = float(likely[covered].sum() / count) * clear

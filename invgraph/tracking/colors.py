@@ -52,6 +52,18 @@ class Palette:
         inside = self.inside[nearest, cell]
         return inside / (inside + self.outside[nearest, cell])
 
+    def likeness(
+        self, cell: Int[Tensor, "*shape"], everywhere: Float[Tensor, " cells"]
+    ) -> Float[Tensor, "*shape"]:
+        """Probability that colours are the object's and not just any of the image's.
+
+        Args:
+            cell: of the colours.
+            everywhere: density of the image's colours.
+        """
+        inside = self.inside.mean(0)[cell]
+        return inside / (inside + everywhere[cell])
+
 
 def cells(srgb: Float[Tensor, "*shape 3"]) -> Int[Tensor, "*shape"]:
     """The cell of the sRGB cube of every colour."""

@@ -86,10 +86,9 @@ class Comparison:
     @cached_property
     def _levels(self) -> list[Tensor]:
         """Roots of colours, logarithm of their density, and how unlike the object they are."""
-        inside = self.palette.inside.mean(0)[self.target.cell]
-        everywhere = self.target.everywhere[self.target.cell]
-        unlike = (1 - inside / (inside + everywhere)).clamp_min(0.05).log()
-        levels = [torch.cat([self.target.root, everywhere.log()[None], unlike[None]])]
+        cell, everywhere = self.target.cell, self.target.everywhere
+        unlike = (1 - self.palette.likeness(cell, everywhere)).clamp_min(0.05).log()
+        levels = [torch.cat([self.target.root, everywhere[cell].log()[None], unlike[None]])]
         while len(levels) < LEVELS and min(levels[-1].shape[1:]) >= 2 * self.side:
             levels.append(avg_pool2d(levels[-1][None], 2)[0])
         return levels

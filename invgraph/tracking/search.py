@@ -97,9 +97,7 @@ def _scattered(model: Model, pose: Tensor) -> Float[Tensor, "n 4 4"]:
 
 def _evidence(target: Target, palette: Palette) -> Tensor:
     """Per pixel: three roots of colours, and how much the colour looks like the object's."""
-    inside = palette.inside.mean(0)[target.cell]
-    like = inside / (inside + target.everywhere[target.cell])
-    return torch.cat([target.root, like[None]])
+    return torch.cat([target.root, palette.likeness(target.cell, target.everywhere)[None]])
 
 
 def _resized(image: Tensor, factor: float) -> Tensor:

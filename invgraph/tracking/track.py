@@ -8,19 +8,16 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.functional import max_pool2d
 
 from invgraph import transforms
 from invgraph.belief import PoseBelief, difference
 from invgraph.camera import Camera
-from invgraph.color import srgb_from_linear
 from invgraph.data.capture import Frame
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
-from invgraph.tracking import colors, contour, surface
 from invgraph.tracking.assess import Assessment, assess
-from invgraph.tracking.colors import Palette
+from invgraph.tracking.looks import MARGIN, Appearance, first_looks, learn_palette
 from invgraph.tracking.model import Model
-from invgraph.tracking.pose import Fit, Target, Window, look, predicted, refine, slide, visible
+from invgraph.tracking.pose import Fit, Target, Window, look, refine, slide
 from invgraph.tracking.search import search
 from invgraph.tracking.surface import Paint
 
@@ -28,13 +25,9 @@ FOUND = 0.45  # score from which the object is said to be there
 EVIDENCE = 25.0  # log-likelihood over that of an image without it, from which it is
 SURE = 0.6  # score from which its colours are learnt
 CLEAR = 0.8  # score of a first pose from which no other is looked for
-LEARN = 0.15  # share of a frame in the palette
-AREA = 0.25  # radius around a place in which colours are local, relative to the diameter
-MARGIN = 24  # px of surroundings whose colours are learnt
 STRIDES = (5, 3, 2, 1, 1)  # px between samples across the outline, step by step
 ROUGH = 5, 3  # the same for a look at some starts, of which the best two are refined
 NARROW = (3, 2, 1, 1)  # strides around an initial pose that the outline alone improves
-OWN = 3.0  # times likelier on the object than in the image: such a colour is the object's
 GAIN = 1.0  # in likelihood for which an initial pose is changed before colours are learnt
 ROUNDS = 3  # of refinement when the colours around the object are not known yet
 DISTANCES = (0.85, 1.0, 1.18)  # around the initial one at which a start is tried
@@ -50,14 +43,6 @@ FLOOR_M, FLOOR_RAD = 2e-4, 1e-3  # no pose is known better than that
 
 
 Candidate = tuple[Fit, Window, Assessment]
-
-
-@dataclass(frozen=True, eq=False)
-class Appearance:
-    """What is known of the object's colours and of those around it."""
-
-    palette: Palette
-    paint: Paint
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +166,7 @@ class Tracker:
                 if fit is None or window is None:
                     break
                 if rounds:
-                    palette = _palette(
+                    palette = learn_palette(
                         self.model, target, fit.pose, window, looks.paint, looks.palette
                     )
                 fit = refine(self.model, target, palette, looks.paint, fit.pose, strides)
@@ -201,7 +186,7 @@ class Tracker:
         window = look(self.model, target.camera, pose, MARGIN)
         assert window is not None
         paint = Paint.plain(len(self.model.normals))
-        palette = _palette(self.model, target, pose, window, paint)
+        palette = learn_palette(self.model, target, pose, window, paint)
         bare = Appearance(palette, paint)
         before = assess(self.model, target, palette, paint, pose, window)
         after = self._descend(target, bare, [pose], NARROW, rounds=ROUNDS)
@@ -234,57 +219,7 @@ class Tracker:
         assert self.looks is not None
         self.pose, self._lost = fit.pose, 0
         if verdict.score > SURE:
-            fresh = _palette(self.model, target, fit.pose, window, self.looks.paint)
-            palette = self.looks.palette
-            settled = len(palette.places) == len(fresh.places)  # else it is of the model alone
-            self.looks = Appearance(
-                palette.blend(fresh, LEARN) if settled else fresh,
-                _learn(self.model, target, fit.pose, window, verdict, self.looks.paint),
-            )
-
-
-def first_looks(model: Model, target: Target, pose: Tensor | None) -> Appearance:
-    """Colours of the object, from the model or else from the image at its pose."""
-    paint = Paint.plain(len(model.normals))
-    if model.albedo is not None:
-        paint = Paint(model.albedo, torch.full_like(paint.seen, torch.inf))
-        return Appearance(_palette_of_model(model, target, paint), paint)
-    window = None if pose is None else look(model, target.camera, pose, MARGIN)
-    assert pose is not None and window is not None
-    paint = _learn(model, target, pose, window, None, paint)
-    return Appearance(_palette(model, target, pose, window, paint), paint)
-
-
-def _palette(
-    model: Model,
-    target: Target,
-    pose: Tensor,
-    window: Window,
-    paint: Paint,
-    before: Palette | None = None,
-) -> Palette:
-    """The palette of an image with the object at a pose.
-
-    Args:
-        before: while the pose is rough, what was believed: colours that it gives to the object are
-            not learnt as those of the surroundings.
-    """
-    places = transforms.apply(pose, model.places)
-    flat = window.camera.homogeneous_pixels(places)
-    radius = AREA * model.diameter * float(target.camera.focal.mean()) / float(pose[2, 3])
-    covered = window.covered
-    grown = max_pool2d(covered[None].float(), 5, 1, 2)[0] > 0
-    cell = window.cut(target.cell[None])[0]
-    drawn = predicted(model, window, pose, target, paint)
-    wanted = cell
-    if drawn is not None:
-        wanted = colors.cells(srgb_from_linear(drawn.square().clamp(0, 1)).permute(1, 2, 0))
-    outside = ~grown
-    if before is not None:
-        inside = before.inside.mean(0)[cell]
-        outside &= inside < OWN * target.everywhere[cell]
-    pixels = flat[:, :2] / flat[:, 2:].clamp_min(1e-6)
-    return colors.palette(model.places, pixels, radius, cell, wanted, covered, outside)
+            self.looks = self.looks.learnt(self.model, target, fit.pose, window, verdict)
 
 
 def _at_distance(pose: Tensor, share: float) -> Tensor:
@@ -292,39 +227,6 @@ def _at_distance(pose: Tensor, share: float) -> Tensor:
     moved = pose.clone()
     moved[:3, 3] *= share
     return moved
-
-
-def _palette_of_model(model: Model, target: Target, paint: Paint) -> Palette:
-    """The model's colours in weak to strong light against the colours of the whole image."""
-    levels = torch.linspace(0.15, 1.2, 8)
-    shades = srgb_from_linear((levels[:, None, None] * paint.albedo).clamp(0, 1)).reshape(-1, 3)
-    counts = torch.bincount(colors.cells(shades), minlength=colors.CELLS).float()
-    return Palette(model.centre[None], colors.density(counts[None]), target.everywhere[None])
-
-
-def _learn(
-    model: Model,
-    target: Target,
-    pose: Tensor,
-    window: Window,
-    verdict: Assessment | None,
-    paint: Paint,
-) -> Paint:
-    """Add the colours that an image shows to those of the surface."""
-    normals = transforms.rotate(pose, model.normals)
-    shown = visible(model, window, normals)
-    if verdict is not None and len(shown):
-        there = window.pixels[shown][:, None]
-        hidden = contour.sample(verdict.hidden.float()[None], there)[0, :, 0] > 0.1
-        shown = shown[~hidden]
-    if not len(shown):
-        return paint
-    color = contour.sample(window.cut(target.root), window.pixels[shown][:, None])
-    color = color[..., 0].T.square()
-    grey = not bool((paint.seen > 0).any())
-    wanted = color.mean(1, keepdim=True).expand(-1, 3) if grey else color
-    light = surface.find_light(paint.albedo[shown], normals[shown], wanted)
-    return paint.learn(shown, color, surface.shading(light, normals[shown]))
 
 
 def _belief(model: Model, candidates: Sequence[Candidate]) -> PoseBelief:

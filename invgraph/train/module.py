@@ -11,7 +11,7 @@ from invgraph.camera import Camera
 from invgraph.encoders import DepthNet, MotionNet, ResNet
 from invgraph.train.groups import Groups
 from invgraph.train.learning import Learning
-from invgraph.train.objective import Explained, halved, view_synthesis
+from invgraph.train.objective import Explained, shrunk, view_synthesis
 from invgraph.train.settings import DepthSettings
 
 _LENS_RATE = 10.0  # times the networks'
@@ -74,7 +74,7 @@ class DepthTraining(Learning):
         self, groups: Groups, beliefs: list[DepthBelief], motions: Tensor, level: int
     ) -> Explained:
         with torch.autocast(self.device.type, enabled=False):
-            images = halved(groups.images, 2 ** (level + 1))
+            images = shrunk(groups.images, 2 ** (level + 1))
             camera = self._camera(groups).resize(*images.shape[2:4])
             return view_synthesis(
                 images,

@@ -163,7 +163,7 @@ def view_synthesis(
     return Explained({"loss": loss, **parts}, residual, certain)
 
 
-def halved(images: Float[Tensor, "*batch h w 3"], factor: int = 2) -> Float[Tensor, "*batch _ _ 3"]:
+def shrunk(images: Float[Tensor, "*batch h w 3"], factor: int) -> Float[Tensor, "*batch _ _ 3"]:
     """Images averaged over blocks of pixels."""
     planes = images.movedim(-1, -3)
     small = interpolate(planes.flatten(0, -4), scale_factor=1 / factor, mode="area")
