@@ -9,9 +9,9 @@ object's centre would leave the picture, since such a start is refused. One imag
 - rendered: frames by Mitsuba 3 with exact poses (`pose_frames.py` says what they show), the objects
   spot, bob, dragon and cube in turn. Shape and colours of the object are told, light is not.
 - real: dragon and cube of desk_objects, 640x480, frames spread over all 99. Colours are what
-  frame 0 shows at the initial pose that is given there, or at the nearest place that it shows; the
-  truth moves with the tag board and is good to about 1 cm, which is near the limit for success,
-  and to 4 cm in the worst frames, so read the errors, too.
+  frame 0 shows at the initial pose that is given there, and their median where it shows nothing;
+  the truth moves with the tag board and is good to about 1 cm, which is near the limit for
+  success, and to 4 cm in the worst frames, so read the errors, too.
 - hidden: dragon behind a box or a hand, 0 to 60 % of its silhouette, starts of 10 degrees; a plot.
 - growth: how the covariance grows with blur, occlusion and distance; spot, starts of 1 degree.
 
@@ -39,7 +39,6 @@ import torch
 import track_desk
 from pose_frames import Take, pose_frame
 from pose_models import NAMES, model_file
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 from invgraph.belief import PoseBelief
@@ -50,7 +49,6 @@ from invgraph.mesh import sample_surface
 from invgraph.metrics import add_distance, pose_error
 from invgraph.report.charts import Axis, line_chart
 from invgraph.tracking import Model, Tracker, estimate_pose, load_model
-from invgraph.tracking.surface import Paint
 from invgraph.transforms import exp_so3, pose
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -177,19 +175,12 @@ def real(estimate: Estimate, count: int, work: Path) -> Iterator[Trial]:
         first = Tracker(model, camera, init)
         first.step(capture.frames[0].load()[0])
         assert first.looks is not None
-        item = Subject.of(name, replace(model, albedo=completed(model, first.looks.paint)))
+        item = Subject.of(name, replace(model, albedo=first.looks.paint.albedo))
         for seed in range(count):
             index = 1 + 41 * seed % (len(capture.frames) - 1)
             image = capture.frames[index].load()[0]
             for start in STARTS:
                 yield attempt(estimate, item, image, camera, truth[index], "real", start, seed)
-
-
-def completed(model: Model, paint: Paint) -> Tensor:
-    """Colours of all vertices: those not seen yet have that of the nearest which was."""
-    vertices, seen = model.mesh.vertices, paint.seen > 0
-    _, nearest = cKDTree(vertices[seen].numpy()).query(vertices.numpy())
-    return paint.albedo[seen][torch.from_numpy(nearest)]
 
 
 def hidden(estimate: Estimate, count: int, work: Path) -> Iterator[Trial]:

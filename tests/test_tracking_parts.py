@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn.functional import avg_pool2d
 from tracking_scenes import box, lens, painted_cube, pose_at
 
 from invgraph import transforms
@@ -15,7 +16,7 @@ from invgraph.camera import Camera
 from invgraph.mesh import icosphere
 from invgraph.tracking import Model, contour, make_model, surface
 from invgraph.tracking.colors import BINS, CELLS, FLOOR, Palette, cells, density
-from invgraph.tracking.pose import Window, _Lines, _pixel_by_twist, _Points, look
+from invgraph.tracking.pose import Target, Window, _Lines, _pixel_by_twist, _Points, look
 from invgraph.tracking.surface import Paint
 
 RED, GREEN = torch.tensor([0.9, 0.1, 0.1]), torch.tensor([0.1, 0.9, 0.1])
@@ -300,3 +301,25 @@ def test_points_that_do_not_fit_count_less():
     points.settle(POSE)
     assert 1 / points.scale == pytest.approx(0.05, rel=0.5)
     assert float(points.weight[:10].max()) < 0.05 * float(points.weight[10:].mean())
+
+
+@pytest.mark.parametrize(("blur", "wanted"), [(0, 1.5), (7, 2.5), (15, 4.0)])
+def test_blur_is_half_the_width_of_the_sharpest_borders(blur, wanted):
+    # A step that is blurred by a box of n px rises by 3/n of its height over 3 px, by 5/n over 5.
+    image = torch.zeros(120, 160, 3)
+    image[30:90, 40:120] = 1.0
+    root = image.permute(2, 0, 1)[None]
+    if blur:
+        root = avg_pool2d(root, blur, 1, blur // 2, count_include_pad=False)
+    target = Target(root[0].square().permute(1, 2, 0), lens())
+    assert target.blur == wanted
+
+
+def test_a_mask_of_a_window_lands_where_the_window_is():
+    camera = lens()
+    pose = pose_at((0.0, 0.0, 0.0), (0.03, 0.01, 0.5))
+    window = look(painted_cube(), camera, pose, 8)
+    whole = window.paste(window.covered)
+    assert whole.shape == (camera.height, camera.width)
+    assert torch.equal(window.cut(whole[None])[0], window.covered)
+    assert int(whole.sum()) == int(window.covered.sum())

@@ -9,7 +9,7 @@ from torch.nn.functional import avg_pool2d, max_pool2d
 
 from invgraph import transforms
 from invgraph.raster import interpolate
-from invgraph.tracking import surface
+from invgraph.tracking import contour, surface
 from invgraph.tracking.colors import CELLS, Palette, density
 from invgraph.tracking.model import Model
 from invgraph.tracking.pose import LEAST_POINTS, Target, Window, compared, lit
@@ -20,11 +20,15 @@ ERRORS = 0.03, 0.06, 0.12  # those that are equally usual where poses are compar
 NEARBY = 0.7  # share of the colours around the object in what else may be seen there
 # How much likelier a pixel is, at worst and at best, with the object there: it may show something
 # in front of the object, which looks like anything else.
-HIDDEN, SEEN = 0.02, 20.0
+HIDDEN, SEEN = 0.2, 20.0
 LEVEL, ODD = 0.6, 50.0  # light, log of its root over the image's, from which it costs, and how much
 RING = 5  # px around the outline that should not look like the object
-PATCH = 60.0  # px that tell one thing, since neighbours err together, on an object
+PATCH = 120.0  # px that tell one thing, since neighbours err together, on an object
 PATCH_PX = 120.0  # whose diameter takes as many; more px on a larger one
+OUTLINE = 60.0  # places of the outline that tell one thing each, on such an object
+SAME = 0.03, 0.06  # differences of colour on one side of a border
+BREAK = 0.1  # share of all places of an image at which a border may be
+SMOOTH, BROKEN = -1.5, 2.3  # evidence of a place of the outline, at worst and at best
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +39,15 @@ class Assessment:
         score: share of the object's pixels that show it, times that of the pixels around it that
             do not look like it, 0 to 1.
         likelihood: logarithm of how much likelier the image is with the object there than without.
+        border: the part of it that comes from a place of the outline, on average: -1.5 where
+            nothing ends there, 2.3 where something does.
         hidden: pixels of the window where something else is in front of the object.
         light: that explains the colours best, spherical harmonics of order 2, camera frame.
     """
 
     score: float
     likelihood: float
+    border: float
     hidden: Bool[Tensor, "h w"]
     light: Float[Tensor, "9 3"]
 
@@ -80,6 +87,7 @@ def assess(
     likely = own / (own + everywhere)
     own = torch.where(known, likely_error(away, ERRORS), inside)
     gain = (own / outside).clamp(HIDDEN, SEEN).log()
+    border = _border(model, target, window, own / (own + outside), outside)
     spread = covered.float()[None, None]
     near = max_pool2d(spread, 2 * RING + 3, 1, RING + 1) - max_pool2d(spread, 3, 1, 1)
     ring = near[0, 0] > 0
@@ -90,14 +98,48 @@ def assess(
     smooth = avg_pool2d((likely * covered)[None, None], 7, 1, 3, count_include_pad=False)
     share = smooth / avg_pool2d(spread, 7, 1, 3, count_include_pad=False).clamp_min(1e-6)
     hidden = covered & (share[0, 0] < 0.3)
-    rim = (1 - leak[ring]).clamp_min(0.05).log().sum() if bool(ring.any()) else 0.0
     # Objects in utter darkness or glare explain anything: light like the rest's is likelier.
     level = surface.shading(light, normals[shown]).mean().sqrt() / target.bright
     odd = (level.log().abs() - LEVEL).clamp_min(0).square() * ODD
     size = float(target.camera.focal.mean()) * model.diameter / float(pose[2, 3])
     patch = PATCH * max(1.0, size / PATCH_PX) ** 2
-    likelihood = (gain[covered].sum() + rim) / patch - odd
-    return Assessment(score, float(likelihood), hidden, light)
+    places = OUTLINE * min(1.0, size / PATCH_PX)
+    likelihood = gain[covered].sum() / patch + places * border - odd
+    return Assessment(score, float(likelihood), border, hidden, light)
+
+
+def _border(model: Model, target: Target, window: Window, like: Tensor, outside: Tensor) -> float:
+    """How much likelier the colours across the outline are if a border is there: mean logarithm.
+
+    Args:
+        like: per pixel of the window, the probability that its colour is the object's there.
+        outside: density of its colour anywhere else.
+    """
+    rim = contour.outline(model, window.seen, window.pixels, window.camera, window.covered)
+    sides = [rim.pixels + way * target.blur * rim.normals for way in (-1, 1)]
+    covered = window.covered.float()[None]
+    within, beyond = (contour.sample(covered, side[:, None])[0, :, 0] for side in sides)
+    usable = (within > 0.5) & (beyond < 0.5)
+    if not bool(usable.any()):
+        return 0.0
+    image = window.cut(target.root)
+    inner, outer = (side[usable] for side in sides)
+    step = [contour.sample(image, side[:, None])[..., 0] for side in (inner, outer)]
+    gain = border_gain((step[1] - step[0]).abs().sum(0), contour.nearest(outside, outer))
+    return float(torch.lerp(torch.tensor(SMOOTH), gain, contour.nearest(like, inner)).mean())
+
+
+def border_gain(
+    step: Float[Tensor, "*shape"], outside: Float[Tensor, "*shape"]
+) -> Float[Tensor, "*shape"]:
+    """How much likelier a change of colour is across a border than within a thing, logarithm.
+
+    Args:
+        step: sum of the differences of the three roots of colours.
+        outside: density of the colour beyond.
+    """
+    anywhere = (1 - BREAK) * likely_error(step, SAME) + BREAK * outside
+    return (outside / anywhere).log().clamp(SMOOTH, BROKEN)
 
 
 def likely_error(

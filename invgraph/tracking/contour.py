@@ -92,10 +92,10 @@ def outline(
 
 def _lookup(mask: Tensor, pixels: Tensor) -> Tensor:
     inside = (pixels >= 0).all(-1) & (pixels < pixels.new_tensor(mask.shape[::-1])).all(-1)
-    return _nearest(mask, pixels) & inside
+    return nearest(mask, pixels) & inside
 
 
-def _nearest(image: Tensor, pixels: Tensor) -> Tensor:
+def nearest(image: Tensor, pixels: Tensor) -> Tensor:
     """The value of the pixel that holds each place; the border's beyond the border."""
     height, width = image.shape
     column, row = pixels.long().unbind(-1)
@@ -133,7 +133,7 @@ def offsets(
     at = rim.pixels[:, None] + stride * steps[:, None] * rim.normals[:, None]
     between = (torch.arange(stride) - (stride - 1) / 2)[:, None] * rim.normals[:, None]
     fine = (at[:, :, None] + between[:, None]).flatten(1, 2)
-    colors = palette.posterior(rim.points, _nearest(cell, fine))
+    colors = palette.posterior(rim.points, nearest(cell, fine))
     inside = colors.unflatten(1, (-1, stride)).mean(-1).clamp(0.02, 0.98)
     # What lies behind the next crossing of the outline says nothing about this one.
     expected = sample(covered.float()[None], at)[0] > 0.5

@@ -7,12 +7,24 @@ from functools import cached_property
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, avg_pool3d, grid_sample, max_pool2d, normalize
+from torch.nn.functional import avg_pool2d, avg_pool3d, grid_sample, normalize, pad
 
 from invgraph import transforms
 from invgraph.raster import interpolate, rasterize
 from invgraph.tracking import surface
-from invgraph.tracking.assess import ERRORS, HIDDEN, LEVEL, NEARBY, ODD, SEEN, likely_error
+from invgraph.tracking.assess import (
+    BROKEN,
+    ERRORS,
+    HIDDEN,
+    LEVEL,
+    NEARBY,
+    ODD,
+    OUTLINE,
+    SEEN,
+    SMOOTH,
+    border_gain,
+    likely_error,
+)
 from invgraph.tracking.colors import Palette
 from invgraph.tracking.model import Model
 from invgraph.tracking.pose import NEAREST, Target
@@ -21,8 +33,10 @@ from invgraph.tracking.surface import Paint
 AT_ONCE = 300  # poses that are rendered together
 BINS = 8  # per channel, of the colours around the object
 LEVELS = 6  # of the image, each half the size of the one before
-PATCH = 4.0  # px of a small render that tell one thing: neighbours err together
-OUT = -10.0  # in likelihood, of every pixel of a pose that is not in view
+PATCH = 0.5  # px of a small render that tell one thing, per px of the object's diameter
+PAIRS = 4.0  # pairs of pixels along an outline, per px of the object's diameter
+GENTLE = 0.25  # weight of borders in a descent: they are narrow, and lead nobody from afar
+OUT = -1.0  # in likelihood, of every pixel of a pose that is not in view
 STEP_PX = 1.0  # by which finite differences move the rim of the object in a small render
 FARTHEST = 2.5  # of these for one step of the descent
 TRIED = 0.3, 3.0, 30.0  # dampings that are tried in a step, relative to the last good one
@@ -83,12 +97,16 @@ class Comparison:
         """Of a small render, px."""
         return 2 * round(0.7 * self.across)
 
+    @property
+    def patch(self) -> float:
+        """Pixels of a small render that tell one thing."""
+        return PATCH * self.across
+
     @cached_property
     def _levels(self) -> list[Tensor]:
-        """Roots of colours, logarithm of their density, and how unlike the object they are."""
-        cell, everywhere = self.target.cell, self.target.everywhere
-        unlike = (1 - self.palette.likeness(cell, everywhere)).clamp_min(0.05).log()
-        levels = [torch.cat([self.target.root, everywhere[cell].log()[None], unlike[None]])]
+        """Roots of colours and logarithm of their density."""
+        rare = self.target.everywhere[self.target.cell].log()
+        levels = [torch.cat([self.target.root, rare[None]])]
         while len(levels) < LEVELS and min(levels[-1].shape[1:]) >= 2 * self.side:
             levels.append(avg_pool2d(levels[-1][None], 2)[0])
         return levels
@@ -110,11 +128,26 @@ class Comparison:
             poses: ``camera_from_object``.
             soft: how much larger than usual errors may be.
         """
-        return self.field(poses, soft).sum((1, 2)) / PATCH
+        return self.field(poses, soft, 1.0).sum((1, 2, 3))
 
-    def field(self, poses: Float[Tensor, "n 4 4"], soft: float = 1.0) -> Float[Tensor, "n h w"]:
-        """What each pixel of the small renders adds to the likelihood, as if it stood alone."""
-        return torch.cat([self._field(chunk, soft) for chunk in poses.split(AT_ONCE)])
+    def field(
+        self, poses: Float[Tensor, "n 4 4"], soft: float, weight: float
+    ) -> Float[Tensor, "n 3 h w"]:
+        """What each pixel of the small renders adds: its colour, borders to the right and below.
+
+        Args:
+            poses: ``camera_from_object``.
+            soft: how much larger than usual errors may be.
+            weight: of the borders.
+        """
+        field = torch.cat([self._field(chunk, soft) for chunk in poses.split(AT_ONCE)])
+        return field * torch.tensor([1.0, weight, weight])[:, None, None]
+
+    def lack(self, field: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n p"]:
+        """Root of what each part of a field lacks to the best that there usually is."""
+        border = GENTLE * OUTLINE * BROKEN / (PAIRS * self.across)
+        most = torch.tensor([math.log(SEEN) / self.patch, border, border])
+        return (most[:, None, None] - field).clamp_min(0).sqrt().flatten(1)
 
     def _field(self, poses: Tensor, soft: float) -> Tensor:
         vertices, faces, attributes = self._mesh
@@ -127,7 +160,7 @@ class Comparison:
         usable = (
             (depth > 0.6 * self.model.diameter) & (centre > 0).all(-1) & (centre < size).all(-1)
         )
-        result = torch.full((len(poses), side, side), OUT)
+        result = torch.full((len(poses), 3, side, side), OUT)
         if not bool(usable.any()):
             return result
         poses, depth, centre = poses[usable], depth[usable], centre[usable]
@@ -138,7 +171,7 @@ class Comparison:
         fragments = rasterize(torch.cat([screen, z], -1), faces, side, side, near=NEAREST)
         drawn = interpolate(attributes[None].expand(len(poses), -1, -1), faces, fragments)
         image, inside = self._cut(centre, scale)
-        root, rare, unlike = image[..., :3], image[..., 3], image[..., 4]
+        root, rare = image[..., :3], image[..., 3]
         covered = (fragments.face >= 0) & inside
         normals = normalize(drawn[..., 3:] @ poses[:, None, :3, :3].mT, dim=-1)
         shape = surface.columns(normals)
@@ -148,24 +181,25 @@ class Comparison:
         own = likely_error(away, tuple(soft * error for error in ERRORS))
         other = NEARBY * _around(root, ~covered & inside) + (1 - NEARBY) * rare.exp()
         gain = (own / other).clamp(HIDDEN, SEEN).log()
-        grown = max_pool2d(covered.float()[:, None], 5, 1, 2)[:, 0] > 0
-        ring = (grown & ~covered & inside) * unlike
         count = covered.sum((1, 2)).clamp_min(1)
         level = ((shade.mean(-1) * covered).sum((1, 2)) / count).sqrt() / self.target.bright
-        odd = (level.log().abs() - LEVEL).clamp_min(0).square() * (ODD * PATCH / side**2)
-        value = gain * covered + ring - odd[:, None, None]
-        result[usable] = torch.where(covered.any(-1).any(-1)[:, None, None], value, OUT)
+        odd = (level.log().abs() - LEVEL).clamp_min(0).square() * (ODD / side**2)
+        value = gain * covered / self.patch - odd[:, None, None]
+        borders = _borders(root, covered, inside, own / (own + other), other)
+        value = torch.cat([value[:, None], OUTLINE * borders], 1)
+        seen = covered.any(-1).any(-1)[:, None, None, None]
+        result[usable] = torch.where(seen, value, OUT)
         return result
 
     def _cut(self, centre: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-        """The image around each centre, ``n side side 5``, and which of the pixels it has."""
+        """The image around each centre, ``n side side 4``, and which of the pixels it has."""
         level = (-torch.log2(scale)).floor().long().clamp(0, len(self._levels) - 1)
         step = torch.arange(self.side) + 0.5 - self.side / 2
         at = torch.stack(torch.meshgrid(step, step, indexing="xy"), -1)
         pixels = centre[:, None, None] + at / scale[:, None, None, None]
         size = pixels.new_tensor([self.target.camera.width, self.target.camera.height])
         grid = 2 * pixels / size - 1
-        cut = torch.empty(len(centre), self.side, self.side, 5)
+        cut = torch.empty(len(centre), self.side, self.side, 4)
         for index in level.unique().tolist():
             mine = level == index
             image = self._levels[index][None].expand(int(mine.sum()), -1, -1, -1)
@@ -199,7 +233,8 @@ def narrow(
         comparison = by_size[part.across]
         value = comparison.likelihood(poses, part.soft)
         poses, value = _best(comparison, poses, value, part.most, part.crowd)
-        poses, value = descend(comparison, poses, part.steps, part.soft)
+        poses = descend(comparison, poses, part.steps, part.soft)
+    value = comparison.likelihood(poses)
     return list(_best(comparison, poses, value, FEW, PAIR)[0])
 
 
@@ -221,7 +256,7 @@ def _best(
 
 def descend(
     comparison: Comparison, poses: Float[Tensor, "n 4 4"], steps: int, soft: float = 1.0
-) -> tuple[Float[Tensor, "n 4 4"], Float[Tensor, " n"]]:
+) -> Float[Tensor, "n 4 4"]:
     """Levenberg-Marquardt steps of all poses at once, with derivatives by finite differences.
 
     The residual of a pixel is the root of what it lacks to the highest likelihood: the squares sum
@@ -232,21 +267,21 @@ def descend(
         poses: to start from.
         steps: of the descent; a pose stays where no step makes it likelier.
         soft: as for :meth:`Comparison.likelihood`.
-
-    Returns:
-        The poses in the given order, and their likelihoods.
     """
     n, model, rows = len(poses), comparison.model, torch.arange(len(poses))
     unit = STEP_PX / comparison.across * torch.tensor([1.0, 1.0, 2.0, 2.0, 2.0, 2.0])
     damping = torch.full((n,), DAMPING)
-    here = comparison.field(poses, soft)
+    here = comparison.field(poses, soft, GENTLE)
     for _ in range(steps):
         near = shifted(model, poses.repeat_interleave(6, 0), torch.diag(unit).repeat(n, 1))
-        lack = _lack(here)
-        slope = _lack(comparison.field(near, soft)).unflatten(0, (n, 6)) - lack[:, None]
+        lack = comparison.lack(here)
+        slope = (
+            comparison.lack(comparison.field(near, soft, GENTLE)).unflatten(0, (n, 6))
+            - lack[:, None]
+        )
         information = slope @ slope.mT
         pull = (slope @ lack[..., None])[..., 0]
-        scale = torch.diag_embed(information.diagonal(dim1=1, dim2=2).clamp_min(1e-3))
+        scale = torch.diag_embed(information.diagonal(dim1=1, dim2=2).clamp_min(1e-4))
         choices = []
         for factor in TRIED:
             damped = information + (factor * damping)[:, None, None] * scale
@@ -254,19 +289,14 @@ def descend(
             step = step / (step.abs().amax(1, keepdim=True) / FARTHEST).clamp_min(1)
             choices.append(shifted(model, poses, step * unit))
         tried = torch.stack(choices, 1)
-        found = comparison.field(tried.flatten(0, 1), soft).unflatten(0, (n, len(TRIED)))
-        best, index = found.sum((2, 3)).max(1)
-        better = best > here.sum((1, 2))
+        found = comparison.field(tried.flatten(0, 1), soft, GENTLE).unflatten(0, (n, len(TRIED)))
+        best, index = found.sum((2, 3, 4)).max(1)
+        better = best > here.sum((1, 2, 3))
         poses = torch.where(better[:, None, None], tried[rows, index], poses)
-        here = torch.where(better[:, None, None], found[rows, index], here)
+        here = torch.where(better[:, None, None, None], found[rows, index], here)
         change = torch.where(better, torch.tensor(TRIED)[index], 2 * TRIED[1])
         damping = (damping * change).clamp(1e-3, 1e3)
-    return poses, here.sum((1, 2)) / PATCH
-
-
-def _lack(field: Tensor) -> Tensor:
-    """Root of what each pixel lacks to the best there is, ``n p``."""
-    return (math.log(SEEN) - field).clamp_min(0).sqrt().flatten(1)
+    return poses
 
 
 def shifted(
@@ -278,6 +308,30 @@ def shifted(
     grown = centre * torch.exp(step[:, 2:3])
     grown[:, :2] += model.diameter * step[:, :2]
     return transforms.pose(rotation, grown - (rotation @ model.centre[:, None])[..., 0])
+
+
+def _borders(
+    root: Tensor, covered: Tensor, inside: Tensor, like: Tensor, other: Tensor
+) -> Float[Tensor, "n 2 h w"]:
+    """Evidence between pixels and their neighbours to the right, and below, at the outline.
+
+    It sums to the mean evidence of such pairs, as :func:`invgraph.tracking.assess.assess` has it.
+    """
+    parts = []
+    for axis, missing in ((2, (0, 1, 0, 0)), (1, (0, 0, 0, 1))):
+        size = root.shape[axis] - 1
+        first, second = (
+            [part.narrow(axis, start, size) for part in (root, covered, inside, like, other)]
+            for start in (0, 1)
+        )
+        step = (first[0] - second[0]).abs().sum(-1)
+        beyond = torch.where(first[1], second[4], first[4])
+        within = torch.where(first[1], first[3], second[3])
+        gain = torch.lerp(torch.tensor(SMOOTH), border_gain(step, beyond), within)
+        pair = (first[1] != second[1]) & first[2] & second[2]
+        parts.append(torch.stack([pad(gain * pair, missing), pad(pair.float(), missing)]))
+    gain, pair = torch.stack(parts, 2)
+    return gain / pair.sum((1, 2, 3), keepdim=True).clamp_min(1)
 
 
 def _around(root: Tensor, mark: Tensor) -> Tensor:

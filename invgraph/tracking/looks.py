@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
@@ -65,12 +65,14 @@ def learn_palette(
     window: Window,
     paint: Paint,
     before: Palette | None = None,
+    hidden: Bool[Tensor, "h w"] | None = None,
 ) -> Palette:
     """The palette of an image with the object at a pose.
 
     Args:
         before: while the pose is rough, what was believed: colours that it gives to the object are
             not learnt as those of the surroundings.
+        hidden: pixels of the window where something is in front of the object, if that is known.
     """
     places = transforms.apply(pose, model.places)
     flat = window.camera.homogeneous_pixels(places)
@@ -82,12 +84,13 @@ def learn_palette(
     wanted = cell
     if drawn is not None:
         wanted = colors.cells(srgb_from_linear(drawn.square().clamp(0, 1)).permute(1, 2, 0))
+    shown = cell if hidden is None else torch.where(hidden, wanted, cell)
     outside = ~grown
     if before is not None:
         inside = before.inside.mean(0)[cell]
         outside &= inside < OWN * target.everywhere[cell]
     pixels = flat[:, :2] / flat[:, 2:].clamp_min(1e-6)
-    return colors.palette(model.places, pixels, radius, cell, wanted, covered, outside)
+    return colors.palette(model.places, pixels, radius, shown, wanted, covered, outside)
 
 
 def _palette_of_model(model: Model, target: Target, paint: Paint) -> Palette:

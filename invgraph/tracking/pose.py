@@ -6,6 +6,7 @@ Source:
     (1963).
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -33,12 +34,15 @@ SLIDE_PX = 32  # size of the object in the image in which it is searched
 # the outline, where the image is mixed with what is behind, they pull the points inwards.
 TOGETHER = {"seen": 3.0, "given": 12.0}  # colours that tell one thing, three per point
 BORDER = {"seen": 0, "given": 2}  # px inside the outline that are not compared
+WITHIN = 2.0  # px inside the outline at which is looked whether something is in front of it
 NOISE = 0.02  # least error of a colour, square root of linear values
 DAMPING = 1e-3  # relative to the information
 TRIES = 4
 FARTHEST, WIDEST = 0.1, 0.3  # one step at most: relative to the distance, rad
 CALM = 2.0  # residuals, in standard deviations, from which evidence counts less
 NEAREST = 0.02  # m: nothing is tracked closer to the camera
+BORDERS = (3, 5, 8, 12)  # px over which colours may change at a border, and how much of the change
+SHARP = 0.45  # over 16 px has to be seen over so many
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +78,25 @@ class Target:
         return density(counts[None])[0]
 
     @cached_property
+    def blur(self) -> float:
+        """Half the width of the image's sharpest borders, px: 1.5 in sharp images, 6 at most."""
+        far = _steepest(self.root, 16)
+        enough = (width for width in BORDERS if _steepest(self.root, width) > SHARP * far)
+        return 0.5 * next(enough, BORDERS[-1])
+
+    @cached_property
     def bright(self) -> float:
         """Of the brightest parts, square root of linear."""
         return max(float(self.root.amax(0)[::4, ::4].flatten().quantile(0.95)), 0.05)
+
+
+def _steepest(image: Tensor, width: int) -> float:
+    """The largest differences of pixels this far apart: one of 200 is larger."""
+    rows, columns = image[:, ::4], image[:, :, ::4]
+    across = (rows[:, :, width::2] - rows[:, :, :-width:2]).abs().sum(0).flatten()
+    down = (columns[:, width::2] - columns[:, :-width:2]).abs().sum(0).flatten()
+    some = torch.cat([across, down])
+    return float(some.kthvalue(math.ceil(0.995 * len(some))).values) if len(some) else 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,12 +104,14 @@ class Window:
     """The part of an image in which an object is, and what its render says there.
 
     Attributes:
+        size: height and width of the image, px.
         left, top: of the window, px.
         camera: of the window.
         seen, pixels: the model's vertices, camera frame, and their images in the window.
         fragments: what the object covers.
     """
 
+    size: tuple[int, int]
     left: int
     top: int
     camera: Camera
@@ -100,6 +122,12 @@ class Window:
     @property
     def covered(self) -> Bool[Tensor, "h w"]:
         return self.fragments.face[0] >= 0
+
+    def paste(self, mask: Bool[Tensor, "wh ww"]) -> Bool[Tensor, "h w"]:
+        """A mask of the window as one of the whole image."""
+        whole = torch.zeros(self.size, dtype=torch.bool)
+        self.cut(whole[None])[0].copy_(mask)
+        return whole
 
     def cut(self, image: Shaped[Tensor, "c h w"]) -> Shaped[Tensor, "c wh ww"]:
         """An image's part in the window."""
@@ -125,7 +153,8 @@ def look(model: Model, camera: Camera, pose: Float[Tensor, "4 4"], margin: int) 
     corner = flat.new_tensor([left, top])
     screen = torch.cat([flat[:, :2] - corner * flat[:, 2:], flat[:, 2:]], -1)
     fragments = rasterize(screen[None], model.mesh.faces, window.height, window.width)
-    return Window(left, top, window, seen, pixels - corner, fragments)
+    size = (camera.height, camera.width)
+    return Window(size, left, top, window, seen, pixels - corner, fragments)
 
 
 def _box(pixels: Tensor, margin: int, camera: Camera) -> tuple[int, int, int, int] | None:
@@ -157,6 +186,7 @@ def refine(
     paint: Paint,
     pose: Float[Tensor, "4 4"],
     strides: tuple[int, ...],
+    hidden: Bool[Tensor, "h w"] | None = None,
 ) -> Fit | None:
     """Improve a pose by Levenberg-Marquardt steps, from coarse strides to fine ones.
 
@@ -168,19 +198,24 @@ def refine(
         pose: to start from, ``camera_from_object``.
         strides: per step, px between the samples across the outline, whose reach is 12 of them; of
             an object of FULL_PX, less for a smaller one.
+        hidden: pixels of the image where something is in front of the object, if that is known:
+            they are not compared.
 
     Returns:
         None if the object leaves the image.
     """
     information = torch.zeros(6, 6)
     size = float(target.camera.focal.mean()) * model.diameter / max(float(pose[2, 3]), NEAREST)
+    if hidden is None:
+        hidden = torch.zeros_like(target.cell, dtype=torch.bool)
     for stride in strides:
         stride = max(1, round(stride * min(1.0, size / FULL_PX)))
         window = look(model, target.camera, pose, contour.REACH * stride + 2)
         if window is None:
             return None
-        lines = _outline(model, window, target, palette, stride)
-        points = _surface(model, window, pose, target, paint, stride)
+        front = window.cut(hidden[None])[0]
+        lines = _outline(model, window, target, palette, stride, front)
+        points = _surface(model, window, pose, target, paint, stride, front)
         pose, information = _step(pose, lines, points)
     return Fit(pose, information)
 
@@ -324,14 +359,15 @@ def _pixel_by_twist(camera: Camera, turned: Tensor, seen: Tensor) -> Tensor:
 
 
 def _outline(
-    model: Model, window: Window, target: Target, palette: Palette, stride: int
+    model: Model, window: Window, target: Target, palette: Palette, stride: int, hidden: Tensor
 ) -> _Lines | None:
     rim = contour.outline(model, window.seen, window.pixels, window.camera, window.covered)
     if len(rim.points) < 6:
         return None
     cell = window.cut(target.cell[None])[0]
-    found = contour.offsets(palette, cell, window.covered, rim, stride)
-    return _Lines(rim, window, found)
+    mean, variance, body = contour.offsets(palette, cell, window.covered, rim, stride)
+    seen = ~contour.nearest(hidden, rim.pixels - WITHIN * rim.normals)
+    return _Lines(rim, window, (mean, variance, body * seen))
 
 
 def visible(model: Model, window: Window, normals: Tensor) -> Tensor:
@@ -347,12 +383,18 @@ def compared(model: Model, window: Window, normals: Tensor) -> Tensor:
 
 
 def _surface(
-    model: Model, window: Window, pose: Tensor, target: Target, paint: Paint, stride: int
+    model: Model,
+    window: Window,
+    pose: Tensor,
+    target: Target,
+    paint: Paint,
+    stride: int,
+    hidden: Tensor,
 ) -> _Points | None:
     """Known parts of the surface; image and render are as smooth as ``stride``."""
     normals = transforms.rotate(pose, model.normals)
     chosen = compared(model, window, normals)
-    chosen = chosen[paint.seen[chosen] > 0]
+    chosen = chosen[(paint.seen[chosen] > 0) & ~contour.nearest(hidden, window.pixels[chosen])]
     if len(chosen) < LEAST_POINTS:
         return None
     image = window.cut(target.root)

@@ -4,7 +4,7 @@ import math
 from functools import lru_cache
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, interpolate, max_pool2d, normalize, pad
 
@@ -30,7 +30,8 @@ SPOTS, PER_SPOT = 6, 64  # places per size at which all renders are compared; po
 AROUND = 2  # px around such a place in which each render may fit best
 SCATTERED = 250  # poses about a given one that are tried as well, and how far they are from it:
 SCATTER = 0.3, 0.3, 0.12, 0.25, 0.25, 0.25  # across in diameters, in the distance, in rad
-NEAR = math.radians(75)
+NEAR = math.radians(75)  # from a given rotation,
+REACH = 2.0  # and diameters from a given place, across, that are looked at
 
 
 def search(
@@ -53,8 +54,8 @@ def search(
         target: the image.
         palette: colours of object and surroundings.
         paint: colours of the surface.
-        near: about where it is, ``camera_from_object``: only rotations within 75 degrees of it and
-            sizes within a factor of 1.7, and many poses close to it.
+        near: about where it is, ``camera_from_object``: only rotations within 75 degrees of it,
+            sizes within a factor of 1.7 and places within 2 diameters, and many poses close to it.
     """
     turns, renders = _renders(model, paint)
     sizes = [LARGEST * target.camera.height / STEP**k for k in range(SIZES)]
@@ -72,6 +73,8 @@ def search(
         scale = torch.tensor([image.shape[2] / small.shape[2], image.shape[1] / small.shape[1]])
         padded = _padded(small)
         score = _compare(padded, few).amax(0)
+        if near is not None:
+            score = score * _beside(model, target.camera, near, score, scale)
         peak = score * (score == max_pool2d(score[None, None], 5, 1, 2)[0, 0])
         for place in peak.flatten().topk(min(SPOTS, peak.numel())).indices.tolist():
             found.append((size, scale, padded, *divmod(place, score.shape[1])))
@@ -86,6 +89,19 @@ def search(
         pixels = torch.stack([left + right, top + down], -1) * scale
         poses.append(_poses(model, target.camera, turns[chosen], size, pixels))
     return narrow(model, target, palette, paint, torch.cat(poses))
+
+
+def _beside(
+    model: Model, camera: Camera, pose: Tensor, score: Tensor, scale: Tensor
+) -> Bool[Tensor, "h w"]:
+    """Places of a small image that are no farther from a pose's than REACH."""
+    middle = transforms.apply(pose, model.centre[None])
+    flat = camera.homogeneous_pixels(middle)[0]
+    pixel = flat[:2] / flat[2]
+    rows, columns = (torch.arange(size) for size in score.shape)
+    at = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1) * scale
+    radius = REACH * model.diameter * float(camera.focal.mean()) / float(flat[2])
+    return (at - pixel).norm(dim=-1) < radius
 
 
 def _scattered(model: Model, pose: Tensor) -> Float[Tensor, "n 4 4"]:

@@ -15,6 +15,7 @@ from invgraph.camera import Camera
 from invgraph.data.capture import Frame
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
 from invgraph.tracking.assess import Assessment, assess
+from invgraph.tracking.hypotheses import Comparison, descend
 from invgraph.tracking.looks import MARGIN, Appearance, first_looks, learn_palette
 from invgraph.tracking.model import Model
 from invgraph.tracking.pose import Fit, Target, Window, look, refine, slide
@@ -24,12 +25,15 @@ from invgraph.tracking.surface import Paint
 FOUND = 0.45  # score from which the object is said to be there
 EVIDENCE = 25.0  # log-likelihood over that of an image without it, from which it is
 SURE = 0.6  # score from which its colours are learnt
-CLEAR = 0.8  # score of a first pose from which no other is looked for
+CLEAR = 1.2  # evidence of the outline from which no other pose is looked for in a first image
 STRIDES = (5, 3, 2, 1, 1)  # px between samples across the outline, step by step
 ROUGH = 5, 3  # the same for a look at some starts, of which the best two are refined
 NARROW = (3, 2, 1, 1)  # strides around an initial pose that the outline alone improves
 GAIN = 1.0  # in likelihood for which an initial pose is changed before colours are learnt
-ROUNDS = 3  # of refinement when the colours around the object are not known yet
+ROUNDS = 4  # of refinement when the colours around the object are not known yet,
+ROUGH_ROUNDS = 2  # and the first of them, in which nothing is taken to be in front of the object
+POLISHED, POLISHED_PX = 4, 56.0  # poses of a first image that are polished, and px across them,
+POLISHING = 4  # and steps
 DISTANCES = (0.85, 1.0, 1.18)  # around the initial one at which a start is tried
 FARTHER = 2.0  # times the distance: nothing moves so far between images, no start is so wrong
 USUAL = 0.1, 0.25  # error of an expected pose: relative to its distance, and rad
@@ -70,8 +74,8 @@ class Tracker:
     Args:
         model: the object.
         camera: intrinsics; the pose does not matter.
-        init: ``camera_from_object`` in the first image; None to search for the object, which needs
-            a model with colours.
+        init: ``camera_from_object`` in the first image, near which the object is looked for there;
+            None to search all of it, which needs a model with colours.
 
     Raises:
         ValueError: neither a pose nor colours, or a pose from which the object is not in view.
@@ -118,10 +122,10 @@ class Tracker:
                 start = slide(self.model, target, looks.paint, self.pose)
                 candidates += self._descend(target, looks, [start])
         if (self.model.albedo is not None or not first) and self._lost % RETRY == 0:
-            for near in dict.fromkeys((self.pose, None)):
-                enough = CLEAR if first and near is not None else FOUND
+            given = first and self.pose is not None
+            for near in (self.pose,) if given else dict.fromkeys((self.pose, None)):
                 best = candidates[0][2] if candidates else None
-                if best and best.score >= enough and (_there(best) or not first):
+                if best and _there(best) and (best.border >= CLEAR or not given):
                     break
                 candidates += self._look_around(target, looks, near)
                 candidates.sort(key=lambda item: -item[2].likelihood)
@@ -151,35 +155,48 @@ class Tracker:
         starts: Sequence[Tensor],
         strides: tuple[int, ...] = STRIDES,
         rounds: int = 0,
+        rough: int = ROUGH_ROUNDS,
     ) -> list[Candidate]:
         """Refine every start, the likeliest result first.
 
         Args:
             rounds: how often the palette is learnt where the pose has come to and the pose refined
                 with it; 0 to trust the palette.
+            rough: of these, how many trust no pose to tell what is in front of the object.
         """
         found = []
         for start in starts:
-            fit, palette = Fit(start, torch.zeros(6, 6)), looks.palette
-            window = look(self.model, target.camera, start, MARGIN)
-            for _ in range(max(rounds, 1)):
-                if fit is None or window is None:
-                    break
-                if rounds:
+            fit, palette, hidden = Fit(start, torch.zeros(6, 6)), looks.palette, None
+            seen = self._judge(target, looks, start) if rounds else None
+            for turn in range(max(rounds, 1)):
+                if rounds and seen is not None:
+                    window, verdict = seen
+                    hidden = verdict.hidden if turn >= rough else None
                     palette = learn_palette(
-                        self.model, target, fit.pose, window, looks.paint, looks.palette
+                        self.model, target, fit.pose, window, looks.paint, looks.palette, hidden
                     )
-                fit = refine(self.model, target, palette, looks.paint, fit.pose, strides)
-                window = look(self.model, target.camera, fit.pose, MARGIN) if fit else None
-            if fit is None or window is None or self._far_off(fit.pose):
-                continue
-            verdict = assess(self.model, target, looks.palette, looks.paint, fit.pose, window)
-            if verdict is not None:
-                surprise = self._surprise(fit.pose)
-                found.append(
-                    (fit, window, replace(verdict, likelihood=verdict.likelihood - surprise))
-                )
+                    hidden = None if hidden is None else window.paste(hidden)
+                fit = refine(self.model, target, palette, looks.paint, fit.pose, strides, hidden)
+                seen = self._judge(target, looks, fit.pose) if fit else None
+                if fit is None or seen is None:
+                    break
+            if seen is not None and fit is not None:
+                window, verdict = seen
+                likelihood = verdict.likelihood - self._surprise(fit.pose)
+                found.append((fit, window, replace(verdict, likelihood=likelihood)))
         return sorted(found, key=lambda item: -item[2].likelihood)
+
+    def _judge(
+        self, target: Target, looks: Appearance, pose: Tensor
+    ) -> tuple[Window, Assessment] | None:
+        """What the image says about a pose; None if it is out of the question."""
+        if self._far_off(pose):
+            return None
+        window = look(self.model, target.camera, pose, MARGIN)
+        if window is None:
+            return None
+        verdict = assess(self.model, target, looks.palette, looks.paint, pose, window)
+        return None if verdict is None else (window, verdict)
 
     def _by_outline(self, target: Target, pose: Tensor) -> Tensor:
         """An initial pose, improved by the outline alone if that explains the image better."""
@@ -211,9 +228,17 @@ class Tracker:
     def _look_around(
         self, target: Target, looks: Appearance, near: Tensor | None
     ) -> list[Candidate]:
-        """Search the image, for poses like this one if there is one."""
+        """Search the image, for poses like this one if there is one.
+
+        What is found is refined, and the likeliest descends on the likelihood itself, too: slower,
+        but what is in front of the object does not lead it astray.
+        """
         starts = search(self.model, target, looks.palette, looks.paint, near)
-        return self._descend(target, looks, starts, rounds=ROUNDS)
+        found = self._descend(target, looks, starts, rounds=ROUNDS)
+        poses = [fit.pose for fit, _, _ in found[:POLISHED]] + starts[:POLISHED]
+        comparison = Comparison(self.model, target, looks.palette, looks.paint, POLISHED_PX)
+        polished = descend(comparison, torch.stack(poses), POLISHING)
+        return found + self._descend(target, looks, list(polished), (1, 1), rounds=1, rough=0)
 
     def _advance(self, target: Target, fit: Fit, window: Window, verdict: Assessment) -> None:
         assert self.looks is not None
@@ -308,8 +333,8 @@ def estimate_pose(
         image: linear RGB.
         camera: intrinsics; the pose does not matter.
         model: the object.
-        init: about where it is, ``camera_from_object``; None to search everywhere, which needs a
-            model with colours.
+        init: about where it is, ``camera_from_object``: within two diameters and 75 degrees; None
+            to search everywhere, which needs a model with colours.
 
     Raises:
         ValueError: neither a pose nor colours, or a pose from which the object is not in view.
@@ -343,7 +368,5 @@ def track(
         hidden = torch.zeros(image.shape[:2], dtype=torch.bool)
         light = torch.zeros(9, 3)
         if verdict is not None and window is not None:
-            rows = slice(window.top, window.top + window.camera.height)
-            hidden[rows, window.left : window.left + window.camera.width] = verdict.hidden
-            light = verdict.light
+            hidden, light = window.paste(verdict.hidden), verdict.light
         yield Tracked(frame, belief, seconds, tracker.scene(belief, light), hidden)
