@@ -76,8 +76,10 @@ def search(
         if near is not None:
             score = score * _beside(model, target.camera, near, score, scale)
         peak = score * (score == max_pool2d(score[None, None], 5, 1, 2)[0, 0])
-        for place in peak.flatten().topk(min(SPOTS, peak.numel())).indices.tolist():
-            found.append((size, scale, padded, *divmod(place, score.shape[1])))
+        best = peak.flatten().topk(min(SPOTS, peak.numel()))
+        for value, place in zip(best.values.tolist(), best.indices.tolist(), strict=True):
+            if value > 0:
+                found.append((size, scale, padded, *divmod(place, score.shape[1])))
     poses = [] if near is None else [_scattered(model, near)]
     for size, scale, padded, row, column in found:
         top, left = max(row - AROUND, 0), max(column - AROUND, 0)
@@ -88,7 +90,7 @@ def search(
         down, right = place[chosen] // score.shape[2], place[chosen] % score.shape[2]
         pixels = torch.stack([left + right, top + down], -1) * scale
         poses.append(_poses(model, target.camera, turns[chosen], size, pixels))
-    return narrow(model, target, palette, paint, torch.cat(poses))
+    return narrow(model, target, palette, paint, torch.cat(poses)) if poses else []
 
 
 def _beside(

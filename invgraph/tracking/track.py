@@ -234,6 +234,8 @@ class Tracker:
         but what is in front of the object does not lead it astray.
         """
         starts = search(self.model, target, looks.palette, looks.paint, near)
+        if not starts:
+            return []
         found = self._descend(target, looks, starts, rounds=ROUNDS)
         poses = [fit.pose for fit, _, _ in found[:POLISHED]] + starts[:POLISHED]
         comparison = Comparison(self.model, target, looks.palette, looks.paint, POLISHED_PX)
