@@ -148,7 +148,9 @@ def test_the_outline_tells_the_object_from_a_wall_of_its_colour():
         target = Target(image, lens())
         looks = first_looks(ball, target, None)
         window = look(ball, lens(), pose, 24)
+        assert window is not None
         found = assess(ball, target, looks.palette, looks.paint, pose, window)
+        assert found is not None
         borders.append(found.border)
     assert borders[0] > 1.0
     assert borders[1] < -0.5

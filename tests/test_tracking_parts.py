@@ -319,6 +319,7 @@ def test_a_mask_of_a_window_lands_where_the_window_is():
     camera = lens()
     pose = pose_at((0.0, 0.0, 0.0), (0.03, 0.01, 0.5))
     window = look(painted_cube(), camera, pose, 8)
+    assert window is not None
     whole = window.paste(window.covered)
     assert whole.shape == (camera.height, camera.width)
     assert torch.equal(window.cut(whole[None])[0], window.covered)
