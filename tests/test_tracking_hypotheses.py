@@ -35,7 +35,7 @@ def target(cube) -> Target:
 
 def comparison(cube: Model, target: Target, across: float = 28.0) -> Comparison:
     looks = first_looks(cube, target, None)
-    return Comparison(cube, target, looks.palette, looks.paint, across)
+    return Comparison(cube, target, looks.paint, across)
 
 
 def steps(count: int, size: float) -> torch.Tensor:
@@ -120,7 +120,7 @@ def test_no_pose_gets_less_likely_on_the_way_down(cube, target):
 def test_many_poses_end_in_few_that_stand_apart(cube, target):
     looks = first_looks(cube, target, None)
     starts = shifted(cube, TRUTH.expand(150, 4, 4), steps(150, 0.4))
-    ends = narrow(cube, target, looks.palette, looks.paint, starts)
+    ends = narrow(cube, target, looks.paint, starts)
     assert 1 <= len(ends) <= FEW
     shift, turn = pose_error(ends[0], TRUTH)
     assert shift < 0.06 and turn < 9  # a render of 28 px tells no more

@@ -25,7 +25,6 @@ from invgraph.tracking.assess import (
     border_gain,
     likely_error,
 )
-from invgraph.tracking.colors import Palette
 from invgraph.tracking.model import Model
 from invgraph.tracking.pose import NEAREST, Target
 from invgraph.tracking.surface import Paint
@@ -81,14 +80,12 @@ class Comparison:
     Attributes:
         model: the object.
         target: the image.
-        palette: colours of object and surroundings; local ones are not told apart.
         paint: colours of the surface.
         across: px that the object's diameter takes in a small render.
     """
 
     model: Model
     target: Target
-    palette: Palette
     paint: Paint
     across: float
 
@@ -211,7 +208,6 @@ class Comparison:
 def narrow(
     model: Model,
     target: Target,
-    palette: Palette,
     paint: Paint,
     poses: Float[Tensor, "n 4 4"],
 ) -> list[Float[Tensor, "4 4"]]:
@@ -223,12 +219,11 @@ def narrow(
     Args:
         model: the object.
         target: the image.
-        palette: colours of object and surroundings.
         paint: colours of the surface.
         poses: ``camera_from_object``.
     """
     sizes = {part.across for part in ROUNDS}
-    by_size = {size: Comparison(model, target, palette, paint, size) for size in sizes}
+    by_size = {size: Comparison(model, target, paint, size) for size in sizes}
     for part in ROUNDS:
         comparison = by_size[part.across]
         value = comparison.likelihood(poses, part.soft)

@@ -90,7 +90,7 @@ def search(
         down, right = place[chosen] // score.shape[2], place[chosen] % score.shape[2]
         pixels = torch.stack([left + right, top + down], -1) * scale
         poses.append(_poses(model, target.camera, turns[chosen], size, pixels))
-    return narrow(model, target, palette, paint, torch.cat(poses)) if poses else []
+    return narrow(model, target, paint, torch.cat(poses)) if poses else []
 
 
 def _beside(

@@ -238,7 +238,7 @@ class Tracker:
             return []
         found = self._descend(target, looks, starts, rounds=ROUNDS)
         poses = [fit.pose for fit, _, _ in found[:POLISHED]] + starts[:POLISHED]
-        comparison = Comparison(self.model, target, looks.palette, looks.paint, POLISHED_PX)
+        comparison = Comparison(self.model, target, looks.paint, POLISHED_PX)
         polished = descend(comparison, torch.stack(poses), POLISHING)
         return found + self._descend(target, looks, list(polished), (1, 1), rounds=1, rough=0)
 
