@@ -122,8 +122,23 @@ def test_many_poses_end_in_few_that_stand_apart(cube, target):
     starts = shifted(cube, TRUTH.expand(150, 4, 4), steps(150, 0.4))
     ends = narrow(cube, target, looks.paint, starts)
     assert 1 <= len(ends) <= FEW
-    shift, turn = pose_error(ends[0], TRUTH)
-    assert shift < 0.06 and turn < 9  # a render of 28 px tells no more
+    assert pose_error(ends[0], TRUTH)[1] < min(pose_error(pose, TRUTH)[1] for pose in ends[1:])
+
+
+@pytest.mark.xfail(strict=True, reason="41 mm, 7.7 degrees since borders count: they stop descents")
+def test_the_best_of_many_poses_is_close(cube, target):
+    looks = first_looks(cube, target, None)
+    starts = shifted(cube, TRUTH.expand(150, 4, 4), steps(150, 0.4))
+    shift, turn = pose_error(narrow(cube, target, looks.paint, starts)[0], TRUTH)
+    assert shift < 0.02 and turn < 6
+
+
+@pytest.mark.xfail(strict=True, reason="-0.6 of 82 since borders count: they stop descents")
+def test_descents_come_near_to_the_truth(cube, target):
+    judge = comparison(cube, target)
+    ends = descend(judge, shifted(cube, TRUTH.expand(40, 4, 4), steps(40, 0.07)), 4)
+    best = float(judge.likelihood(TRUTH[None]))
+    assert float(judge.likelihood(ends).median()) > 0.7 * best
 
 
 def test_a_border_is_likelier_where_colours_change():
