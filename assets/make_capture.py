@@ -1,7 +1,6 @@
 """Make the embedded capture: photographs of a bird whistle that exists only as formulas.
 
-Command: python assets/make_capture.py   (needs mitsuba, xatlas, scikit-image and LLVM 16 or newer,
-         on Debian: apt-get install libllvm19; set DRJIT_LIBLLVM_PATH if it is not found)
+Command: python assets/make_capture.py   (needs invgraph with its extra "mitsuba")
 Runtime: about 20 CPU minutes, 10 on 2 idle cores.
 Result:  assets/bird_whistle/, the same pictures up to the path tracer's rounding.
 
@@ -9,10 +8,8 @@ The path tracer is Mitsuba 3, not this project's renderer, so that fitting the p
 something. Rays leave a lens with Brown distortion directly: no picture is resampled.
 """
 
-import glob
 import io
 import json
-import os
 import shutil
 import sys
 from dataclasses import dataclass
@@ -25,6 +22,8 @@ OUT = HERE / "bird_whistle"
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import bird  # noqa: E402
+
+from invgraph.backends.mitsuba import find_llvm  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -206,9 +205,7 @@ class Studio:
     """The path tracer with the bird in its light."""
 
     def __init__(self, mesh_file: Path, texture_file: Path) -> None:
-        found = sorted(glob.glob("/usr/lib/*/libLLVM.so.19*"))
-        if found:
-            os.environ.setdefault("DRJIT_LIBLLVM_PATH", found[0])
+        find_llvm()
         import drjit
         import mitsuba as mi
 

@@ -171,6 +171,9 @@ def deodr(vertices: torch.Tensor, faces: torch.Tensor, size: int, batch: int):
 
 def mitsuba_variant() -> str | None:
     """The fastest variant of Mitsuba that works here."""
+    from invgraph.backends.mitsuba import find_llvm
+
+    find_llvm()
     try:
         import mitsuba
     except ImportError:

@@ -22,6 +22,7 @@ from pose_models import known_object
 from torch import Tensor
 
 from invgraph import Camera, EnvironmentMap, Material, Mesh, Object, Scene
+from invgraph.backends import mitsuba
 from invgraph.batching import flatten
 from invgraph.data.images import load_image
 from invgraph.environment import panorama_directions
@@ -195,6 +196,7 @@ def panorama(data: Path, rng: np.random.Generator) -> Tensor:
     files = sorted((data / "environment_maps").glob("*.hdr"))
     choice, shift = rng.random(), rng.random()
     if files:
+        mitsuba.find_llvm()
         import mitsuba as mi
 
         if mi.variant() is None:
@@ -325,8 +327,6 @@ def shows(items: list[Object], camera: Camera) -> Tensor:
 
 def trace(scene: Scene, camera: Camera) -> Tensor:
     """Linear radiance ``h w 3`` by path tracing, its noise smoothed."""
-    from invgraph.backends import mitsuba
-
     owner = render(scene, camera, outputs=("object_id",)).object_id
     scene, camera = flatten(scene, camera, (1,))
     wanted = frozenset(["color", "alpha", "albedo"])

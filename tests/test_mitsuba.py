@@ -10,6 +10,7 @@ import torch
 from scenes import ball, ball_and_ring, camera, material
 
 from invgraph import environment
+from invgraph.backends import mitsuba
 from invgraph.batching import flatten
 from invgraph.render import OUTPUTS, render
 from invgraph.scene import (
@@ -20,8 +21,8 @@ from invgraph.scene import (
     SphericalHarmonicLight,
 )
 
+mitsuba.find_llvm()
 pytest.importorskip("mitsuba", reason="the optional backend mitsuba is not installed")
-mitsuba = pytest.importorskip("invgraph.backends.mitsuba")
 
 SUN = DirectionalLight(torch.tensor([0.3, -0.8, 1.0]), torch.tensor([3.0, 2.5, 2.0]))
 LAMP = PointLight(torch.tensor([1.0, 2.0, -2.5]), torch.tensor([15.0, 18.0, 20.0]), "camera")
@@ -172,6 +173,23 @@ def test_scalar_variant(monkeypatch):
     for name in OUTPUTS:
         difference = (getattr(found, name) - getattr(expected, name)).abs().double()
         assert difference.mean() < 0.03, name
+
+
+def test_an_old_llvm_is_not_used(monkeypatch):
+    # LLVM 15 ends the process where a kernel asks for the lesser of two numbers.
+    import drjit
+    import mitsuba as mi
+
+    scene, seen_by = Scene((ball(),), (SUN,)), camera(8)
+    mi.set_variant("scalar_rgb")
+    used = []
+    choose = mi.set_variant
+    monkeypatch.setattr(mi, "set_variant", lambda name: (used.append(name), choose(name)))
+    for version, last in (((15, 0, 6), "scalar_rgb"), ((17, 0, 1), "llvm_ad_rgb")):
+        used.clear()
+        monkeypatch.setattr(drjit.detail, "llvm_version", lambda found=version: found)
+        render(scene, seen_by, outputs=("alpha",), backend="mitsuba")
+        assert used[-2:] == [last, "scalar_rgb"]  # the variant of before comes back
 
 
 def test_errors():

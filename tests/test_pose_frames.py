@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from invgraph.backends.mitsuba import find_llvm
 from invgraph.mesh_files import load_mesh
 from invgraph.render import render
 from invgraph.scene import Scene
@@ -118,6 +119,7 @@ def _likeness(models, frame, offset):
 
 @pytest.mark.slow
 def test_a_frame_shows_its_truth_and_is_kept(frames, models, tmp_path, monkeypatch):
+    find_llvm()
     pytest.importorskip("mitsuba", reason="the optional backend mitsuba is not installed")
     monkeypatch.setattr(frames, "SAMPLES", 1)
     take = frames.Take("cube", 3)

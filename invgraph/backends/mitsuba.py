@@ -1,8 +1,11 @@
 """Scenes rendered by Mitsuba 3: path tracing, without gradients."""
 
+import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 # Rows of the panorama that stands for all distant light, unless one is finer.
 _PANORAMA_ROWS = 128
+# Earlier ones end the whole process at operations that they lack.
+_OLDEST_LLVM = 17
 _lock = threading.Lock()  # Mitsuba's variant is global
 
 
@@ -39,7 +44,7 @@ def render(
     :func:`invgraph.shading.shade`: direct light (``max_depth=2``) agrees with the rasterizer but
     in what only rays see: shadows of lamps, exact occlusion, the true shape of reflections.
     Spherical harmonics become a panorama, clamped at zero. Uses Mitsuba's variant ``llvm_ad_rgb``
-    where LLVM is found, else ``scalar_rgb``, which is slow.
+    where LLVM 17 or newer is found (:func:`find_llvm`), else ``scalar_rgb``, which is slow.
 
     Args:
         scene: with one batch axis, or none, on every tensor that may have them.
@@ -83,10 +88,22 @@ def render(
     return Render(**{name: value for name, value in found.items() if name in wanted})
 
 
+def find_llvm() -> None:
+    """Tell Mitsuba of the LLVM that pip installed (karellen-llvm-core), unless another is chosen.
+
+    The choice is the environment variable DRJIT_LIBLLVM_PATH. Mitsuba reads it when it is imported
+    first, so that a program which does that itself calls this before.
+    """
+    for file in Path(sys.prefix, "lib").glob("libLLVM.so.*"):
+        os.environ.setdefault("DRJIT_LIBLLVM_PATH", str(file))
+
+
 @contextmanager
 def _variant() -> Iterator[Any]:
     """Mitsuba in the fastest variant that works here; restores the caller's variant."""
+    find_llvm()
     try:
+        import drjit
         import mitsuba as mi
     except ImportError:
         raise ImportError(
@@ -97,8 +114,9 @@ def _variant() -> Iterator[Any]:
         try:
             try:
                 mi.set_variant("llvm_ad_rgb")
-                mi.Float(1.0) + 1.0  # fails here where LLVM is missing
-                mi.Float(1.0).numpy()
+                (mi.Float(1.0) + 1.0).numpy()  # fails here where LLVM is missing
+                if drjit.detail.llvm_version()[0] < _OLDEST_LLVM:
+                    raise RuntimeError("LLVM is too old")
             except (ImportError, RuntimeError, AttributeError):
                 mi.set_variant("scalar_rgb")
             _register(mi)
