@@ -33,8 +33,8 @@ AT_ONCE = 300  # poses that are rendered together
 BINS = 8  # per channel, of the colours around the object
 LEVELS = 6  # of the image, each half the size of the one before
 PATCH = 0.5  # px of a small render that tell one thing, per px of the object's diameter
+KEEP = 0.3  # share of the last derivatives, taken on the other side, in a step
 PAIRS = 4.0  # pairs of pixels along an outline, per px of the object's diameter
-GENTLE = 0.25  # weight of borders in a descent: they are narrow, and lead nobody from afar
 OUT = -1.0  # in likelihood, of every pixel of a pose that is not in view
 STEP_PX = 1.0  # by which finite differences move the rim of the object in a small render
 FARTHEST = 2.5  # of these for one step of the descent
@@ -68,6 +68,8 @@ ROUNDS = (
     Round(28.0, 2.0, 48, 6, 3),
     Round(28.0, 1.0, 24, 3, 4),
 )
+# From poses about a given one, which are all at about one place.
+CLOSE = (Round(28.0, 2.0, 60, 60, 3), Round(28.0, 1.0, 24, 24, 4), Round(28.0, 1.0, 12, 12, 4))
 ALIKE = 0.3  # difference in the logarithm of their distances up to which poses are at one place
 FEW = 12  # hypotheses that are left,
 PAIR = 2  # and of them at one place
@@ -125,24 +127,20 @@ class Comparison:
             poses: ``camera_from_object``.
             soft: how much larger than usual errors may be.
         """
-        return self.field(poses, soft, 1.0).sum((1, 2, 3))
+        return self.field(poses, soft).sum((1, 2, 3))
 
-    def field(
-        self, poses: Float[Tensor, "n 4 4"], soft: float, weight: float
-    ) -> Float[Tensor, "n 3 h w"]:
-        """What each pixel of the small renders adds: its colour, borders to the right and below.
+    def field(self, poses: Float[Tensor, "n 4 4"], soft: float) -> Float[Tensor, "n 3 h w"]:
+        """What each pixel of the small renders adds: its colour, borders beside and below it.
 
         Args:
             poses: ``camera_from_object``.
             soft: how much larger than usual errors may be.
-            weight: of the borders.
         """
-        field = torch.cat([self._field(chunk, soft) for chunk in poses.split(AT_ONCE)])
-        return field * torch.tensor([1.0, weight, weight])[:, None, None]
+        return torch.cat([self._field(chunk, soft) for chunk in poses.split(AT_ONCE)])
 
     def lack(self, field: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n p"]:
         """Root of what each part of a field lacks to the best that there usually is."""
-        border = GENTLE * OUTLINE * BROKEN / (PAIRS * self.across)
+        border = OUTLINE * BROKEN / (PAIRS * self.across)
         most = torch.tensor([math.log(SEEN) / self.patch, border, border])
         return (most[:, None, None] - field).clamp_min(0).sqrt().flatten(1)
 
@@ -165,11 +163,18 @@ class Comparison:
         flat = camera.homogeneous_pixels(transforms.apply(poses, vertices))
         z = flat[..., 2:]
         screen = (flat[..., :2] - centre[:, None] * z) * scale[:, None, None] + side / 2 * z
-        fragments = rasterize(torch.cat([screen, z], -1), faces, side, side, near=NEAREST)
+        double = torch.cat([2 * screen, z], -1)  # the size, then averaged: edges matter
+        fragments = rasterize(double, faces, 2 * side, 2 * side, near=NEAREST)
         drawn = interpolate(attributes[None].expand(len(poses), -1, -1), faces, fragments)
+        drawn = torch.cat([drawn, (fragments.face >= 0).float()[..., None]], -1)
+        quarters = [drawn[:, row::2, column::2] for row in (0, 1) for column in (0, 1)]
+        drawn = torch.stack(quarters).mean(0)
+        share = drawn[..., 6]
+        drawn = drawn[..., :6] / share[..., None].clamp_min(0.1)
         image, inside = self._cut(centre, scale)
         root, rare = image[..., :3], image[..., 3]
-        covered = (fragments.face >= 0) & inside
+        share = share * inside
+        covered = share > 0.5
         normals = normalize(drawn[..., 3:] @ poses[:, None, :3, :3].mT, dim=-1)
         shape = surface.columns(normals)
         light = _lights(drawn[..., :3], shape, root.square(), covered)
@@ -181,8 +186,8 @@ class Comparison:
         count = covered.sum((1, 2)).clamp_min(1)
         level = ((shade.mean(-1) * covered).sum((1, 2)) / count).sqrt() / self.target.bright
         odd = (level.log().abs() - LEVEL).clamp_min(0).square() * (ODD / side**2)
-        value = gain * covered / self.patch - odd[:, None, None]
-        borders = _borders(root, covered, inside, own / (own + other), other)
+        value = gain * share / self.patch - odd[:, None, None]
+        borders = _borders(root, share, inside, own / (own + other), other)
         value = torch.cat([value[:, None], OUTLINE * borders], 1)
         seen = covered.any(-1).any(-1)[:, None, None, None]
         result[usable] = torch.where(seen, value, OUT)
@@ -210,6 +215,8 @@ def narrow(
     target: Target,
     paint: Paint,
     poses: Float[Tensor, "n 4 4"],
+    rounds: tuple[Round, ...] = ROUNDS,
+    crowd: int = PAIR,
 ) -> list[Float[Tensor, "4 4"]]:
     """From many rough poses to a few good ones, the likeliest first.
 
@@ -221,16 +228,18 @@ def narrow(
         target: the image.
         paint: colours of the surface.
         poses: ``camera_from_object``.
+        rounds: of the descent.
+        crowd: how many of those that are left may be at about one place.
     """
-    sizes = {part.across for part in ROUNDS}
+    sizes = {part.across for part in rounds}
     by_size = {size: Comparison(model, target, paint, size) for size in sizes}
-    for part in ROUNDS:
+    for part in rounds:
         comparison = by_size[part.across]
         value = comparison.likelihood(poses, part.soft)
         poses, value = _best(comparison, poses, value, part.most, part.crowd)
         poses = descend(comparison, poses, part.steps, part.soft)
     value = comparison.likelihood(poses)
-    return list(_best(comparison, poses, value, FEW, PAIR)[0])
+    return list(_best(comparison, poses, value, FEW, crowd)[0])
 
 
 def _best(
@@ -255,7 +264,8 @@ def descend(
     """Levenberg-Marquardt steps of all poses at once, with derivatives by finite differences.
 
     The residual of a pixel is the root of what it lacks to the highest likelihood: the squares sum
-    to what the pose lacks.
+    to what the pose lacks. The likelihood is peaked, and not smooth; so the poses by which the
+    derivatives are found are candidates as well, and are taken on the other side in turn.
 
     Args:
         comparison: with the image.
@@ -266,14 +276,15 @@ def descend(
     n, model, rows = len(poses), comparison.model, torch.arange(len(poses))
     unit = STEP_PX / comparison.across * torch.tensor([1.0, 1.0, 2.0, 2.0, 2.0, 2.0])
     damping = torch.full((n,), DAMPING)
-    here = comparison.field(poses, soft, GENTLE)
+    here = comparison.field(poses, soft)
+    last = None
     for _ in range(steps):
         near = shifted(model, poses.repeat_interleave(6, 0), torch.diag(unit).repeat(n, 1))
+        beside = comparison.field(near, soft)
         lack = comparison.lack(here)
-        slope = (
-            comparison.lack(comparison.field(near, soft, GENTLE)).unflatten(0, (n, 6))
-            - lack[:, None]
-        )
+        slope = comparison.lack(beside).unflatten(0, (n, 6)) - lack[:, None]
+        slope = slope * unit.sign()[:, None]
+        last, slope = slope, slope if last is None else torch.lerp(slope, last, KEEP)
         information = slope @ slope.mT
         pull = (slope @ lack[..., None])[..., 0]
         scale = torch.diag_embed(information.diagonal(dim1=1, dim2=2).clamp_min(1e-4))
@@ -282,15 +293,19 @@ def descend(
             damped = information + (factor * damping)[:, None, None] * scale
             step = -torch.linalg.solve(damped, pull)
             step = step / (step.abs().amax(1, keepdim=True) / FARTHEST).clamp_min(1)
-            choices.append(shifted(model, poses, step * unit))
+            choices.append(shifted(model, poses, step * unit.abs()))
         tried = torch.stack(choices, 1)
-        found = comparison.field(tried.flatten(0, 1), soft, GENTLE).unflatten(0, (n, len(TRIED)))
+        found = comparison.field(tried.flatten(0, 1), soft).unflatten(0, (n, len(TRIED)))
+        tried = torch.cat([tried, near.unflatten(0, (n, 6))], 1)
+        found = torch.cat([found, beside.unflatten(0, (n, 6))], 1)
         best, index = found.sum((2, 3, 4)).max(1)
         better = best > here.sum((1, 2, 3))
         poses = torch.where(better[:, None, None], tried[rows, index], poses)
         here = torch.where(better[:, None, None, None], found[rows, index], here)
-        change = torch.where(better, torch.tensor(TRIED)[index], 2 * TRIED[1])
-        damping = (damping * change).clamp(1e-3, 1e3)
+        good = better & (index < len(TRIED))
+        change = torch.tensor(TRIED)[index.clamp_max(len(TRIED) - 1)]
+        damping = (damping * torch.where(good, change, 2 * TRIED[1])).clamp(1e-3, 1e3)
+        unit = -unit
     return poses
 
 
@@ -306,25 +321,26 @@ def shifted(
 
 
 def _borders(
-    root: Tensor, covered: Tensor, inside: Tensor, like: Tensor, other: Tensor
+    root: Tensor, share: Tensor, inside: Tensor, like: Tensor, other: Tensor
 ) -> Float[Tensor, "n 2 h w"]:
     """Evidence between pixels and their neighbours to the right, and below, at the outline.
 
     It sums to the mean evidence of such pairs, as :func:`invgraph.tracking.assess.assess` has it.
     """
     parts = []
-    for axis, missing in ((2, (0, 1, 0, 0)), (1, (0, 0, 0, 1))):
-        size = root.shape[axis] - 1
+    for axis, missing in ((2, (1, 1, 0, 0)), (1, (0, 0, 1, 1))):
+        size = root.shape[axis] - 2
         first, second = (
-            [part.narrow(axis, start, size) for part in (root, covered, inside, like, other)]
-            for start in (0, 1)
+            [part.narrow(axis, start, size) for part in (root, share, inside, like, other)]
+            for start in (0, 2)
         )
         step = (first[0] - second[0]).abs().sum(-1)
-        beyond = torch.where(first[1], second[4], first[4])
-        within = torch.where(first[1], first[3], second[3])
+        ahead = first[1] > second[1]
+        beyond = torch.where(ahead, second[4], first[4])
+        within = torch.where(ahead, first[3], second[3])
         gain = torch.lerp(torch.tensor(SMOOTH), border_gain(step, beyond), within)
-        pair = (first[1] != second[1]) & first[2] & second[2]
-        parts.append(torch.stack([pad(gain * pair, missing), pad(pair.float(), missing)]))
+        pair = (first[1] - second[1]).abs() * (first[2] & second[2])
+        parts.append(torch.stack([pad(gain * pair, missing), pad(pair, missing)]))
     gain, pair = torch.stack(parts, 2)
     return gain / pair.sum((1, 2, 3), keepdim=True).clamp_min(1)
 

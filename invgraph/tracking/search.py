@@ -13,7 +13,7 @@ from invgraph.camera import Camera
 from invgraph.raster import interpolate as spread
 from invgraph.raster import rasterize
 from invgraph.tracking.colors import Palette
-from invgraph.tracking.hypotheses import narrow, shifted
+from invgraph.tracking.hypotheses import CLOSE, FEW, narrow, shifted
 from invgraph.tracking.model import Model
 from invgraph.tracking.pose import Target
 from invgraph.tracking.surface import Paint
@@ -28,7 +28,7 @@ FAINT = 0.05  # differences of colour that mean nothing, root of linear
 FIRST = 120  # renders that are compared everywhere
 SPOTS, PER_SPOT = 6, 64  # places per size at which all renders are compared; poses kept of each
 AROUND = 2  # px around such a place in which each render may fit best
-SCATTERED = 250  # poses about a given one that are tried as well, and how far they are from it:
+SCATTERED = 600  # poses about a given one that are tried, and how far they are from it:
 SCATTER = 0.3, 0.3, 0.12, 0.25, 0.25, 0.25  # across in diameters, in the distance, in rad
 NEAR = math.radians(75)  # from a given rotation,
 REACH = 2.0  # and diameters from a given place, across, that are looked at
@@ -55,7 +55,7 @@ def search(
         palette: colours of object and surroundings.
         paint: colours of the surface.
         near: about where it is, ``camera_from_object``: only rotations within 75 degrees of it,
-            sizes within a factor of 1.7 and places within 2 diameters, and many poses close to it.
+            sizes within a factor of 1.7 and places within 2 diameters.
     """
     turns, renders = _renders(model, paint)
     sizes = [LARGEST * target.camera.height / STEP**k for k in range(SIZES)]
@@ -80,7 +80,7 @@ def search(
         for value, place in zip(best.values.tolist(), best.indices.tolist(), strict=True):
             if value > 0:
                 found.append((size, scale, padded, *divmod(place, score.shape[1])))
-    poses = [] if near is None else [_scattered(model, near)]
+    poses = []
     for size, scale, padded, row, column in found:
         top, left = max(row - AROUND, 0), max(column - AROUND, 0)
         part = padded[:, top : top + SIDE + 2 * AROUND, left : left + SIDE + 2 * AROUND]
@@ -91,6 +91,16 @@ def search(
         pixels = torch.stack([left + right, top + down], -1) * scale
         poses.append(_poses(model, target.camera, turns[chosen], size, pixels))
     return narrow(model, target, paint, torch.cat(poses)) if poses else []
+
+
+def search_close(
+    model: Model, target: Target, paint: Paint, pose: Float[Tensor, "4 4"]
+) -> list[Tensor]:
+    """Poses that may be right, the most likely first, from many about a given one."""
+    draw = torch.randn(SCATTERED, 6, generator=torch.Generator().manual_seed(0))
+    draw[0] = 0
+    poses = shifted(model, pose.expand(SCATTERED, 4, 4), draw * torch.tensor(SCATTER))
+    return narrow(model, target, paint, poses, CLOSE, FEW)
 
 
 def _beside(
@@ -104,13 +114,6 @@ def _beside(
     at = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1) * scale
     radius = REACH * model.diameter * float(camera.focal.mean()) / float(flat[2])
     return (at - pixel).norm(dim=-1) < radius
-
-
-def _scattered(model: Model, pose: Tensor) -> Float[Tensor, "n 4 4"]:
-    """Poses about a given one, itself first."""
-    draw = torch.randn(SCATTERED, 6, generator=torch.Generator().manual_seed(0))
-    draw[0] = 0
-    return shifted(model, pose.expand(SCATTERED, 4, 4), draw * torch.tensor(SCATTER))
 
 
 def _evidence(target: Target, palette: Palette) -> Tensor:

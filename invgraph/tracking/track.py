@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
@@ -19,21 +20,22 @@ from invgraph.tracking.hypotheses import Comparison, descend
 from invgraph.tracking.looks import MARGIN, Appearance, first_looks, learn_palette
 from invgraph.tracking.model import Model
 from invgraph.tracking.pose import Fit, Target, Window, look, refine, slide
-from invgraph.tracking.search import search
+from invgraph.tracking.search import search, search_close
 from invgraph.tracking.surface import Paint
 
-FOUND = 0.45  # score from which the object is said to be there
-EVIDENCE = 25.0  # log-likelihood over that of an image without it, from which it is
+FOUND = 0.35  # score from which the object is said to be there,
+EVIDENCE = 25.0  # and log-likelihood over that of an image without it
 SURE = 0.6  # score from which its colours are learnt
-CLEAR = 1.2  # evidence of the outline from which no other pose is looked for in a first image
+# Evidence of the outline from which a given pose, refined, is not looked for: close, and farther.
+CLEAR, ENOUGH = 1.2, 0.8
 STRIDES = (5, 3, 2, 1, 1)  # px between samples across the outline, step by step
 ROUGH = 5, 3  # the same for a look at some starts, of which the best two are refined
 NARROW = (3, 2, 1, 1)  # strides around an initial pose that the outline alone improves
 GAIN = 1.0  # in likelihood for which an initial pose is changed before colours are learnt
 ROUNDS = 4  # of refinement when the colours around the object are not known yet,
 ROUGH_ROUNDS = 2  # and the first of them, in which nothing is taken to be in front of the object
-POLISHED, POLISHED_PX = 4, 56.0  # poses of a first image that are polished, and px across them,
-POLISHING = 4  # and steps
+# Steps on the likelihood from poses that were found, px across renders, and how many are refined.
+POLISHING, POLISHED_PX, POLISHED = 4, 56.0, 4
 DISTANCES = (0.85, 1.0, 1.18)  # around the initial one at which a start is tried
 FARTHER = 2.0  # times the distance: nothing moves so far between images, no start is so wrong
 USUAL = 0.1, 0.25  # error of an expected pose: relative to its distance, and rad
@@ -122,12 +124,11 @@ class Tracker:
                 start = slide(self.model, target, looks.paint, self.pose)
                 candidates += self._descend(target, looks, [start])
         if (self.model.albedo is not None or not first) and self._lost % RETRY == 0:
-            given = first and self.pose is not None
-            for near in (self.pose,) if given else dict.fromkeys((self.pose, None)):
+            for find, clear in self._searches(target, looks, first):
                 best = candidates[0][2] if candidates else None
-                if best and _there(best) and (best.border >= CLEAR or not given):
+                if best and _there(best) and best.border >= clear:
                     break
-                candidates += self._look_around(target, looks, near)
+                candidates += self._try(target, looks, find())
                 candidates.sort(key=lambda item: -item[2].likelihood)
         if not candidates:
             self._lost += 1
@@ -167,7 +168,8 @@ class Tracker:
         found = []
         for start in starts:
             fit, palette, hidden = Fit(start, torch.zeros(6, 6)), looks.palette, None
-            seen = self._judge(target, looks, start) if rounds else None
+            seen = best = self._judge(target, looks, start) if rounds else None
+            pose = start
             for turn in range(max(rounds, 1)):
                 if rounds and seen is not None:
                     window, verdict = seen
@@ -180,10 +182,14 @@ class Tracker:
                 seen = self._judge(target, looks, fit.pose) if fit else None
                 if fit is None or seen is None:
                     break
-            if seen is not None and fit is not None:
-                window, verdict = seen
-                likelihood = verdict.likelihood - self._surprise(fit.pose)
-                found.append((fit, window, replace(verdict, likelihood=likelihood)))
+                if best is None or seen[1].likelihood > best[1].likelihood:
+                    pose, best = fit.pose, seen
+            if best is not None and fit is not None:
+                window, verdict = best
+                likelihood = verdict.likelihood - self._surprise(pose)
+                found.append(
+                    (replace(fit, pose=pose), window, replace(verdict, likelihood=likelihood))
+                )
         return sorted(found, key=lambda item: -item[2].likelihood)
 
     def _judge(
@@ -225,22 +231,29 @@ class Tracker:
             return False
         return not 1 / FARTHER < float(pose[2, 3] / self.pose[2, 3]) < FARTHER
 
-    def _look_around(
-        self, target: Target, looks: Appearance, near: Tensor | None
-    ) -> list[Candidate]:
-        """Search the image, for poses like this one if there is one.
+    def _searches(
+        self, target: Target, looks: Appearance, first: bool
+    ) -> Iterator[tuple[Callable[[], list[Tensor]], float]]:
+        """Where else to look, and from which evidence of the outline there is no need to."""
+        wide = partial(search, self.model, target, looks.palette, looks.paint)
+        if first and self.pose is not None:
+            yield partial(search_close, self.model, target, looks.paint, self.pose), CLEAR
+            yield partial(wide, self.pose), ENOUGH
+        else:
+            for near in dict.fromkeys((self.pose, None)):
+                yield partial(wide, near), -math.inf
 
-        What is found is refined, and the likeliest descends on the likelihood itself, too: slower,
-        but what is in front of the object does not lead it astray.
+    def _try(self, target: Target, looks: Appearance, starts: list[Tensor]) -> list[Candidate]:
+        """Descend on the likelihood itself from some poses, and refine what has become likeliest.
+
+        A refinement alone is faster, but led astray by what is in front of the object.
         """
-        starts = search(self.model, target, looks.palette, looks.paint, near)
         if not starts:
             return []
-        found = self._descend(target, looks, starts, rounds=ROUNDS)
-        poses = [fit.pose for fit, _, _ in found[:POLISHED]] + starts[:POLISHED]
         comparison = Comparison(self.model, target, looks.paint, POLISHED_PX)
-        polished = descend(comparison, torch.stack(poses), POLISHING)
-        return found + self._descend(target, looks, list(polished), (1, 1), rounds=1, rough=0)
+        polished = descend(comparison, torch.stack(starts), POLISHING)
+        best = comparison.likelihood(polished).argsort(descending=True)[:POLISHED]
+        return self._descend(target, looks, list(polished[best]), rounds=ROUNDS)
 
     def _advance(self, target: Target, fit: Fit, window: Window, verdict: Assessment) -> None:
         assert self.looks is not None
