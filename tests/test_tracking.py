@@ -69,6 +69,25 @@ def test_an_image_without_the_object_gives_not_found(model):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("share", [0.2, 0.3])
+def test_an_object_behind_a_board_is_found_from_a_start_beside_it(model, share):
+    image = photo(model, TRUE)
+    changed = (image - photo(model, None)).abs().sum(-1) > 0.1
+    columns = changed.any(0).nonzero()[:, 0]
+    left = int(columns[0])
+    edge = left + round(share * (int(columns[-1]) - left))
+    image[:, left - 15 : edge] = torch.tensor([0.2, 0.3, 0.1])
+    start = perturb(TRUE, torch.tensor([0.02, 0.02, 0.025, 0.1, -0.1, 0.1]))
+    belief, verdict, window = Tracker(model, lens(), start).step(image)
+    millimetres, degrees = away(belief, TRUE)
+    assert belief.found and millimetres < 8.0 and degrees < 4.0
+    assert verdict is not None and window is not None
+    hidden = window.paste(verdict.hidden)
+    assert not hidden[:, edge + 4 :].any()
+    assert hidden[:, left:edge].sum() > 0.8 * window.paste(window.covered)[:, left:edge].sum()
+
+
+@pytest.mark.slow
 def test_the_covariance_grows_with_blur_and_distance(model):
     def spread(image: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
         belief = estimate_pose(image, lens(), model, pose)

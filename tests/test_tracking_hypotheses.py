@@ -17,7 +17,7 @@ from invgraph.tracking.assess import BROKEN, SMOOTH, assess, border_gain, likely
 from invgraph.tracking.hypotheses import FEW, OUT, Comparison, descend, narrow, shifted
 from invgraph.tracking.looks import first_looks
 from invgraph.tracking.pose import Target, look
-from invgraph.tracking.search import search
+from invgraph.tracking.search import search, search_close
 
 TRUTH = pose_at((0.5, 0.6, 0.2), (0.02, -0.01, 0.5))
 EAST = torch.tensor([[0.4, 0.0, 0.0, 0.0, 0.0, 0.0]])
@@ -175,6 +175,18 @@ def test_what_is_far_from_a_given_pose_is_not_looked_for(cube, target):
     found = search(cube, target, looks.palette, looks.paint, far)
     moved = torch.stack([pose[:2, 3] - far[:2, 3] for pose in found]).norm(dim=-1)
     assert float(moved.max()) < 3.5 * cube.diameter
+
+
+def test_a_search_close_by_ends_at_the_truth_and_goes_no_farther(cube, target):
+    paint = first_looks(cube, target, None).paint
+    step = torch.tensor([[0.3, -0.2, 0.08, 0.15, -0.1, 0.1], [3.0, 0.0, 0.0, 0.0, 0.0, 0.0]])
+    beside, far = shifted(cube, TRUTH.expand(2, 4, 4), step)
+    shift, turn = pose_error(search_close(cube, target, paint, beside)[0], TRUTH)
+    assert shift < 0.02 and turn < 6
+    moved = torch.stack(
+        [pose[:2, 3] - far[:2, 3] for pose in search_close(cube, target, paint, far)]
+    )
+    assert float(moved.norm(dim=-1).max()) < 2 * cube.diameter
 
 
 def test_a_search_finds_what_stands_far_from_the_first_guess(cube, target):
