@@ -73,9 +73,14 @@ def test_several_callers_at_once(thread_count):
     assert not wrong
 
 
-def depth_of(index: int) -> torch.Tensor:
+def depth_of(index: int, threads: int) -> torch.Tensor:
     vertices, faces = sphere(30, 47)
-    return rasterize(on_screen(vertices * (0.5 + 0.2 * index), 96), faces, 96, 96).depth
+    screen = on_screen(vertices * (0.5 + 0.2 * index), 96)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    depth = rasterize(screen, faces, 96, 96).depth
+    torch.set_num_threads(before)
+    return depth
 
 
 class _Images(Dataset):
@@ -84,17 +89,14 @@ class _Images(Dataset):
 
     def __getitem__(self, index: int) -> torch.Tensor:
         # Only our kernels run with two threads: the OpenMP of torch itself does not survive a fork.
-        torch.set_num_threads(2)
-        depth = depth_of(index)
-        torch.set_num_threads(1)
-        return depth
+        return depth_of(index, 2)
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_in_the_workers_of_a_data_loader(method):
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"this system cannot {method}")
-    expected = [depth_of(index) for index in range(3)]
+    expected = [depth_of(index, 1) for index in range(3)]
     loader = DataLoader(
         _Images(), batch_size=None, num_workers=1, multiprocessing_context=method, timeout=50
     )
