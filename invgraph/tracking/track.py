@@ -160,6 +160,9 @@ class Tracker:
     ) -> list[Candidate]:
         """Refine every start, the likeliest result first.
 
+        With rounds, a result is the likeliest pose after any of them, or the start itself; its
+        covariance is that of the last.
+
         Args:
             rounds: how often the palette is learnt where the pose has come to and the pose refined
                 with it; 0 to trust the palette.
