@@ -156,7 +156,6 @@ class Tracker:
         starts: Sequence[Tensor],
         strides: tuple[int, ...] = STRIDES,
         rounds: int = 0,
-        rough: int = ROUGH_ROUNDS,
     ) -> list[Candidate]:
         """Refine every start, the likeliest result first.
 
@@ -166,7 +165,6 @@ class Tracker:
         Args:
             rounds: how often the palette is learnt where the pose has come to and the pose refined
                 with it; 0 to trust the palette.
-            rough: of these, how many trust no pose to tell what is in front of the object.
         """
         found = []
         for start in starts:
@@ -176,7 +174,7 @@ class Tracker:
             for turn in range(max(rounds, 1)):
                 if rounds and seen is not None:
                     window, verdict = seen
-                    hidden = verdict.hidden if turn >= rough else None
+                    hidden = verdict.hidden if turn >= ROUGH_ROUNDS else None
                     palette = learn_palette(
                         self.model, target, fit.pose, window, looks.paint, looks.palette, hidden
                     )
