@@ -175,7 +175,7 @@ def main() -> None:
         began, spent = time.perf_counter(), 0.0
         if name == "ours":
             with Meter() as meter:
-                clips, teachings = prepare([learned], settings, arguments.work, meter)
+                clips, teachings, _ = prepare([learned], settings, arguments.work, meter)
             spent = time.perf_counter() - began
             assert teachings[0] is not None
             scores = taught(clips[0], teachings[0], capture)

@@ -44,12 +44,26 @@ def look(seen: Camera) -> tuple[Tensor, Tensor]:
     return image, depth
 
 
-def film(folder: Path, count: int = 24) -> Tensor:
-    """Write the frames of a walk as a folder of photos; returns the poses."""
+def film(folder: Path, count: int = 24, shift: float = 0.0) -> Tensor:
+    """Write the frames of a walk as a folder of photos, all cameras ``shift`` further right;
+    returns the poses.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     poses = walk(count)
+    poses[:, 0, 3] -= shift
     for index, pose in enumerate(poses):
         image, _ = look(camera(pose))
         pixels = (image.clamp(0, 1) * 255).round().byte().numpy()
         Image.fromarray(pixels).save(folder / f"frame_{index:03d}.png")
     return poses
+
+
+def film_pairs(folder: Path, count: int, baseline: float) -> None:
+    """Write a walk with two cameras side by side, in the layout of KITTI's odometry benchmark."""
+    for camera_number, shift in ((2, 0.0), (3, baseline)):
+        film(folder / f"image_{camera_number}", count, shift)
+    rows = []
+    for number, shift in enumerate((0.0, 0.0, 0.0, baseline)):
+        centre = f"{WIDTH / 2 - 0.5} 0 0 {WIDTH} {HEIGHT / 2 - 0.5} 0 0 0 1 0"
+        rows.append(f"P{number}: {WIDTH} 0 {centre.replace(' 0 0 ', f' {-WIDTH * shift} 0 ', 1)}")
+    (folder / "calib.txt").write_text("\n".join(rows) + "\n")

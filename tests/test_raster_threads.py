@@ -120,3 +120,28 @@ def test_memory_is_used_again_only_when_free():
     del kept
     third = buffers.empty((1 << 20,), np.float32)
     assert third.ctypes.data == place
+
+
+def test_idle_memory_has_a_bound_and_sizes_out_of_use_go_first(monkeypatch):
+    monkeypatch.setattr(buffers, "_KEEP", 10 << 20)
+    store = buffers._Store()
+    old = [store.get(3 << 20) for _ in range(3)]
+    for memory in old:
+        store.put(memory)
+    assert store.idle == 9 << 20
+    new = [store.get(4 << 20) for _ in range(2)]
+    places = {memory[1] for memory in new}
+    for memory in new:
+        store.put(memory)
+    assert store.idle == 8 << 20  # 9 + 8 - 3 * 3
+    assert {store.get(4 << 20)[1] for _ in range(2)} == places
+    assert store.idle == 0
+
+
+def test_memory_may_come_back_while_the_store_is_in_use():
+    """As when garbage is collected in the middle of ``get``."""
+    store = buffers._Store()
+    memory = store.get(1 << 20)
+    with store.lock:
+        store.put(memory)
+    assert store.get(1 << 20)[1] == memory[1]

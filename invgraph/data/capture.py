@@ -29,6 +29,21 @@ MaskSource = Literal["file", "alpha", "dark background"]
 CAMERAS_REMEDY = "estimate the cameras first, by invgraph.sfm.recover_cameras or with COLMAP."
 
 
+@dataclass(frozen=True)
+class Right:
+    """The other photograph of a rectified stereo pair, taken at the same moment.
+
+    Its camera has the same lens, and lies to the right along the rows of pixels.
+
+    Args:
+        image_path: the photograph.
+        baseline: from the left camera to the right one, metres.
+    """
+
+    image_path: Path
+    baseline: float
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One photograph, decoded only when asked for.
@@ -43,6 +58,7 @@ class Frame:
         lens: the intrinsics where they are known without a pose: a camera at the world's origin,
             whose pose means nothing. None if unknown or if ``camera`` says it all.
         time: seconds on the recording's own clock; None if unknown.
+        right: what the right camera of a pair saw; None if there is none.
 
     Raises:
         ValueError: ``camera`` or ``lens`` is of another size than the photograph.
@@ -56,6 +72,7 @@ class Frame:
     mask_source: MaskSource | None = None
     lens: Camera | None = None
     time: float | None = None
+    right: Right | None = None
 
     def __post_init__(self) -> None:
         for camera in (self.camera, self.lens):
@@ -270,13 +287,14 @@ def make_frame(
     mask_path: Path | None = None,
     lens: Camera | None = None,
     time: float | None = None,
+    right: Right | None = None,
     name: str = "",
 ) -> Frame:
     """Build a frame, checking its files by their headers.
 
     Raises:
         UnreadableImage: a file is missing or damaged.
-        ValueError: a file is of another size than the camera.
+        ValueError: a file is of another size than the camera or the photo.
     """
     size, transparent = image_header(image_path)
     for known in (camera, lens):
@@ -284,10 +302,24 @@ def make_frame(
             raise ValueError(_size_message(image_path, size, _size(known)))
     if mask_path is not None and (found := image_size(mask_path)) != size:
         raise ValueError(_size_message(mask_path, found, size))
+    if right is not None and (found := image_size(right.image_path)) != size:
+        raise ValueError(_size_message(right.image_path, found, size))
     source: MaskSource | None = "file" if mask_path is not None else None
     if source is None and transparent:
         source = "alpha"
-    return Frame(name, camera, image_path, size, mask_path, source, lens, time)
+    return Frame(name, camera, image_path, size, mask_path, source, lens, time, right)
+
+
+def right_of(photo: Path, folder: Path, baseline: float) -> Right | None:
+    """The photo of the same name in the right camera's folder, if there is one.
+
+    Args:
+        photo: the left camera's.
+        folder: of the right camera's photos.
+        baseline: metres; 0 or less if there is no right camera.
+    """
+    beside = folder / photo.name
+    return Right(beside, baseline) if baseline > 0 and beside.is_file() else None
 
 
 def checked_pose(matrix: object, where: str) -> np.ndarray:

@@ -49,6 +49,10 @@ def facts(capture: Capture) -> list[tuple[str, str]]:
     times = [frame.time for frame in frames if frame.time is not None]
     if times:
         rows.append(("times", f"{max(times) - min(times):.2f} s from first to last"))
+    baselines = [frame.right.baseline for frame in frames if frame.right is not None]
+    if baselines:
+        share = _share(len(baselines), len(frames))
+        rows.append(("right photos", f"{share}, baseline {baselines[0]:.3f} m"))
     if capture.points is not None:
         rows.append(("sparse points", str(len(capture.points))))
     if capture.box is not None:

@@ -14,12 +14,14 @@ from invgraph.data.capture import (
     make_camera,
     make_frame,
     named,
+    right_of,
 )
 from invgraph.data.images import image_size, pictures
 from invgraph.data.text import checked_intrinsics, numbers, read_lines, read_numbers
 from invgraph.data.truth import Truth
 
 _ORDER = (2, 0, 3, 1)  # colour before grey, left before right
+_LEFT = (0, 2)
 
 
 def odometry_camera(path: Path) -> int | None:
@@ -32,10 +34,11 @@ def odometry_camera(path: Path) -> int | None:
 def read_kitti(path: Path) -> Capture:
     """Read one sequence: ``image_N``, ``calib.txt``, ``times.txt`` and its poses.
 
-    Photos of one camera are read, their intrinsics from row PN of the calibration (integers are
-    pixel centres there, so half a pixel is added). Poses come from ``poses.txt`` beside the
-    calibration or from ``../../poses/SEQUENCE.txt``: they are truth, in the frame of the first
-    reference camera.
+    Photos of one camera are read, a left one's with those of the right one (``image_3`` beside
+    ``image_2``, ``image_1`` beside ``image_0``). Intrinsics come from row PN of the calibration
+    (integers are pixel centres there, so half a pixel is added). Poses come from ``poses.txt``
+    beside the calibration or from ``../../poses/SEQUENCE.txt``: they are truth, in the frame of the
+    first reference camera.
 
     Raises:
         ValueError: a file cannot be used; the message names it.
@@ -52,6 +55,11 @@ def read_kitti(path: Path) -> Capture:
         projection[:, :3], f"{path / 'calib.txt'}: P{number}", centred=True
     )
     times = _column(path / "times.txt", len(photos))
+    beside = path / f"image_{number + 1}"
+    baseline = 0.0
+    if number in _LEFT and beside.is_dir():
+        other = _projection(path / "calib.txt", number + 1)
+        baseline = float((projection[0, 3] - other[0, 3]) / projection[0, 0])
     rows = _poses(path, len(photos))
     unreadable = Unreadable(path)
     frames, poses = [], []
@@ -60,7 +68,8 @@ def read_kitti(path: Path) -> Capture:
             size = image_size(photo)
             lens = make_camera(np.eye(4), focal, principal, size)
             time = None if times is None else float(times[index])
-            frames.append(make_frame(photo, lens=lens, time=time))
+            right = right_of(photo, beside, baseline)
+            frames.append(make_frame(photo, lens=lens, time=time, right=right))
             poses.append(None if rows is None else _pose(projection, rows[index], size))
     split = held_out(len(frames), unreadable)
     return Capture(

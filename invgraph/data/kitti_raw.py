@@ -15,6 +15,7 @@ from invgraph.data.capture import (
     make_camera,
     make_frame,
     named,
+    right_of,
 )
 from invgraph.data.images import image_size, pictures
 from invgraph.data.text import checked_intrinsics, numbers, read_lines
@@ -22,6 +23,7 @@ from invgraph.data.truth import MeasuredMap, Truth
 
 _METRES_PER_LEVEL = 1 / 256
 _ORDER = ("02", "00", "03", "01")  # colour before grey, left before right
+_RIGHT = {"02": "03", "00": "01"}
 _EARTH_RADIUS = 6378137.0
 
 
@@ -33,11 +35,13 @@ def raw_camera(path: Path) -> str | None:
 def read_kitti_raw(path: Path) -> Capture:
     """Read one rectified drive (``DATE_drive_NNNN_sync``) of one camera.
 
-    Intrinsics come from ``calib_cam_to_cam.txt`` in the drive's folder or the one above, times from
-    ``timestamps.txt`` (seconds since the first photo). Poses follow from ``oxts`` (GPS and inertial
-    sensors) where the calibrations of that chain are present: they are truth, in the frame of the
-    first photo's camera 0. So is the depth of ``proj_depth/groundtruth``, which comes with KITTI's
-    depth benchmark and is copied into the drive.
+    A left camera's photos come with the right one's (``image_03`` beside ``image_02``, ``image_01``
+    beside ``image_00``) where these and the calibration exist. Intrinsics come from
+    ``calib_cam_to_cam.txt`` in the drive's folder or the one above, times from ``timestamps.txt``
+    (seconds since the first photo). Poses follow from ``oxts`` (GPS and inertial sensors) where the
+    calibrations of that chain are present: they are truth, in the frame of the first photo's camera
+    0. So is the depth of ``proj_depth/groundtruth``, which comes with KITTI's depth benchmark and
+    is copied into the drive.
 
     Raises:
         ValueError: a file cannot be used; the message names it.
@@ -53,6 +57,7 @@ def read_kitti_raw(path: Path) -> Capture:
     photos = pictures(folder / "data", path)
     times = _times(folder / "timestamps.txt", len(photos))
     calibration = _calibration(path, "calib_cam_to_cam.txt")
+    beside, baseline = _beside(path, camera, calibration)
     unreadable = Unreadable(path)
     frames, names = [], []
     for index, photo in enumerate(photos):
@@ -62,7 +67,8 @@ def read_kitti_raw(path: Path) -> Capture:
             if calibration is not None:
                 lens = _lens(calibration, camera, size, photo)
             time = None if times is None else times[index]
-            frames.append(make_frame(photo, lens=lens, time=time))
+            right = right_of(photo, beside, baseline)
+            frames.append(make_frame(photo, lens=lens, time=time, right=right))
             names.append(photo.stem)
     split = held_out(len(frames), unreadable)
     poses = _poses(path, camera, calibration, names)
@@ -105,6 +111,16 @@ def _lens(values: dict[str, np.ndarray], camera: str, size: tuple[int, int], pho
     projection = _matrix(values, f"P_rect_{camera}", (3, 4))
     focal, principal = checked_intrinsics(projection[:, :3], f"P_rect_{camera}", centred=True)
     return make_camera(np.eye(4), focal, principal, size)
+
+
+def _beside(path: Path, camera: str, values: dict[str, np.ndarray] | None) -> tuple[Path, float]:
+    """Where the right camera's photos are, and metres to it; 0 if there is none."""
+    right = _RIGHT.get(camera, "")
+    folder = path / f"image_{right}/data"
+    if values is None or not right or not folder.is_dir():
+        return folder, 0.0
+    ours, other = (_matrix(values, f"P_rect_{name}", (3, 4)) for name in (camera, right))
+    return folder, float((ours[0, 3] - other[0, 3]) / ours[0, 0])
 
 
 def _times(source: Path, count: int) -> list[float] | None:

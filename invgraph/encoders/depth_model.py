@@ -1,5 +1,6 @@
 """A trained depth network and what has to be known to use it."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ class DepthModel:
         network: the weights.
         facts: ``network``, ``normalise``, ``height``, ``width``, ``spread`` (the factor of the
             network's own scale by which 90 % intervals hold 90 % of what was held out), ``focal``
-            (in image widths, of each recording learned from) and ``trained_on`` (SHA-256 of the
-            frames' files, with those its encoder was pre-trained on).
+            (in image widths, of each recording learned from), ``metres`` (per unit of the network's
+            depth; None if unknown) and ``trained_on`` (SHA-256 of the frames' files, with those its
+            encoder was pre-trained on).
     """
 
     network: DepthNet
@@ -33,7 +35,7 @@ class DepthModel:
 
     @torch.no_grad()
     def __call__(self, images: Float[Tensor, "b h w 3"]) -> DepthBelief:
-        """Depth of images, in the unit of the training: its median depth.
+        """Depth of images, in metres, or in the unit of the training: its median depth.
 
         Args:
             images: linear RGB of any size.
@@ -51,7 +53,8 @@ class DepthModel:
             interpolate(x[:, None], (height, width), mode="bilinear")[:, 0]
             for x in ((-belief.log_depth).exp(), belief.scale)
         )
-        return DepthBelief(-inverse.log(), self.facts["spread"] * scale)
+        unit = self.facts.get("metres") or 1.0  # models from before stereo pairs do not say
+        return DepthBelief(math.log(unit) - inverse.log(), self.facts["spread"] * scale)
 
     def save(self, path: Path) -> None:
         """Write one safetensors file."""

@@ -40,7 +40,8 @@ def infer_depth(
     if lens is None:
         focal = torch.full((2,), float(model.facts["focal"][0] * width))
         lens = Camera(torch.eye(4), focal, torch.tensor([width / 2, height / 2]), height, width)
-    facts = {"model": name, "trained_on": model.facts["trained_on"], "metric": False}
+    metric = model.facts.get("metres") is not None
+    facts = {"model": name, "trained_on": model.facts["trained_on"], "metric": metric}
     path: dict[str, Tensor] = {}
     notes = []
     with Meter() as meter:

@@ -6,24 +6,29 @@ gone.
 """
 
 import threading
+from collections import deque
 
 import numpy as np
 import torch
 
 _SMALL = 1 << 16  # bytes; the C library already reuses what is smaller
 _ALIGNED = 64  # bytes; a line of the cache
-_KEEP = 1 << 29  # bytes that may lie idle, in all
+_KEEP = 1 << 30  # bytes that may lie idle, in all
 
 
 class _Store:
+    """Idle memory by size; of more than ``_KEEP``, sizes that were not in use for longest go."""
+
     def __init__(self) -> None:
-        self.free: dict[int, list[tuple[np.ndarray, int]]] = {}
-        self.idle = 0
-        self.lock = threading.RLock()  # a collection may free a block while the lock is held
+        self.free: dict[int, list[tuple[np.ndarray, int]]] = {}  # latest size last
+        self.idle = 0  # bytes in ``free``
+        self.returned: deque[tuple[np.ndarray, int]] = deque()  # not in ``free`` yet
+        self.lock = threading.Lock()
 
     def get(self, size: int) -> tuple[np.ndarray, int]:
         """Memory and its address, which numpy is slow to tell."""
         with self.lock:
+            self._sort_in()
             blocks = self.free.get(size)
             if blocks:
                 self.idle -= size
@@ -32,11 +37,26 @@ class _Store:
         return memory, memory.ctypes.data
 
     def put(self, memory: tuple[np.ndarray, int]) -> None:
-        size = memory[0].size
-        with self.lock:
-            if self.idle + size <= _KEEP:
-                self.idle += size
-                self.free.setdefault(size, []).append(memory)
+        # Garbage collection may call this at any moment, also while this thread holds the lock.
+        self.returned.append(memory)
+        if self.lock.acquire(blocking=False):
+            self._sort_in()
+            self.lock.release()
+
+    def _sort_in(self) -> None:
+        while self.returned:
+            memory = self.returned.popleft()
+            size = memory[0].size
+            self.free[size] = self.free.pop(size, [])
+            self.free[size].append(memory)
+            self.idle += size
+        while self.idle > _KEEP:
+            oldest = next(iter(self.free))
+            if self.free[oldest]:
+                self.free[oldest].pop()
+                self.idle -= oldest
+            else:
+                del self.free[oldest]
 
 
 class _Block:

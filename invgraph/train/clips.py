@@ -15,6 +15,7 @@ from invgraph.camera import Camera
 from invgraph.color import srgb_from_linear
 from invgraph.data.cache import cache_folder
 from invgraph.data.capture import Frame
+from invgraph.data.images import load_image
 from invgraph.files import fingerprint, write_atomically
 from invgraph.warp import undistort
 
@@ -24,8 +25,28 @@ _FEWEST = 3
 _HELD_OUT = 4  # blocks of each clip
 _HELD_SHARE = 0.1  # of its frames
 _VERSION = 1  # of the files in the cache
+_RIGHT = "right.npy"  # beside a clip's images
 
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class RightPhotos:
+    """What the right camera of a rectified pair saw, frame by frame.
+
+    Attributes:
+        images: as a clip's; black where there is none.
+        store: the file of ``images``.
+        there: whether there is one, ``n``.
+        baseline: from the left camera to the right one, metres.
+        prints: SHA-256 of the files.
+    """
+
+    images: np.ndarray
+    store: Path
+    there: np.ndarray
+    baseline: float
+    prints: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +60,7 @@ class Clip:
         store: the file of ``images``.
         lens: the camera at the images' size, at the world's origin; None if unknown.
         prints: SHA-256 of each frame's file: what a model has seen.
+        right: the other photos of stereo pairs; None if there are none, or the lens is unknown.
     """
 
     name: str
@@ -47,6 +69,7 @@ class Clip:
     store: Path
     lens: Camera | None
     prints: tuple[str, ...]
+    right: RightPhotos | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -82,12 +105,16 @@ def read_clip(
     _check(name, frames)
     known = frames[0].intrinsics
     prints = [fingerprint(frame.image_path) for frame in frames]
-    facts = [prints, size, _facts(known), _VERSION]
+    facts: list = [prints, size, _facts(known), _VERSION]
+    rights = [frame.right for frame in frames] if known is not None else []
+    marks = {i: fingerprint(r.image_path) for i, r in enumerate(rights) if r is not None}
+    if marks:
+        facts.append(marks)
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     folder = (work if work is not None else cache_folder() / "clips") / key
     store, note = folder / "images.npy", folder / "frames.json"
     if not note.exists():
-        kept = _decode(name, frames, size, known, store, progress)
+        kept = _decode(name, frames, size, known, store, progress, pairs=bool(marks))
         write_atomically(note, json.dumps(kept).encode())
     kept = json.loads(note.read_text())
     images = np.load(store, mmap_mode="r", allow_pickle=False)[: len(kept)]
@@ -95,7 +122,17 @@ def read_clip(
         straight = replace(known, distortion=None, camera_from_world=torch.eye(4))
         known = straight.resize(*size)
     chosen = tuple(frames[i] for i in kept)
-    return Clip(name, chosen, images, store, known, tuple(prints[i] for i in kept))
+    right = None
+    if marks:
+        beside = store.with_name(_RIGHT)
+        right = RightPhotos(
+            np.load(beside, mmap_mode="r", allow_pickle=False)[: len(kept)],
+            beside,
+            np.array([i in marks for i in kept]),
+            next(r.baseline for r in rights if r is not None),
+            tuple(marks[i] for i in kept if i in marks),
+        )
+    return Clip(name, chosen, images, store, known, tuple(prints[i] for i in kept), right)
 
 
 def split(clip: Clip) -> tuple[list[int], list[int]]:
@@ -137,28 +174,38 @@ def _decode(
     lens: Camera | None,
     store: Path,
     progress: Progress | None,
+    *,
+    pairs: bool,
 ) -> list[int]:
-    """Write the images of a clip; returns the indices of those that show something."""
+    """Write the images of a clip, with ``pairs`` also of its right camera.
+
+    Returns:
+        The indices of the frames that show something.
+    """
     store.parent.mkdir(parents=True, exist_ok=True)
     # Two processes may decode the same recording at the same time.
-    fresh = store.with_name(f"{secrets.token_hex(4)}.part")
-    images = np.lib.format.open_memmap(fresh, "w+", np.uint8, (len(frames), *size, 3))
+    part = secrets.token_hex(4)
+    targets = [store, store.with_name(_RIGHT)][: 1 + pairs]
+    fresh = [target.with_name(f"{part}_{target.name}.part") for target in targets]
+    shape = (len(frames), *size, 3)
+    written = [np.lib.format.open_memmap(path, "w+", np.uint8, shape) for path in fresh]
     kept, moved, before = [], 0.0, None
     for index, frame in enumerate(frames):
-        image = frame.load()[0]
-        if lens is not None:
-            image = undistort(image, replace(lens, camera_from_world=torch.eye(4)))[0]
-        small = _resized(srgb_from_linear(image).clamp(0, 1), size)
+        small = _small(frame.load()[0], lens, size)
         if progress is not None:
             progress(index + 1, len(frames))
         if float(small.std()) < _DARK:
             continue
-        images[len(kept)] = (small * 255).round().byte().numpy()
+        written[0][len(kept)] = (small * 255).round().byte().numpy()
+        if pairs and frame.right is not None:
+            beside = _small(load_image(frame.right.image_path)[0], lens, size)
+            written[1][len(kept)] = (beside * 255).round().byte().numpy()
         if before is not None:
             moved = max(moved, float((small - before).abs().mean()))
         before = small
         kept.append(index)
-    images.flush()
+    for images in written:
+        images.flush()
     if len(kept) < _FEWEST:
         raise ValueError(
             f"{name}: {len(kept)} of {len(frames)} frames show anything, at least {_FEWEST} are "
@@ -169,11 +216,15 @@ def _decode(
             f"{name}: no frame differs from the one before; depth shows when the camera moves, so "
             "give a recording in which it does."
         )
-    fresh.replace(store)
+    for path, target in zip(fresh, targets, strict=True):
+        path.replace(target)
     return kept
 
 
-def _resized(image: Tensor, size: tuple[int, int]) -> Tensor:
-    planes = image.movedim(-1, 0)[None]
+def _small(image: Tensor, lens: Camera | None, size: tuple[int, int]) -> Tensor:
+    """A photo (linear) without its lens's distortion, sRGB, at a clip's size."""
+    if lens is not None:
+        image = undistort(image, replace(lens, camera_from_world=torch.eye(4)))[0]
+    planes = srgb_from_linear(image).clamp(0, 1).movedim(-1, 0)[None]
     planes = torch.nn.functional.interpolate(planes, size, mode="bilinear", antialias=True)
     return planes[0].movedim(0, -1)

@@ -13,12 +13,15 @@ from torch import Tensor
 from invgraph.train.clips import Clip
 from invgraph.train.numbered import Numbered
 from invgraph.train.objective import Teacher
+from invgraph.train.stereo import right_from_left
 from invgraph.train.teaching import Teaching
 
 PARALLAX = (0.03, 0.15)  # how far the camera moves between frames of a group, share of the depth
 _TURN_DEG = 20.0  # at most, between frames of a group
 _ZOOM = 1.15  # at most
 _GAIN = 0.2  # of brightness, contrast and colour, to either side
+
+Group = tuple[int, int, int | None]  # frames; None: the right photo of the second
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +36,7 @@ class Groups:
         zoom: how much larger than in the recording things look.
         clip: index of each group's recording.
         poses: camera_from_world where the motion is known; else None.
+        pair: third_from_second where these are a stereo pair; zeros where they are not.
         teacher: depth where it is known; else None.
     """
 
@@ -43,6 +47,7 @@ class Groups:
     zoom: Float[Tensor, " g"]
     clip: Tensor
     poses: Float[Tensor, "g n 4 4"] | None
+    pair: Float[Tensor, "g 4 4"]
     teacher: Teacher | None
 
 
@@ -65,6 +70,7 @@ class GroupSet(Numbered):
         stride: frames between neighbours of a group where the motion is not known.
         vary: groups in random order, with flip, zoom and colours at random.
         most: groups to choose from, evenly spread; all when left out.
+        metres: per unit of depth; without it, stereo pairs are not used.
         seed: of the choices.
     """
 
@@ -79,16 +85,18 @@ class GroupSet(Numbered):
         stride: int = 1,
         vary: bool = True,
         most: int | None = None,
+        metres: float | None = None,
         seed: int = 0,
     ) -> None:
         self.vary, self.seed = vary, seed
         self._sources = [
-            _Source.of(clip, teaching) for clip, teaching in zip(clips, teachings, strict=True)
+            _Source.of(clip, teaching, metres)
+            for clip, teaching in zip(clips, teachings, strict=True)
         ]
         self.groups = [
             (number, group)
             for number, (clip, teaching) in enumerate(zip(clips, teachings, strict=True))
-            for group in _groups(anchors[number], teaching, stride, len(clip))
+            for group in _groups(clip, anchors[number], teaching, stride, metres is not None)
         ]
         if not self.groups:
             raise ValueError(
@@ -105,7 +113,7 @@ class GroupSet(Numbered):
         rng = np.random.default_rng((self.seed, number))
         which = int(rng.integers(len(self.groups))) if self.vary else number % len(self.groups)
         clip_number, frames = self.groups[which]
-        images, focal, principal, item = self._sources[clip_number].load(list(frames))
+        images, focal, principal, item = self._sources[clip_number].load(frames)
         height, width = images.shape[1:3]
         zoom = 1.0
         if self.vary:
@@ -125,8 +133,9 @@ class GroupSet(Numbered):
                 for name in ("log_depth", "weight"):
                     if name in item:
                         item[name] = item[name].flip(2)
-                if "poses" in item:
-                    item["poses"] = mirror @ item["poses"] @ mirror
+                for name in ("poses", "pair"):
+                    if name in item:
+                        item[name] = mirror @ item[name] @ mirror
         varied = recolored(images, rng, _GAIN) if self.vary else images
         return {
             "images": images,
@@ -140,18 +149,27 @@ class GroupSet(Numbered):
 
 
 def _groups(
-    anchors: Sequence[int], teaching: Teaching | None, stride: int, count: int
-) -> list[tuple[int, int, int]]:
-    """Each anchor with a frame before it and one after it."""
+    clip: Clip, anchors: Sequence[int], teaching: Teaching | None, stride: int, pairs: bool
+) -> list[Group]:
+    """Each anchor with a frame before it and one after it, or with its right photo in place of one.
+
+    Where a network tells the motion of the next frame, the right photo is the next, and not the one
+    before.
+    """
     allowed = set(anchors)
-    if teaching is None:
-        near = [(i - stride, i, i + stride) for i in anchors]
-        return [group for group in near if group[0] in allowed and group[2] in allowed]
-    found = []
+    found: list[Group] = []
     for i in anchors:
+        pair = pairs and clip.right is not None and bool(clip.right.there[i])
+        if teaching is None:
+            if i - stride in allowed and (pair or i + stride in allowed):
+                found.append((i - stride, i, None if pair else i + stride))
+            continue
         before = _partners(i, [j for j in range(i - 1, -1, -1) if j in allowed], teaching)
-        after = _partners(i, [j for j in range(i + 1, count) if j in allowed], teaching)
-        found += [(a, i, b) for a, b in zip(before, after, strict=False)]
+        after = _partners(i, [j for j in range(i + 1, len(clip)) if j in allowed], teaching)
+        if pair:
+            found += [(j, i, None) for j in (*before, *after)]
+        else:
+            found += [(a, i, b) for a, b in zip(before, after, strict=False)]
     return found
 
 
@@ -178,7 +196,8 @@ def _partners(anchor: int, others: list[int], teaching: Teaching) -> list[int]:
 class _Source:
     """What is loaded of a recording, light enough to be sent to other processes.
 
-    Where the focal length is unknown it is the width.
+    Where the focal length is unknown it is the width. ``right`` is the file of the right photos,
+    and ``pair`` the motion from a left camera to the right one, in units of depth.
     """
 
     store: Path
@@ -187,20 +206,26 @@ class _Source:
     poses: np.ndarray | None
     log_depth: np.ndarray | None
     weight: np.ndarray | None
+    right: Path | None
+    pair: np.ndarray
 
     @staticmethod
-    def of(clip: Clip, teaching: Teaching | None) -> "_Source":
+    def of(clip: Clip, teaching: Teaching | None, metres: float | None) -> "_Source":
         height, width = clip.images.shape[1:3]
         focal, principal = np.full(2, width, np.float32), np.array([width / 2, height / 2])
         if clip.lens is not None:
             focal, principal = clip.lens.focal.numpy(), clip.lens.principal.numpy()
-        if teaching is None:
-            return _Source(clip.store, focal, principal, None, None, None)
-        poses = teaching.poses.numpy()
-        return _Source(clip.store, focal, principal, poses, teaching.log_depth, teaching.weight)
+        right, pair = None, np.zeros((4, 4))
+        if clip.right is not None and metres is not None:
+            right, pair = clip.right.store, right_from_left(clip.right.baseline / metres).numpy()
+        taught = (None, None, None)
+        if teaching is not None:
+            taught = (teaching.poses.numpy(), teaching.log_depth, teaching.weight)
+        return _Source(clip.store, focal, principal, *taught, right, pair)
 
-    def load(self, frames: list[int]) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
-        """Images, focal length, principal point, and what is taught."""
+    def load(self, group: Group) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
+        """Images, focal length, principal point, and what is known of motion and depth."""
+        frames = [i for i in group if i is not None]
         images = np.load(self.store, mmap_mode="r", allow_pickle=False)[frames]
         taught = {}
         if self.poses is not None and self.log_depth is not None and self.weight is not None:
@@ -209,6 +234,16 @@ class _Source:
                 "log_depth": self.log_depth[frames],
                 "weight": self.weight[frames] / np.float32(255),
             }
+        taught["pair"] = np.zeros((4, 4))
+        if group[2] is None:
+            assert self.right is not None
+            beside = np.load(self.right, mmap_mode="r", allow_pickle=False)[group[1]]
+            images = np.concatenate((images, beside[None]))
+            taught["pair"] = self.pair
+            if "poses" in taught:
+                taught["poses"] = np.stack((*taught["poses"], self.pair @ taught["poses"][1]))
+                for name in ("log_depth", "weight"):
+                    taught[name] = np.stack((*taught[name], np.zeros_like(taught[name][0])))
         images, focal, principal = (
             torch.from_numpy(x.astype(np.float32)) for x in (images, self.focal, self.principal)
         )

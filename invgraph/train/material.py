@@ -10,12 +10,13 @@ from invgraph.data.cache import cache_folder
 from invgraph.fit.progress import Meter
 from invgraph.train.clips import Clip, read_clip
 from invgraph.train.settings import DepthSettings
+from invgraph.train.stereo import in_one_unit, metres_per_unit
 from invgraph.train.teaching import Teaching, teach
 
 
 def prepare(
     recordings: Sequence[Capture], settings: DepthSettings, work: Path | None, meter: Meter
-) -> tuple[list[Clip], list[Teaching | None]]:
+) -> tuple[list[Clip], list[Teaching | None], float | None]:
     """Frames of every recording and, where motion is to be found, what they teach.
 
     Args:
@@ -26,13 +27,14 @@ def prepare(
         meter: shows the stages.
 
     Returns:
-        A clip for each recording and, where motion is learned, None in place of its teaching.
+        A clip for each recording; its teaching, or None where motion is learned; metres per unit of
+        depth, if stereo pairs tell.
 
     Raises:
         ValueError: a recording that cannot be learned from.
     """
     clips: list[Clip] = []
-    teachings: list[Teaching | None] = []
+    teachings: list[Teaching] = []
     for capture in recordings:
         if settings.motion == "found":
             from invgraph.odometry import follow_camera
@@ -50,7 +52,6 @@ def prepare(
         )
         clips.append(clip)
         if settings.motion != "found":
-            teachings.append(None)
             continue
         poses = torch.stack([frame.known_camera.camera_from_world for frame in clip.frames])
         assert capture.points is not None
@@ -63,4 +64,7 @@ def prepare(
                 progress=meter.staged(f"{capture.name}: depth"),
             )
         )
-    return clips, teachings
+    if settings.motion != "found":
+        return clips, [None] * len(clips), metres_per_unit(clips)
+    scaled, metres = in_one_unit(clips, teachings)
+    return clips, list(scaled), metres

@@ -15,11 +15,14 @@ SHARE = 0.9  # of the truths that an interval of this name should hold
 
 
 @torch.no_grad()
-def depth_model(module: DepthTraining, clips: Sequence[Clip], held_out: GroupSet) -> DepthModel:
+def depth_model(
+    module: DepthTraining, clips: Sequence[Clip], held_out: GroupSet, metres: float | None
+) -> DepthModel:
     """The network of a training, with its uncertainty corrected on frames it has not learned from.
 
     What is corrected is one factor: how far depth is off there from the teacher's or, without one,
-    from what other frames say, against what the network believes.
+    from what other frames say, against what the network believes. ``metres``, the unit of depth by
+    stereo pairs, is told where every recording has pairs.
     """
     network = module.depth.eval()
     groups = (collate([held_out[i]]) for i in range(len(held_out)))
@@ -37,7 +40,12 @@ def depth_model(module: DepthTraining, clips: Sequence[Clip], held_out: GroupSet
         "width": settings.width,
         "spread": spread,
         "focal": focal,
-        "trained_on": sorted(network.encoder.seen.union(*(clip.prints for clip in clips))),
+        "metres": metres if all(clip.right is not None for clip in clips) else None,
+        "trained_on": sorted(network.encoder.seen.union(*(_prints(clip) for clip in clips))),
     }
     network.heads = network.heads[-1:]  # the finest scale
     return DepthModel(network, facts)
+
+
+def _prints(clip: Clip) -> tuple[str, ...]:
+    return clip.prints + (() if clip.right is None else clip.right.prints)

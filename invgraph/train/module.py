@@ -113,6 +113,9 @@ class DepthTraining(Learning):
         if poses is None:
             assert steps is not None
             moves = transforms.exp_se3(steps)
+            paired = (groups.pair[:, 3, 3] > 0)[:, None, None]
+            last = torch.where(paired, groups.pair, moves[:, -1])
+            moves = torch.cat((moves[:, :-1], last[:, None]), 1)
             chain = [torch.eye(4, device=moves.device).expand_as(moves[:, 0])]
             for k in range(moves.shape[1]):
                 chain.append(moves[:, k] @ chain[-1])

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from invgraph.data import Capture
 from invgraph.encoders import load_pretrained
@@ -35,7 +36,8 @@ def train_depth(
     The teacher is view synthesis alone: no depth, no pose and no other label is read. Where motion
     is "found", odometry tells how the camera moved, the depth of frames is found from one another,
     and the network learns to tell it from one image; where it is "learned", a second network tells
-    the motion, and an unknown focal length is learned, too.
+    the motion, and an unknown focal length is learned, too. A left photo of a stereo pair is also
+    explained by the right one; with pairs in every recording depth is in metres.
 
     Several processes started by torchrun share the batch.
 
@@ -59,10 +61,11 @@ def train_depth(
     plan = Plan(out, resume, budget_s, logger, workers)
     with opened(plan, settings.seed) as meter:
         trunk = None if encoder is None else load_pretrained(encoder, settings.network)
-        clips, teachings = prepare(recordings, settings, work, meter)
+        clips, teachings, metres = prepare(recordings, settings, work, meter)
         learned, held = zip(*(split(clip) for clip in clips), strict=True)
-        groups = GroupSet(clips, teachings, learned, stride=settings.stride, seed=settings.seed)
-        scored = GroupSet(clips, teachings, held, stride=settings.stride, vary=False, most=_SCORED)
+        shared: Any = {"stride": settings.stride, "metres": metres}
+        groups = GroupSet(clips, teachings, learned, seed=settings.seed, **shared)
+        scored = GroupSet(clips, teachings, held, vary=False, most=_SCORED, **shared)
         module = DepthTraining(settings, [clip.lens is None for clip in clips], trunk)
         facts = given(clips, settings)
         if encoder is not None:
@@ -71,6 +74,6 @@ def train_depth(
         keeper = learn(plan, module, groups, (scored, plan.world), facts, meter, [panels])
     found = Trained(out / "model.safetensors", module.done, keeper.best, keeper.seconds)
     if plan.rank == 0:
-        depth_model(module, clips, scored).save(found.model)
+        depth_model(module, clips, scored, metres).save(found.model)
         found.note(settings)
     return found
