@@ -33,7 +33,7 @@ from invgraph.camera import Camera
 from invgraph.data import read_capture
 from invgraph.fit.progress import Meter
 from invgraph.tracking import Model, load_model, track
-from invgraph.tracking.pose import look
+from invgraph.tracking.window import look
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("INVGRAPH_DATA", ROOT.parent / "shared" / "data")) / "desk_objects"

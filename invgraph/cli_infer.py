@@ -16,8 +16,9 @@ def depth(
     """Depth, its uncertainty and the camera's path of a video, by a network trained before.
 
     Writes depth/NAME.npy and .png per frame, depth.mp4, points.ply, the trajectory in TUM's and
-    KITTI's format, and recording.rrd for rerun's viewer. Depth is in the unit of the training: its
-    median depth. The path comes from odometry on this very video, scaled to the network's depth.
+    KITTI's format, and recording.rrd for rerun's viewer. Depth is in metres if the training had
+    stereo pairs, else in the training's unit: its median depth. The path comes from odometry on
+    this very video, scaled to the network's depth.
 
     Typical uses:
         invgraph infer depth runs/depth_walk walk.mp4

@@ -174,6 +174,22 @@ def test_kitti_raw_by_hand(tmp_path):
     assert pixel(cameras[0], [1.2, 1, 2]) == pytest.approx([18.5, 17.5, 2], abs=1e-4)
 
 
+def test_kitti_raw_photos_come_with_their_right_partners(tmp_path):
+    drive = write_kitti_raw(tmp_path)
+    assert read_capture(drive).frames[0].right is None
+    for index in (0, 2):
+        write_image(drive / f"image_03/data/{index:010d}.png")
+    calibration = drive.parent / "calib_cam_to_cam.txt"
+    focal, shift = (float(P2.split()[i]) for i in (0, 3))
+    row = P2.split()
+    row[3] = str(shift - 0.5 * focal)
+    calibration.write_text(calibration.read_text() + f"\nP_rect_03: {' '.join(row)}\n")
+    rights = [frame.right for frame in read_capture(drive).frames]
+    assert rights[1] is None and rights[0] is not None and rights[2] is not None
+    assert rights[2].image_path == drive / "image_03/data/0000000002.png"
+    assert rights[2].baseline == pytest.approx(0.5)
+
+
 def test_kitti_raw_depth_is_in_256ths_of_a_metre(tmp_path):
     drive = write_kitti_raw(tmp_path)
     levels = np.zeros((12, 16), np.uint16)

@@ -16,8 +16,8 @@ from invgraph.tracking import Model, make_model, surface
 from invgraph.tracking.assess import BROKEN, SMOOTH, assess, border_gain, likely_error
 from invgraph.tracking.hypotheses import FEW, OUT, Comparison, descend, narrow, shifted
 from invgraph.tracking.looks import first_looks
-from invgraph.tracking.pose import Target, look
 from invgraph.tracking.search import search, search_close
+from invgraph.tracking.window import Target, look
 
 TRUTH = pose_at((0.5, 0.6, 0.2), (0.02, -0.01, 0.5))
 EAST = torch.tensor([[0.4, 0.0, 0.0, 0.0, 0.0, 0.0]])

@@ -16,8 +16,9 @@ from invgraph.camera import Camera
 from invgraph.mesh import icosphere
 from invgraph.tracking import Model, contour, make_model, surface
 from invgraph.tracking.colors import BINS, CELLS, FLOOR, Palette, cells, density
-from invgraph.tracking.pose import Target, Window, _Lines, _pixel_by_twist, _Points, look
+from invgraph.tracking.pose import _Lines, _pixel_by_twist, _Points
 from invgraph.tracking.surface import Paint
+from invgraph.tracking.window import Target, Window, look
 
 RED, GREEN = torch.tensor([0.9, 0.1, 0.1]), torch.tensor([0.1, 0.9, 0.1])
 

@@ -12,8 +12,9 @@ from invgraph.raster import interpolate
 from invgraph.tracking import contour, surface
 from invgraph.tracking.colors import CELLS, Palette, density
 from invgraph.tracking.model import Model
-from invgraph.tracking.pose import LEAST_POINTS, Target, Window, compared, lit
+from invgraph.tracking.pose import LEAST_POINTS, compared, lit
 from invgraph.tracking.surface import Paint
+from invgraph.tracking.window import Target, Window
 
 USUAL = 0.08  # error of a known colour, root of linear
 ERRORS = 0.03, 0.06, 0.12  # those that are equally usual where poses are compared

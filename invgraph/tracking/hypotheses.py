@@ -26,8 +26,8 @@ from invgraph.tracking.assess import (
     likely_error,
 )
 from invgraph.tracking.model import Model
-from invgraph.tracking.pose import NEAREST, Target
 from invgraph.tracking.surface import Paint
+from invgraph.tracking.window import NEAREST, Target
 
 AT_ONCE = 300  # poses that are rendered together
 BINS = 8  # per channel, of the colours around the object

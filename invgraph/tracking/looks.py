@@ -13,8 +13,9 @@ from invgraph.tracking import colors, contour, surface
 from invgraph.tracking.assess import Assessment
 from invgraph.tracking.colors import Palette
 from invgraph.tracking.model import Model
-from invgraph.tracking.pose import Target, Window, look, predicted, visible
+from invgraph.tracking.pose import predicted, visible
 from invgraph.tracking.surface import Paint
+from invgraph.tracking.window import Target, Window, look
 
 MARGIN = 24  # px of surroundings whose colours are learnt
 LEARN = 0.15  # share of a frame in the palette

@@ -15,8 +15,8 @@ from invgraph.raster import rasterize
 from invgraph.tracking.colors import Palette
 from invgraph.tracking.hypotheses import CLOSE, FEW, narrow, shifted
 from invgraph.tracking.model import Model
-from invgraph.tracking.pose import Target
 from invgraph.tracking.surface import Paint
+from invgraph.tracking.window import Target
 
 SIDE, ACROSS = 20, 14.0  # px: of a small render, and of the object's diameter in it
 VIEWS, TURNS = 150, 12  # directions from which the object is seen, turns about each

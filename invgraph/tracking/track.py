@@ -19,9 +19,10 @@ from invgraph.tracking.assess import Assessment, assess
 from invgraph.tracking.hypotheses import Comparison, descend
 from invgraph.tracking.looks import MARGIN, Appearance, first_looks, learn_palette
 from invgraph.tracking.model import Model
-from invgraph.tracking.pose import Fit, Target, Window, look, refine, slide
+from invgraph.tracking.pose import Fit, refine, slide
 from invgraph.tracking.search import search, search_close
 from invgraph.tracking.surface import Paint
+from invgraph.tracking.window import Target, Window, look
 
 FOUND = 0.35  # score from which the object is said to be there,
 EVIDENCE = 25.0  # and log-likelihood over that of an image without it
