@@ -60,6 +60,7 @@ def groups(count: int) -> Groups:
         torch.ones(count),
         torch.zeros(count, dtype=torch.long),
         exp_se3(0.02 * torch.randn(count, FRAMES, 6)),
+        torch.zeros(count, 4, 4),
         Teacher(depth, torch.ones_like(depth)),
     )
     return map_tensors(lambda tensor: tensor.to(device()), made)

@@ -116,8 +116,9 @@ def test_groups_have_parallax_and_stay_among_their_anchors(tmp_path: Path):
     groups = GroupSet([clip], [teaching], [anchors]).groups
     assert groups
     for _, frames in groups:
-        assert set(frames) <= set(anchors) and frames[0] < frames[1] < frames[2]
-        moved = invert(teaching.poses[list(frames)])[:, :3, 3]
+        chosen = [i for i in frames if i is not None]
+        assert len(chosen) == 3 and set(chosen) <= set(anchors) and chosen == sorted(chosen)
+        moved = invert(teaching.poses[chosen])[:, :3, 3]
         assert all(0.02 < float(d) < 0.16 for d in (moved[1:] - moved[:-1]).norm(dim=-1))
 
 

@@ -180,10 +180,8 @@ def test_kitti_raw_photos_come_with_their_right_partners(tmp_path):
     for index in (0, 2):
         write_image(drive / f"image_03/data/{index:010d}.png")
     calibration = drive.parent / "calib_cam_to_cam.txt"
-    focal, shift = (float(P2.split()[i]) for i in (0, 3))
-    row = P2.split()
-    row[3] = str(shift - 0.5 * focal)
-    calibration.write_text(calibration.read_text() + f"\nP_rect_03: {' '.join(row)}\n")
+    # 0.5 m further right at 20 px: -4 - 0.5 * 20
+    write_text(calibration, calibration.read_text(), "P_rect_03: 20 0 8 -14 0 24 5 0 0 0 1 0")
     rights = [frame.right for frame in read_capture(drive).frames]
     assert rights[1] is None and rights[0] is not None and rights[2] is not None
     assert rights[2].image_path == drive / "image_03/data/0000000002.png"

@@ -4,18 +4,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import odometry_room
 import pytest
 import torch
 from moving_camera import HEIGHT, WIDTH, camera, film_pairs, look, walk
+from odometry_room import lens
 
 from invgraph.belief import DepthBelief
 from invgraph.camera import Camera
-from invgraph.data import read_capture
+from invgraph.data import Capture, read_capture
+from invgraph.data.capture import Right
 from invgraph.data.inspect import facts
 from invgraph.encoders import load_depth_model
+from invgraph.fit.progress import Meter
 from invgraph.train import RECIPES, train_depth
 from invgraph.train.clips import Clip, read_clip
 from invgraph.train.groups import Groups, GroupSet, collate
+from invgraph.train.material import prepare
 from invgraph.train.module import DepthTraining
 from invgraph.train.objective import Pieces, Weights, shrunk, view_synthesis
 from invgraph.train.stereo import in_one_unit, metres_per_unit
@@ -81,7 +86,7 @@ def test_a_photo_without_its_partner_is_black(drive: Path):
 def test_pairs_tell_the_unit_of_depth(drive: Path):
     clip = clip_of(drive)
     scaled, metres = in_one_unit([clip, clip], [taught(2.5), taught(0.8)])
-    assert metres == pytest.approx(2.5, rel=0.02)
+    assert metres is not None and metres == pytest.approx(2.5, rel=0.02)
     for teaching in scaled:
         found = np.exp(teaching.log_depth.astype(np.float32)) * metres
         assert np.abs(found / depths().numpy() - 1).max() < 0.03
@@ -115,13 +120,13 @@ def explained(group: Groups, factor: float) -> float:
     log_depth[:, 1] = log_depth[:, 0]  # of the second, as the third's is unknown
     belief = DepthBelief(log_depth + np.log(factor), torch.ones_like(log_depth))
     size = (group.images.shape[2], group.images.shape[3])
-    lens = Camera(torch.eye(4)[None], group.focal, group.principal, *size).resize(
+    placed = Camera(torch.eye(4)[None], group.focal, group.principal, *size).resize(
         *images.shape[2:4]
     )
     motions = poses[:, None] @ invert(poses)[:, :, None]
     only = Pieces(ssim=False, exposure=False, automask=False, moving=False, uncertainty=False)
     only = replace(only, smooth=False, consistency=False, teacher=False)
-    found = view_synthesis(images, belief, lens, motions, only, Weights())
+    found = view_synthesis(images, belief, placed, motions, only, Weights())
     return float(found.parts["photometric"])
 
 
@@ -139,10 +144,33 @@ def test_a_network_does_not_tell_what_the_pair_does(drive: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", ["motion", "multiview"])
-def test_depth_learned_from_pairs_is_in_metres(drive: Path, tmp_path: Path, recipe: str):
+def test_a_path_found_by_odometry_gets_its_unit_from_pairs(tmp_path: Path):
+    seen, poses = lens(180, 240, 150.0), odometry_room.walk(16)
+    beside = poses.copy()
+    beside[:, :3, 3] += BASELINE * poses[:, :3, 0]
+    for name in ("left", "right"):
+        (tmp_path / name).mkdir()
+    lefts = odometry_room.film(tmp_path / "left", seen, poses)
+    rights = odometry_room.film(tmp_path / "right", seen, beside)
+    frames = [
+        replace(left, lens=seen, right=Right(right.image_path, BASELINE))
+        for left, right in zip(lefts, rights, strict=True)
+    ]
+    capture = Capture("room", tuple(frames), ())
+    with Meter() as meter:
+        settings = replace(RECIPES["multiview"], height=96, width=128)
+        found = prepare([capture], settings, tmp_path / "work", meter)
+    (clip,), (teaching,), metres = found
+    assert teaching is not None and metres is not None and len(clip) == len(poses)
+    centres = torch.linalg.inv(teaching.poses)[:, :3, 3].numpy() * metres
+    walked = np.linalg.norm(centres[-1] - centres[0])
+    assert walked == pytest.approx(np.linalg.norm(poses[-1, :3, 3] - poses[0, :3, 3]), rel=0.03)
+
+
+@pytest.mark.slow
+def test_depth_learned_from_pairs_is_in_metres(drive: Path, tmp_path: Path):
     settings = replace(
-        RECIPES[recipe], network="light", height=HEIGHT, width=WIDTH, steps=150, rate=1e-3
+        RECIPES["motion"], network="light", height=HEIGHT, width=WIDTH, steps=150, rate=1e-3
     )
     options = {"logger": "none", "workers": 0, "work": drive.parent / "work"}
     train_depth([read_capture(drive)], tmp_path, settings, **options)

@@ -161,10 +161,12 @@ class Shown(lightning.Callback):
             return
         done, steps = pl_module.done, pl_module.settings.steps
         pace = (len(self._recent) - 1) / (self._recent[-1] - self._recent[0])
+        best = self._keeper.best
+        held_out = f", held out {best:.4f}" if best < math.inf else ""  # before the first check
         self._meter.show(
             max(done / steps, self._keeper.share()),
             f"step {done} of {steps}, {pace * self._images:.1f} images/s, "
-            f"loss {float(outputs['loss']):.4f}, held out {self._keeper.best:.4f}",
+            f"loss {float(outputs['loss']):.4f}{held_out}",
         )
 
 
