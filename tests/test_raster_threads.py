@@ -145,3 +145,15 @@ def test_memory_may_come_back_while_the_store_is_in_use():
     with store.lock:
         store.put(memory)
     assert store.get(1 << 20)[1] == memory[1]
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
+def test_a_child_forked_while_memory_is_handed_out_has_a_store_of_its_own():
+    context = multiprocessing.get_context("fork")
+    child = context.Process(target=buffers.empty, args=((1 << 20,), np.float32))
+    with buffers._store.lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child.start()
+    child.join(30)
+    child.kill()
+    assert child.exitcode == 0

@@ -5,6 +5,7 @@ to fill it. So memory from here returns to a list when its array, and every tens
 gone.
 """
 
+import os
 import threading
 from collections import deque
 
@@ -79,6 +80,16 @@ class _Block:
 
 
 _store = _Store()
+
+
+def _reset() -> None:
+    """Another thread may have held the lock when a child was forked; it is not there to let go."""
+    global _store
+    _store = _Store()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset)
 
 
 def empty(shape: tuple[int, ...], dtype: type) -> np.ndarray:
