@@ -310,18 +310,6 @@ def make_frame(
     return Frame(name, camera, image_path, size, mask_path, source, lens, time, right)
 
 
-def right_of(photo: Path, folder: Path, baseline: float) -> Right | None:
-    """The photo of the same name in the right camera's folder, if there is one.
-
-    Args:
-        photo: the left camera's.
-        folder: of the right camera's photos.
-        baseline: metres; 0 or less if there is no right camera.
-    """
-    beside = folder / photo.name
-    return Right(beside, baseline) if baseline > 0 and beside.is_file() else None
-
-
 def checked_pose(matrix: object, where: str) -> np.ndarray:
     """Validate a pose read from a file and make it exactly rigid.
 

@@ -8,13 +8,13 @@ import torch
 from invgraph import convert
 from invgraph.data.capture import (
     Capture,
+    Right,
     Unreadable,
     checked_pose,
     held_out,
     make_camera,
     make_frame,
     named,
-    right_of,
 )
 from invgraph.data.images import image_size, pictures
 from invgraph.data.text import checked_intrinsics, numbers, read_lines, read_numbers
@@ -79,6 +79,18 @@ def read_kitti(path: Path) -> Capture:
         truth=None if rows is None else Truth(poses=tuple(poses)),
         skipped=tuple(unreadable.reasons),
     )
+
+
+def right_of(photo: Path, folder: Path, baseline: float) -> Right | None:
+    """The photo of the same name in the right camera's folder, if there is one.
+
+    Args:
+        photo: the left camera's.
+        folder: of the right camera's photos.
+        baseline: metres; 0 or less if there is no right camera.
+    """
+    beside = folder / photo.name
+    return Right(beside, baseline) if baseline > 0 and beside.is_file() else None
 
 
 def _projection(source: Path, number: int) -> np.ndarray:

@@ -15,9 +15,9 @@ from invgraph.data.capture import (
     make_camera,
     make_frame,
     named,
-    right_of,
 )
 from invgraph.data.images import image_size, pictures
+from invgraph.data.kitti import right_of
 from invgraph.data.text import checked_intrinsics, numbers, read_lines
 from invgraph.data.truth import MeasuredMap, Truth
 
