@@ -26,6 +26,7 @@ Piece = Literal[
     "moving",
     "teacher",
     "uncertainty",
+    "unit",
 ]
 
 

@@ -1,6 +1,6 @@
 """Clips: decoded once, without what shows nothing; groups: the same number, the same group."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +126,7 @@ def test_varied_groups_are_still_exact(tmp_path: Path):
     """Flipping and zooming change lens, poses and depth so that they explain the images."""
     clip, teaching = taught(tmp_path)
     groups = GroupSet([clip], [teaching], [range(12)])
-    off = Pieces(*[False] * 9)
+    off = Pieces(*[False] * len(fields(Pieces)))
     flipped = zoomed = 0
     for number in range(12):
         item = collate([groups[number]])

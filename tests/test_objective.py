@@ -1,6 +1,6 @@
 """The loss of view synthesis: exact scenes cost nothing, and each piece does what it says."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from invgraph.camera import Camera
 from invgraph.train.objective import Explained, Pieces, Teacher, Weights, shrunk, view_synthesis
 from invgraph.transforms import invert
 
-OFF = Pieces(*[False] * 9)
+OFF = Pieces(*[False] * len(fields(Pieces)))
 HEIGHT, WIDTH = 48, 64
 
 
@@ -40,9 +40,10 @@ def explain(
     pieces: Pieces,
     scale: float = 0.1,
     teacher: Teacher | None = None,
+    free: Tensor | None = None,
 ) -> Explained:
     belief = DepthBelief(depth.log(), torch.full_like(depth, scale))
-    return view_synthesis(images, belief, lens, motions, pieces, Weights(), teacher)
+    return view_synthesis(images, belief, lens, motions, pieces, Weights(), teacher, free)
 
 
 def test_an_exact_scene_is_explained_and_a_wrong_one_is_not():
@@ -156,6 +157,21 @@ def test_the_likeliest_scale_is_the_mean_of_what_depth_is_off():
     ]
     assert costs[1] < min(costs[0], costs[2])
     assert costs[1] == pytest.approx(1 + torch.tensor(0.2).log().item(), abs=1e-3)
+
+
+def test_the_unit_of_depth_is_held_where_nothing_tells_it():
+    images, depth, lens, motions = group()
+    means = torch.tensor([0.5, 0.0, -1.0])[:, None, None]
+    slope = torch.linspace(-1, 1, WIDTH)  # what is near and far around the mean is free
+    depth = (means + slope).exp().expand_as(depth)
+    pieces = replace(OFF, unit=True)
+    parts = explain(images, depth, lens, motions, pieces, free=torch.ones(1)).parts
+    assert parts["unit"].item() == pytest.approx((0.25 + 0 + 1) / 3, rel=1e-4)
+    expected = parts["photometric"] + Weights().unit * parts["unit"]
+    assert parts["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+    told = explain(images, depth, lens, motions, pieces, free=torch.zeros(1)).parts
+    assert told["unit"] == 0
+    assert "unit" not in explain(images, depth, lens, motions, pieces).parts
 
 
 def test_a_batch_costs_the_mean_of_its_groups():

@@ -84,6 +84,7 @@ class DepthTraining(Learning):
                 self.settings.pieces,
                 self.settings.weights,
                 groups.teacher if level == 0 else None,
+                (~self._paired(groups)).float() if groups.poses is None else None,
             )
 
     def beliefs(self, groups: Groups) -> list[DepthBelief]:
@@ -113,14 +114,17 @@ class DepthTraining(Learning):
         if poses is None:
             assert steps is not None
             moves = transforms.exp_se3(steps)
-            paired = (groups.pair[:, 3, 3] > 0)[:, None, None]
-            last = torch.where(paired, groups.pair, moves[:, -1])
+            last = torch.where(self._paired(groups)[:, None, None], groups.pair, moves[:, -1])
             moves = torch.cat((moves[:, :-1], last[:, None]), 1)
             chain = [torch.eye(4, device=moves.device).expand_as(moves[:, 0])]
             for k in range(moves.shape[1]):
                 chain.append(moves[:, k] @ chain[-1])
             poses = torch.stack(chain, 1)
         return poses[:, None] @ transforms.invert(poses)[:, :, None]
+
+    def _paired(self, groups: Groups) -> Tensor:
+        """Which groups end with the right photo of a stereo pair."""
+        return groups.pair[:, 3, 3] > 0
 
     def _camera(self, groups: Groups) -> Camera:
         height, width = groups.images.shape[2:4]

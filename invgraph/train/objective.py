@@ -27,6 +27,7 @@ class Pieces:
         moving: what disagrees in depth between frames moves by itself, and counts less.
         teacher: depth agrees with the multi-view depth of the recording, where there is any.
         uncertainty: the scale of each pixel's belief says how far off its depth is.
+        unit: depth is near 1 where nothing else tells its unit.
     """
 
     ssim: bool = True
@@ -38,6 +39,7 @@ class Pieces:
     moving: bool = True
     teacher: bool = True
     uncertainty: bool = True
+    unit: bool = True
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Weights:
     consistency: float = 0.1
     teacher: float = 1.0
     uncertainty: float = 0.02
+    unit: float = 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +90,7 @@ def view_synthesis(
     pieces: Pieces,
     weights: Weights,
     teacher: Teacher | None = None,
+    free: Float[Tensor, " g"] | None = None,
 ) -> Explained:
     """Explain every frame of a group by every other one.
 
@@ -101,6 +105,9 @@ def view_synthesis(
         pieces: which parts count.
         weights: of the parts.
         teacher: further depth to agree with.
+        free: 1 for groups whose unit of depth nothing tells, 0 for others; None for none: where
+            motion is learned, depth and motion may grow together and explain as much, or as
+            little once all is too far to move.
 
     Gradients:
         Reach the belief, the camera and the motions.
@@ -156,6 +163,8 @@ def view_synthesis(
     if pieces.uncertainty:
         unlikely = residual / belief.scale + belief.scale.log()
         parts["uncertainty"] = (unlikely * certain).mean()
+    if pieces.unit and free is not None:
+        parts["unit"] = (belief.log_depth.mean((-2, -1)).square() * free[:, None]).mean()
     loss = parts["photometric"]
     for name, part in parts.items():
         if name != "photometric":

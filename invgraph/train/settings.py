@@ -1,6 +1,6 @@
 """What a training is asked to do, and the recipes for depth that are known to work."""
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 
 from invgraph.train.objective import Pieces, Weights
 
@@ -81,14 +81,20 @@ class ContrastSettings(Settings):
     temperature: float = 0.1
 
 
-_OWN = Pieces(teacher=False)
 RECIPES = {
-    "multiview": DepthSettings(),
-    "motion": DepthSettings(motion="learned", pieces=_OWN),
+    "multiview": DepthSettings(pieces=Pieces(unit=False)),
+    "motion": DepthSettings(motion="learned", pieces=Pieces(teacher=False)),
     "monodepth2": DepthSettings(
         motion="learned",
         scales=4,
         rate=1e-4,
-        pieces=replace(_OWN, consistency=False, exposure=False, moving=False, uncertainty=False),
+        pieces=Pieces(
+            consistency=False,
+            exposure=False,
+            moving=False,
+            teacher=False,
+            uncertainty=False,
+            unit=False,
+        ),
     ),
 }
