@@ -142,7 +142,10 @@ def test_the_teacher_costs_by_the_logarithm_of_depth_where_it_knows():
     weight[:, 0] = 1.0
     teacher = Teacher(depth.log() + 0.3, weight)
     pieces = replace(OFF, teacher=True)
-    parts = explain(images, depth, lens, motions, pieces, teacher=teacher).parts
+    found = explain(images, depth, lens, motions, pieces, teacher=teacher)
+    parts = found.parts
+    # What it does not know is not called certain because frames agree with one another.
+    assert found.certain.equal(weight)
     assert parts["teacher"].item() == pytest.approx(0.1, rel=1e-3)  # 0.3 in one frame of three
     assert parts["loss"].item() == pytest.approx(parts["photometric"].item() + 0.1, rel=1e-3)
 

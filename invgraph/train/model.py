@@ -21,13 +21,14 @@ def depth_model(
     """The network of a training, with its uncertainty corrected on frames it has not learned from.
 
     What is corrected is one factor: how far depth is off there from the teacher's or, without one,
-    from what other frames say, against what the network believes. ``metres``, the unit of depth by
-    stereo pairs, is told where every recording has pairs.
+    from what other frames say, against what the network believes; 1 where nothing says anything.
+    ``metres``, the unit of depth by stereo pairs, is told where every recording has pairs.
     """
     network = module.depth.eval()
     groups = (collate([held_out[i]]) for i in range(len(held_out)))
     ratios = [module.surprise(group).cpu().numpy() for group in groups]
-    spread = float(np.quantile(np.concatenate(ratios), SHARE)) / -math.log1p(-SHARE)
+    known = np.concatenate(ratios)
+    spread = float(np.quantile(known, SHARE)) / -math.log1p(-SHARE) if len(known) else 1.0
     settings = module.settings
     focal = [
         float(module.log_focal[i].exp() if lens is None else lens.focal[0] / lens.width)

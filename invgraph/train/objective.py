@@ -155,10 +155,10 @@ def view_synthesis(
     certain = residual.isfinite().to(residual)
     residual = torch.where(certain > 0, residual, 0.0)
     if pieces.teacher and teacher is not None:
-        off = (teacher.log_depth - belief.log_depth).abs()
-        parts["teacher"] = (off * teacher.weight).mean()
-        residual = torch.where(teacher.weight > 0, off, residual)
-        certain = torch.where(teacher.weight > 0, 1.0, certain)
+        residual = (teacher.log_depth - belief.log_depth).abs()
+        parts["teacher"] = (residual * teacher.weight).mean()
+        # Elsewhere frames may agree on what is wrong: smooth depth of a bare wall always does.
+        certain = (teacher.weight > 0).to(residual)
     residual = residual.detach()
     if pieces.uncertainty:
         unlikely = residual / belief.scale + belief.scale.log()
