@@ -17,6 +17,8 @@ def write_atomically(path: Path, data: bytes) -> None:
 
     A kill or a full disk at any moment leaves the old file as it was.
     """
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, but a file is to be written; name a file.")
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
@@ -59,6 +61,8 @@ def read_tensors(path: Path, remedy: str) -> "tuple[dict[str, Tensor], dict[str,
 
     if not path.exists():
         return None
+    if not path.is_file():
+        raise ValueError(f"{path} is not a file; {remedy}.")
     try:
         with safe_open(path, "pt") as file:
             facts = json.loads(file.metadata()["facts"])

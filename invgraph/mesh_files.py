@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from invgraph.color import linear_from_srgb
 from invgraph.files import write_atomically
-from invgraph.mesh import Mesh, check_indices, split_finely
+from invgraph.mesh import Mesh, check_indices, face_areas, split_finely
 
 _READ = (".glb", ".gltf", ".obj", ".off", ".ply", ".stl")
 _WRITE = (".glb", ".obj", ".off", ".ply", ".stl")
@@ -127,10 +127,11 @@ def _parts(path: Path) -> list[Any]:
         loaded = trimesh.load_scene(path, process=path.suffix.lower() == ".stl")
         parts = [part for part in loaded.dump() if isinstance(part, trimesh.Trimesh)]
     except Exception as error:  # trimesh's readers raise whatever their parsing trips over
-        raise ValueError(f"{path} is not a readable mesh: {_first_line(error)}") from error
+        reason = _first_line(error)
+        raise ValueError(f"{path} is not a readable mesh ({reason}); export it again.") from error
     parts = [part for part in parts if len(part.faces)]
     if not parts:
-        raise ValueError(f"{path} holds no triangles.")
+        raise ValueError(f"{path} holds no triangles; export it as a mesh.")
     return parts
 
 
@@ -148,6 +149,8 @@ def _checked(mesh: Mesh, path: Path) -> Mesh:
         check_indices(mesh)
     except ValueError as error:
         raise ValueError(f"{path} is not a valid mesh: {error}") from error
+    if not bool((face_areas(mesh) > 0).any()):
+        raise ValueError(f"{path} holds no triangle with an area; export it again.")
     return mesh
 
 

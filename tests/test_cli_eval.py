@@ -247,7 +247,8 @@ def test_odometry_says_what_is_wrong(tmp_path: Path, capsys):
     for index in range(3):
         Image.new("RGB", SIZE, (index, 0, 0)).save(tmp_path / f"photos/{index}.png")
     assert "no measured poses" in _failure(capsys, "eval", "odometry", tum, tmp_path / "photos")
-    assert "not readable text" in _failure(capsys, "eval", "odometry", tum, tmp_path / "absent")
+    said = _failure(capsys, "eval", "odometry", tum, tmp_path / "absent")
+    assert "absent does not exist or is not a file" in said
     assert "delta is 4" in _failure(capsys, "eval", "odometry", tum, tum, "--delta", "4")
 
 

@@ -93,9 +93,18 @@ def test_recordings_that_teach_nothing_are_refused(tmp_path: Path):
         path.write_bytes((tmp_path / "walk" / "frame_000.png").read_bytes())
     with pytest.raises(ValueError, match=r"no frame differs from the one before"):
         clip_of(read_capture(black), tmp_path)
+    assert not list(tmp_path.rglob("*.part"))
     Image.new("RGB", (WIDTH, 2 * HEIGHT)).save(tmp_path / "walk" / "frame_002.png")
     with pytest.raises(ValueError, match=r"frame_002\.png is 128x96 \(h x w\) but .*one size"):
         clip_of(read_capture(tmp_path / "walk"), tmp_path)
+
+
+def test_decoded_images_that_are_damaged_are_named(tmp_path: Path):
+    capture = recording(tmp_path)
+    clip = clip_of(capture, tmp_path)
+    clip.store.with_name("frames.json").write_text("")
+    with pytest.raises(ValueError, match=r"is damaged .*; delete it and train again"):
+        clip_of(capture, tmp_path)
 
 
 def test_a_number_always_gives_the_same_group(tmp_path: Path):

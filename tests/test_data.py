@@ -378,6 +378,11 @@ def expect_error(folder: Path, message: str) -> None:
         ({"transform_matrix": None}, r"frames\[1\]: the pose is no 4x4 matrix"),
         ({"transform_matrix": [[1, 2], [3]]}, "the pose is no 4x4 matrix"),
         ({"transform_matrix": pose(x=math.nan)}, r"frames\[1\]: the pose holds NaN"),
+        ({"transform_matrix": pose(x=1e300)}, r"frames\[1\]: the pose holds .*too large"),
+        ({"transform_matrix": pose(x=10**400)}, "the pose is no 4x4 matrix of numbers"),
+        ({"fl_x": 10**400}, "fl_x is 1000.*, expected a finite number"),
+        ({"k1": 1e200}, "k1 is 1e.200, expected a finite number"),
+        ({"file_path": "loop.png"}, r"loop\.png is a link that leads nowhere; remove it"),
         ({"transform_matrix": (2 * np.eye(4)).tolist()}, "not rigid .*remove scale"),
         ({"transform_matrix": np.diag([1, 1, -1, 1]).tolist()}, "not rigid .*mirroring"),
         ({"fl_x": "long"}, "fl_x is 'long', expected a finite number"),
@@ -394,6 +399,7 @@ def test_bad_frames_are_named(tmp_path, change, message):
     write_image(folder / "small.png", 255, "L", size=(3, 5))
     (folder / "text.png").write_text("not an image")
     (folder / "link").symlink_to(tmp_path)
+    (folder / "loop.png").symlink_to(folder / "loop.png")
     data["frames"][1] |= change
     rewrite(folder, data)
     expect_error(folder, message)

@@ -141,8 +141,11 @@ def test_run_folder_refuses_to_mix_runs(tmp_path):
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(ValueError, match=r"not empty.*--resume"):
         RunFolder(tmp_path)
-    RunFolder(tmp_path, resume=True)
-    assert (tmp_path / "mine.txt").read_text() == "keep"
+    with pytest.raises(ValueError, match="holds something but no run"):
+        RunFolder(tmp_path, resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    RunFolder(tmp_path / "run")
+    RunFolder(tmp_path / "run", resume=True)
 
 
 def test_run_folder_refuses_a_file(tmp_path):

@@ -55,6 +55,10 @@ def test_every_frame_gets_depth(tmp_path: Path, capsys: pytest.CaptureFixture[st
         assert depth.shape == (HEIGHT, WIDTH) and (depth > 0).all()
     assert (out / "depth.mp4").stat().st_size > 0
     assert "4 frames" in capsys.readouterr().out
+    before = (out / "infer.json").read_bytes()
+    assert main(["infer", "depth", *words, "--no-motion"]) == 2
+    assert "holds a finished result; remove it or choose another" in capsys.readouterr().err
+    assert (out / "infer.json").read_bytes() == before
 
 
 def test_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

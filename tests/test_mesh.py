@@ -421,6 +421,9 @@ def test_files_with_wild_indices_or_numbers_are_refused(tmp_path):
     path.write_text("OFF\n3 1 0\n0 0 nan\n1 0 0\n0 1 0\n3 0 1 2\n")
     with pytest.raises(ValueError, match=r"not finite|is not a readable mesh"):
         load_mesh(path)
+    path.write_text("OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 0 1\n")
+    with pytest.raises(ValueError, match=r"wild\.off holds no triangle with an area"):
+        load_mesh(path)
 
 
 def test_recorded_meshes_load(data_dir):

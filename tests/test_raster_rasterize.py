@@ -7,6 +7,7 @@ import torch
 from small_meshes import faces_of, homogeneous, on_screen, sphere
 
 from invgraph.raster import Fragments, rasterize
+from invgraph.raster.arguments import read_faces
 
 
 def oracle(screen: torch.Tensor, faces: torch.Tensor, height: int, width: int, near: float = 1e-3):
@@ -355,3 +356,18 @@ def test_what_does_not_fit_is_refused(change, message):
     arguments = {"screen": torch.ones(3, 3), "faces": faces_of((0, 1, 2)), "height": 4, "width": 4}
     with pytest.raises(ValueError, match=message):
         rasterize(**(arguments | change))
+
+
+@pytest.mark.parametrize(
+    "faces",
+    [
+        torch.tensor([0, 1, 2]),
+        torch.zeros(1000, 2, dtype=torch.long),
+        torch.zeros(1, 1, 3, dtype=torch.long),
+        torch.tensor([[0.9, 1.9, 2.9]]),
+        torch.zeros(1, 3, dtype=torch.bool),
+    ],
+)
+def test_faces_that_are_no_triples_of_integers_are_refused(faces):
+    with pytest.raises(ValueError, match=r"expected integers of shape \(faces, 3\)"):
+        read_faces(faces, 3, "screen")

@@ -416,6 +416,9 @@ def test_a_run_goes_on_with_its_own_photos_only(
     (run / "metrics.json").unlink()
     with pytest.raises(ValueError, match=r"poses\.csv is about other photos"):
         track_object(capture / "view 0.png", model, run, resume=True)
+    (run / "metrics.json").write_text('{"kind": "track", "complete": false, "object": "mug"}')
+    with pytest.raises(ValueError, match=r"is a run on mug in None, not on .*choose another --out"):
+        track_object(capture, model, run, resume=True)
     (run / "metrics.json").write_text('{"kind": "place", "complete": false}')
     with pytest.raises(ValueError, match="holds a run of another kind"):
         track_object(capture, model, run, resume=True)

@@ -90,8 +90,11 @@ def test_a_large_flat_sheet(tmp_path: Path):
 
 def test_a_point_is_no_model(tmp_path: Path):
     (tmp_path / "dot.obj").write_text("v 1 1 1\nv 1 1 1\nv 1 1 1\nf 1 2 3\n")
-    with pytest.raises(ValueError, match="dot: all vertices are at one place; export the model"):
+    with pytest.raises(ValueError, match=r"dot\.obj holds no triangle with an area"):
         load_model(tmp_path / "dot.obj")
+    dot = Mesh(torch.ones(3, 3), torch.tensor([[0, 1, 2]], dtype=torch.int32))
+    with pytest.raises(ValueError, match="dot: all vertices are at one place; export the model"):
+        make_model(dot, None, "dot")
 
 
 def test_vertices_that_are_not_finite(tmp_path: Path):

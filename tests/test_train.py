@@ -13,10 +13,11 @@ from moving_camera import HEIGHT, WIDTH, film
 
 from invgraph.cli import main
 from invgraph.data import read_capture
-from invgraph.encoders import load_depth_model
-from invgraph.files import read_tensors
+from invgraph.encoders import DepthModel, DepthNet, ResNet, load_depth_model
+from invgraph.files import read_tensors, write_tensors
 from invgraph.train import RECIPES, DepthSettings, train_depth
 from invgraph.train.keeper import Shown
+from invgraph.train.learning import Learning
 from invgraph.train.module import DepthTraining
 
 SMALL = replace(
@@ -89,6 +90,57 @@ def test_a_folder_with_a_training_is_not_overwritten(walk: Path, tmp_path: Path)
         train(walk, tmp_path, settings(steps=1))
     with pytest.raises(ValueError, match=r"begun with other recordings or settings"):
         train(walk, tmp_path, settings(steps=1, batch=4), resume=True)
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    stored = read_tensors(checkpoint, "")
+    assert stored is not None
+    tensors, facts = stored
+    name = next(name for name in tensors if name.startswith("weights."))
+    for broken in (
+        ({k: v for k, v in tensors.items() if k != name}, facts),
+        ({**tensors, name: torch.zeros(2, 2)}, facts),
+        (tensors, {**facts, "done": "soon"}),
+    ):
+        write_tensors(checkpoint, *broken)
+        with pytest.raises(ValueError, match=r"is damaged; delete it and train again"):
+            train(walk, tmp_path, settings(steps=1), resume=True)
+    checkpoint.unlink()
+    checkpoint.mkdir()
+    with pytest.raises(ValueError, match=r"checkpoint\.safetensors is not a file; delete it"):
+        train(walk, tmp_path, settings(steps=1), resume=True)
+
+
+def test_ctrl_c_while_averaged_weights_are_scored_keeps_those_that_learn(
+    walk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    seen: dict[str, torch.Tensor] = {}
+    use, score = Learning.use, Learning.validation_step
+
+    def watched(self: Learning, values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        before = use(self, values)
+        if values is self.averaged:
+            seen.update(before)
+        return before
+
+    def stopped(self: Learning, batch) -> None:
+        if self.done == 2:
+            raise KeyboardInterrupt
+        score(self, batch)
+
+    monkeypatch.setattr(Learning, "use", watched)
+    monkeypatch.setattr(Learning, "validation_step", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train(walk, tmp_path, settings())
+    stored = read_tensors(tmp_path / "checkpoint.safetensors", "")
+    assert stored is not None and stored[1]["done"] == 2
+    changed = [not x.equal(stored[0][f"averaged.{name}"]) for name, x in seen.items()]
+    assert any(changed)
+    for name, x in seen.items():
+        assert x.equal(stored[0][f"weights.{name}"]), name
+
+
+def test_weights_that_are_no_numbers_are_said(walk: Path, tmp_path: Path):
+    with pytest.raises(ValueError, match=r"loss is nan at step \d; .*use a lower --rate"):
+        train(walk, tmp_path, settings(rate=1e30))
 
 
 @pytest.mark.slow
@@ -131,6 +183,11 @@ def test_settings_that_cannot_be_are_refused():
         settings(height=100)
     with pytest.raises(ValueError, match=r"batch is 0, expected 1 or more"):
         settings(batch=0)
+    for rate in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=r"rate is .*, expected a positive number"):
+            settings(rate=rate)
+    with pytest.raises(ValueError, match=r"seed is -1, expected a number from 0"):
+        settings(seed=-1)
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path):
@@ -138,6 +195,10 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path):
         load_depth_model(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"junk")
     with pytest.raises(ValueError, match=r"is damaged .*train again or restore it"):
+        load_depth_model(tmp_path)
+    model = DepthModel(DepthNet(ResNet("light")), {"network": "light", "normalise": True})
+    model.save(tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="is no depth model"):
         load_depth_model(tmp_path)
 
 

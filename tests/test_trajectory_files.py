@@ -86,7 +86,7 @@ def test_bad_files_are_one_clear_line(tmp_path: Path, text: str, message: str) -
 
 
 def test_missing_and_binary_files(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="not readable text"):
+    with pytest.raises(ValueError, match=r"absent\.txt does not exist or is not a file"):
         read_trajectory(tmp_path / "absent.txt")
     (tmp_path / "noise").write_bytes(bytes(range(128, 256)))
     with pytest.raises(ValueError, match="not readable text"):

@@ -325,13 +325,14 @@ def checked_pose(matrix: object, where: str) -> np.ndarray:
     """
     try:
         pose = np.asarray(matrix, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         pose = np.empty(0)
     if pose.shape not in ((4, 4), (3, 4)):
         raise ValueError(f"{where}: the pose is no 4x4 matrix of numbers; export the poses again.")
-    if not np.isfinite(pose).all():
+    if not (np.abs(pose) < np.finfo(np.float32).max).all():
         raise ValueError(
-            f"{where}: the pose holds NaN or infinity; remove the photo or redo its pose."
+            f"{where}: the pose holds NaN, infinity or numbers too large; remove the photo or redo "
+            "its pose."
         )
     rotation = pose[:3, :3]
     gram = rotation @ rotation.T

@@ -39,7 +39,11 @@ def inside(folder: Path, name: object, source: Path) -> Path:
     remedy = f"put the file inside {folder} and name it relative to that folder."
     if path.is_absolute() or re.match(r"^[A-Za-z]:", name):
         raise ValueError(f"{source}: {name!r:.200} is an absolute path; {remedy}")
-    if not (folder / path).resolve().is_relative_to(folder.resolve()):
+    try:
+        within = (folder / path).resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"{folder / path} is a link that leads nowhere; remove it.") from error
+    if not within:
         raise ValueError(f"{source}: {name!r:.200} leaves the capture's folder; {remedy}")
     return folder / path
 

@@ -13,6 +13,8 @@ def read_lines(path: Path) -> list[str]:
     Raises:
         ValueError: missing, not UTF-8 text, or larger than 256 MiB.
     """
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist or is not a file; give the path of a text file.")
     try:
         if path.stat().st_size > _LARGEST_BYTES:
             raise ValueError(f"{path} is larger than 256 MiB; expected a small text file.")

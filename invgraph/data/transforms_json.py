@@ -20,6 +20,7 @@ from invgraph.data.truth import SceneTruth, Truth
 
 # OpenGL cameras look along -z with y up; ours look along +z with y down.
 _OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
+_LARGEST = 1e30  # numbers fit into float32
 _LENSES = ("k1", "k2", "p1", "p2", "k3")
 _MODELS = {"OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE"}
 
@@ -170,7 +171,7 @@ def intrinsics(
         if (
             isinstance(value, bool)
             or not isinstance(value, int | float)
-            or not math.isfinite(value)
+            or not -_LARGEST < value < _LARGEST
         ):
             raise ValueError(f"{where}: {key} is {value!r:.40}, expected a finite number.")
         return float(value)

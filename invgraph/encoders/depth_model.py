@@ -16,6 +16,8 @@ from invgraph.encoders.depth import DepthNet
 from invgraph.encoders.resnet import SIZES, ResNet
 from invgraph.files import read_tensors, write_tensors
 
+_FACTS = {"height", "width", "spread", "focal", "trained_on"}
+
 
 @dataclass(frozen=True, eq=False)
 class DepthModel:
@@ -79,7 +81,7 @@ def load_depth_model(path: Path) -> DepthModel:
     tensors, facts = stored
     try:
         size, normalise = facts["network"], facts["normalise"]
-        if size not in SIZES:
+        if size not in SIZES or not facts.keys() >= _FACTS:
             raise KeyError(size)
         network = DepthNet(ResNet(size, normalise=normalise))
         network.load_state_dict(tensors)

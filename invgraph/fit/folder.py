@@ -26,7 +26,8 @@ class RunFolder:
         resume: go on with a run that is there already.
 
     Raises:
-        ValueError: the folder holds something and ``resume`` is off, or it cannot be a folder.
+        ValueError: the folder holds something and ``resume`` is off, or something that is no run,
+            or it cannot be a folder.
     """
 
     def __init__(self, path: Path, resume: bool = False) -> None:
@@ -39,7 +40,13 @@ class RunFolder:
             raise ValueError(
                 f"{self.path} is not empty; continue it by --resume or choose another --out."
             )
+        if resume and self.path.exists() and any(self.path.iterdir()) and not self._begun:
+            raise ValueError(f"{self.path} holds something but no run; choose another --out.")
         (self.path / "renders").mkdir(parents=True, exist_ok=True)
+
+    @property
+    def _begun(self) -> bool:
+        return (self.path / "renders").is_dir()
 
     def write(self, name: str, content: bytes) -> None:
         """Replace one file of the run; after a failure the old one is still there."""

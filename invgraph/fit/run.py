@@ -91,9 +91,9 @@ def fit(
 
     folder = RunFolder(Path(out), resume)
     state = folder.load_state() if resume else None
-    if resume and (done := _finished(folder)) is not None:
-        return done
     capture = read_capture(capture) if isinstance(capture, Path) else capture
+    if resume and (done := _finished(folder, capture.name)) is not None:
+        return done
     place = not any(frame.mask_source for frame in capture.frames)
     if place:
         require_enough(capture)
@@ -149,7 +149,7 @@ def _with_cameras(capture: Capture, folder: RunFolder, seed: int) -> Capture:
         return recover_cameras(capture, folder.path / "sfm", seed=seed, progress=meter)
 
 
-def _finished(folder: RunFolder) -> FitResult | None:
+def _finished(folder: RunFolder, name: str) -> FitResult | None:
     from invgraph.report import write_report
     from invgraph.scene_files import load_scene
 
@@ -162,6 +162,11 @@ def _finished(folder: RunFolder) -> FitResult | None:
         raise ValueError(f"{path} is damaged ({error}); delete it to score anew.") from error
     if not metrics.get("complete"):
         return None
+    if metrics.get("capture") != name:
+        raise ValueError(
+            f"{folder.path} is a run on {metrics.get('capture')} but the capture is {name}; choose "
+            "another --out."
+        )
     if not report.exists():
         write_report(folder.path)
     return FitResult(load_scene(folder.path), metrics, folder.path, report)

@@ -10,6 +10,7 @@ from invgraph.data import Capture
 from invgraph.data.cache import cache_folder
 from invgraph.encoders import DepthModel
 from invgraph.fit.progress import Meter
+from invgraph.infer.files import FACTS
 from invgraph.infer.run import DepthRun
 
 _COMPARED = 10  # frames
@@ -32,8 +33,10 @@ def infer_depth(
         The finished run, with its files and notes.
 
     Raises:
-        ValueError: frames that cannot be read.
+        ValueError: frames that cannot be read, or a folder with a finished result.
     """
+    if (folder / FACTS).exists():
+        raise ValueError(f"{folder} holds a finished result; remove it or choose another --out.")
     frames = capture.frames
     lens = frames[0].intrinsics
     height, width = frames[0].size

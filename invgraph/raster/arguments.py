@@ -95,6 +95,12 @@ def read_faces(faces: Tensor, vertices: int, name: str) -> Topology:
             f"faces are on {faces.device}, but only the CPU has kernels so far; "
             "move the tensors with .cpu() first."
         )
+    whole = not (faces.dtype.is_floating_point or faces.dtype.is_complex)
+    if faces.ndim != 2 or faces.shape[1] != 3 or not whole or faces.dtype == torch.bool:
+        raise ValueError(
+            f"faces are {faces.dtype} of shape {tuple(faces.shape)}, expected integers of shape "
+            "(faces, 3): three vertices each."
+        )
     known = topology(faces)
     if known.low < 0 or known.high >= vertices:
         raise ValueError(

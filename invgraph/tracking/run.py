@@ -100,11 +100,11 @@ def track_object(
     from invgraph.fit.progress import Meter
     from invgraph.report import write_report
 
-    if resume and (done := _finished(out)) is not None:
-        return done
     capture = read_sequence(images)
     lens = one_camera(capture, camera)
     known = tracking.load_model(model, scale)
+    if resume and (done := _finished(out, capture.name, known.name)) is not None:
+        return done
     start = None if init is None else torch.from_numpy(read_pose(init)).float()
     folder = RunFolder(out, resume)
     run = _Run(capture, folder, known, lens)
@@ -132,8 +132,12 @@ def track_object(
     return TrackResult(tuple(run.rows), metrics, folder.path, report)
 
 
-def _finished(out: Path) -> TrackResult | None:
-    """The run in a folder if nothing is left to do there."""
+def _finished(out: Path, capture: str, name: str) -> TrackResult | None:
+    """The run in a folder if nothing is left to do there.
+
+    Raises:
+        ValueError: it is of another kind, capture or object.
+    """
     from invgraph.report import write_report
 
     path, report = out / "metrics.json", out / "report.html"
@@ -146,6 +150,12 @@ def _finished(out: Path) -> TrackResult | None:
         kind, complete, metrics = None, False, {}
     if kind != "track":
         raise ValueError(f"{out} holds a run of another kind; choose another --out.")
+    begun, asked = (metrics.get("object"), metrics.get("capture")), (name, capture)
+    if begun != asked:
+        raise ValueError(
+            f"{out} is a run on {begun[0]} in {begun[1]}, not on {name} in {capture}; choose "
+            "another --out."
+        )
     if not complete:
         return None
     if not report.is_file():

@@ -116,8 +116,11 @@ def read_clip(
     if not note.exists():
         kept = _decode(name, frames, size, known, store, progress, pairs=bool(marks))
         write_atomically(note, json.dumps(kept).encode())
-    kept = json.loads(note.read_text())
-    images = np.load(store, mmap_mode="r", allow_pickle=False)[: len(kept)]
+    try:
+        kept = json.loads(note.read_text())
+        images = np.load(store, mmap_mode="r", allow_pickle=False)[: len(kept)]
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{folder} is damaged ({error}); delete it and train again.") from error
     if known is not None:
         straight = replace(known, distortion=None, camera_from_world=torch.eye(4))
         known = straight.resize(*size)
@@ -188,7 +191,27 @@ def _decode(
     targets = [store, store.with_name(_RIGHT)][: 1 + pairs]
     fresh = [target.with_name(f"{part}_{target.name}.part") for target in targets]
     shape = (len(frames), *size, 3)
-    written = [np.lib.format.open_memmap(path, "w+", np.uint8, shape) for path in fresh]
+    try:
+        written = [np.lib.format.open_memmap(path, "w+", np.uint8, shape) for path in fresh]
+        kept = _fill(name, frames, size, lens, written, progress)
+        for path, target in zip(fresh, targets, strict=True):
+            path.replace(target)
+    except BaseException:
+        for path in fresh:
+            path.unlink(missing_ok=True)
+        raise
+    return kept
+
+
+def _fill(
+    name: str,
+    frames: Sequence[Frame],
+    size: tuple[int, int],
+    lens: Camera | None,
+    written: list[np.memmap],
+    progress: Progress | None,
+) -> list[int]:
+    """The images of a clip, and of its right camera where there is a second array."""
     kept, moved, before = [], 0.0, None
     for index, frame in enumerate(frames):
         small = _small(frame.load()[0], lens, size)
@@ -197,7 +220,7 @@ def _decode(
         if float(small.std()) < _DARK:
             continue
         written[0][len(kept)] = (small * 255).round().byte().numpy()
-        if pairs and frame.right is not None:
+        if len(written) > 1 and frame.right is not None:
             beside = _small(load_image(frame.right.image_path)[0], lens, size)
             written[1][len(kept)] = (beside * 255).round().byte().numpy()
         if before is not None:
@@ -216,8 +239,6 @@ def _decode(
             f"{name}: no frame differs from the one before; depth shows when the camera moves, so "
             "give a recording in which it does."
         )
-    for path, target in zip(fresh, targets, strict=True):
-        path.replace(target)
     return kept
 
 

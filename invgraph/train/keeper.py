@@ -58,15 +58,20 @@ class Keeper(lightning.Callback):
         if stored is None:
             return False
         tensors, facts = stored
-        if facts["given"] != self.facts:
+        if facts.get("given") != self.facts:
             raise ValueError(
                 f"{self.path} was begun with other recordings or settings; resume with those, or "
                 "choose another --out."
             )
-        module.load_state_dict(_part(tensors, "weights."))
-        module.averaged = _part(tensors, "averaged.")
-        module.done, self.spent = facts["done"], facts["spent"]
-        self.best, self.since = facts["best"] or math.inf, facts["since"]
+        try:
+            module.load_state_dict(_part(tensors, "weights."))
+            averaged = _part(tensors, "averaged.")
+            for name in module.averaged:
+                module.averaged[name].copy_(averaged[name])
+            module.done, self.spent = int(facts["done"]), float(facts["spent"])
+            self.best, self.since = float(facts["best"] or math.inf), int(facts["since"])
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(f"{self.path} is damaged; delete it and train again.") from error
         self._optimizer = _part(tensors, "optimizer.")
         return True
 
@@ -118,7 +123,7 @@ class Keeper(lightning.Callback):
         self._weights = pl_module.use(pl_module.averaged)
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        pl_module.use(self._weights)
+        self._put_back(pl_module)
         score = float(trainer.callback_metrics[f"held_out/{pl_module.score}"])
         self.since = 0 if score < self.best else self.since + 1
         self.best = min(self.best, score)
@@ -132,8 +137,14 @@ class Keeper(lightning.Callback):
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Ctrl-C loses nothing; after a loss that is no number the last checkpoint stays."""
         interrupted = isinstance(exception, KeyboardInterrupt)
+        self._put_back(pl_module)
         if interrupted and trainer.is_global_zero and trainer.optimizers:
             self.save(pl_module, trainer.optimizers[0])
+
+    def _put_back(self, module: Learning) -> None:
+        """Weights that learn, in place of the averaged ones that were scored."""
+        module.use(self._weights)
+        self._weights = {}
 
 
 class Shown(lightning.Callback):

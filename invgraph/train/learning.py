@@ -79,6 +79,8 @@ class Learning(lightning.LightningModule):
 
     def validation_step(self, batch: Any) -> None:
         score = self.explain(batch)[self.score]
+        if not bool(torch.isfinite(score)):
+            raise NotFinite(f"the held-out loss is {float(score)} at step {self.done}")
         self.log(f"held_out/{self.score}", score, on_epoch=True, sync_dist=True, batch_size=1)
 
     def configure_optimizers(self) -> Any:

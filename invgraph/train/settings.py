@@ -1,5 +1,6 @@
 """What a training is asked to do, and the recipes for depth that are known to work."""
 
+import math
 from dataclasses import dataclass, field, fields
 
 from invgraph.train.objective import Pieces, Weights
@@ -43,6 +44,10 @@ class Settings:
             value = getattr(self, each.name)
             if each.name != "seed" and isinstance(value, int) and value < 1:
                 raise ValueError(f"{each.name} is {value}, expected 1 or more.")
+        if not (0 < self.rate < math.inf):
+            raise ValueError(f"rate is {self.rate}, expected a positive number such as 1e-4.")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed is {self.seed}, expected a number from 0 to 2**63 - 1.")
 
 
 @dataclass(frozen=True)
