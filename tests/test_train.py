@@ -156,7 +156,7 @@ def test_a_loss_that_is_no_number_keeps_the_last_weights(
         return {name: part * (float("nan") if self.done > 1 else 1) for name, part in parts.items()}
 
     monkeypatch.setattr(DepthTraining, "explain", broken)
-    with pytest.raises(ValueError, match=r"the loss is nan at step 2; .*checkpoint\.safetensors"):
+    with pytest.raises(ValueError, match=r"loss is nan at step 2; .*checkpoint\.safetensors"):
         train(walk, tmp_path, settings(steps=4), resume=True)
     assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
 
