@@ -123,6 +123,8 @@ def convert(
     print(write_capture(found, out, to))
     for reason in found.skipped:
         print(f"left out {reason}")
+    if to == "kitti" and any(frame.mask_source for frame in found.frames):
+        print("left out the masks, for which KITTI has no place; transforms and colmap have one")
 
 
 COMMANDS = {"inspect": inspect, "download": download, "convert": convert}

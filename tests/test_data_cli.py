@@ -128,7 +128,7 @@ def test_inspect_says_what_there_is_and_what_is_missing(tmp_path, capsys):
         write_image(tmp_path / f"photos/{index}.png", (200, 0, 0))
     (tmp_path / "photos/3.png").write_bytes(b"x")
     good = (tmp_path / "photos/5.png").read_bytes()
-    (tmp_path / "photos/5.png").write_bytes(good[: len(good) * 2 // 3])
+    (tmp_path / "photos/5.png").write_bytes(good[:45] + bytes(len(good) - 61) + good[-16:])
     out = tmp_path / "out"
     assert main(["data", "inspect", str(tmp_path / "photos"), "--out", str(out)]) == 0
     text = capsys.readouterr().out
@@ -182,6 +182,12 @@ def test_convert_on_the_command_line(tmp_path, capsys):
     assert main([*arguments, "--true-cameras"]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "out")
     assert len(read_capture(tmp_path / "out").frames) == 3
+
+
+def test_convert_says_that_kitti_has_no_masks(tmp_path, capsys):
+    source = write_capture(posed(tmp_path / "in", None), tmp_path / "masked", "transforms")
+    assert main(["data", "convert", str(source), str(tmp_path / "out"), "--to", "kitti"]) == 0
+    assert "left out the masks" in capsys.readouterr().out
 
 
 def test_data_commands_explain_themselves(capsys):

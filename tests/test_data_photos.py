@@ -60,6 +60,35 @@ def test_unreadable_photos_are_left_out_and_listed(tmp_path):
     )
 
 
+def test_photos_that_are_cut_off_are_left_out(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    for name in ("a.png", "b.png", "c.jpg", "d.jpg", "e.jpg"):
+        Image.fromarray(noise).save(tmp_path / name)
+    for name in ("b.png", "d.jpg"):
+        whole = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(whole[: len(whole) * 2 // 3])
+    with (tmp_path / "e.jpg").open("ab") as file:
+        file.write(b"what a phone adds")
+    capture = read_capture(tmp_path)
+    assert [frame.name for frame in capture.frames] == ["a", "c", "e"]
+    assert [reason.split(":")[0] for reason in capture.skipped] == ["b.png", "d.jpg"]
+    assert all("cannot be decoded" in reason for reason in capture.skipped)
+
+
+def test_photos_listed_twice_are_taken_once(tmp_path):
+    pose = np.eye(4).tolist()
+    names = ["a.png", "b.png", "sub/../a.png"]
+    frames = [{"file_path": name, "transform_matrix": pose} for name in names]
+    write_text(tmp_path / "transforms.json", json.dumps({"fl_x": 9, "frames": frames}))
+    (tmp_path / "sub").mkdir()
+    for name in names[:2]:
+        write_image(tmp_path / name)
+    capture = read_capture(tmp_path)
+    assert [frame.name for frame in capture.frames] == ["a", "b"]
+    [reason] = capture.skipped
+    assert "is listed twice" in reason
+
+
 def test_links_out_of_the_folder_are_refused(tmp_path):
     write_image(tmp_path / "secret.png")
     for name in ("a.png", "b.png"):

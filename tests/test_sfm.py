@@ -262,9 +262,8 @@ def test_mixed_sizes_and_a_stranger(tmp_path):
     photograph(tmp_path / "photos", scene(), lying, "lying")
     photograph(tmp_path / "photos", scene(), standing, "standing")
     photograph(tmp_path / "photos", scene(70), lying[:1], "stranger")
-    (tmp_path / "photos" / "torn.png").write_bytes(
-        (tmp_path / "photos" / "lying_0.png").read_bytes()[:9000]
-    )
+    whole = (tmp_path / "photos" / "lying_0.png").read_bytes()
+    (tmp_path / "photos" / "torn.png").write_bytes(whole[:9000] + bytes(9000) + whole[18000:])
     capture = recover_cameras(read_photos(tmp_path / "photos"), tmp_path / "work")
     names = [frame.name for frame in capture.frames]
     assert "stranger_0" not in names and len(names) == 9

@@ -16,10 +16,12 @@ _EXIF_ORIENTATION = 274
 _QUARTER_TURNS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 SUFFIXES = (".png", ".jpg", ".jpeg", ".PNG", ".JPG", ".JPEG", ".webp", ".tif", ".tiff", ".bmp")
 _KNOWN = frozenset(suffix.lower() for suffix in SUFFIXES)
+# The last bytes of a file: end of image (ITU-T T.81, B.1.1.3) and the checksum of IEND.
+_ENDINGS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"\xaeB`\x82"}
 
 
 class UnreadableImage(ValueError):
-    """A photograph or mask is missing or damaged: a capture can do without it."""
+    """A photograph or mask is missing, damaged or superfluous: a capture can do without it."""
 
 
 def inside(folder: Path, name: object, source: Path) -> Path:
@@ -86,23 +88,28 @@ def natural(path: Path) -> list[tuple[int, str]]:
 
 
 def image_header(path: Path) -> tuple[tuple[int, int], bool]:
-    """(height, width) of an upright image, and whether it is transparent, from its header alone.
+    """(height, width) of an upright image, and whether it is transparent, without its pixels.
+
+    The pixels are decoded only if a JPEG or PNG file does not end as such files do.
 
     Raises:
-        UnreadableImage: missing or not an image.
+        UnreadableImage: missing, cut off or not an image.
     """
     with _opened(path) as image:
         width, height = image.size
+        ending = _ENDINGS.get(image.format or "")
         try:
             turned = _orientation(image) in _QUARTER_TURNS
         except Exception as error:  # Pillow's EXIF reader raises whatever its parsing trips over
             raise UnreadableImage(_unreadable(path, error)) from error
         transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+    if ending is not None and not _ends_with(path, ending):
+        decode(path)  # what follows the image may be the camera's own, or the image is cut off
     return (width, height) if turned else (height, width), transparent
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Height and width of an upright image in pixels, read from its header alone."""
+    """Height and width of an upright image in pixels, as :func:`image_header` reads them."""
     return image_header(path)[0]
 
 
@@ -254,6 +261,12 @@ def _opened(path: Path):
         ) from None
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise UnreadableImage(_unreadable(path, error)) from error
+
+
+def _ends_with(path: Path, ending: bytes) -> bool:
+    with path.open("rb") as file:
+        file.seek(-len(ending), os.SEEK_END)
+        return file.read() == ending
 
 
 def _orientation(image) -> int:

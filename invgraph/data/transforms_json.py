@@ -120,6 +120,7 @@ def _read_frames(path: Path, unreadable: Unreadable) -> tuple[list, list[str]]:
     if not isinstance(entries, list) or not entries:
         raise ValueError(f'{path}: "frames" lists no photo; export the cameras again.')
     frames, names = [], []
+    listed: set[Path] = set()
     for index, entry in enumerate(entries):
         where = f"{path}: frames[{index}]"
         if not isinstance(entry, dict):
@@ -133,6 +134,9 @@ def _read_frames(path: Path, unreadable: Unreadable) -> tuple[list, list[str]]:
         camera_from_world = np.linalg.inv(world_from_camera @ _OPENGL_FROM_OPENCV)
         with unreadable.skipping(str(name)):
             image_path = _existing(image_path, path)
+            if image_path.resolve() in listed:
+                raise UnreadableImage(f"{image_path} is listed twice in {path}; remove one frame.")
+            listed.add(image_path.resolve())
             size, focal, principal, lens = intrinsics({**content, **entry}, image_path, where)
             camera = make_camera(camera_from_world, focal, principal, size, lens)
             frames.append(make_frame(image_path, camera, mask_path=mask_path))
