@@ -23,7 +23,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import bird  # noqa: E402
 
-from invgraph.backends.mitsuba import find_llvm  # noqa: E402
+from invgraph.rendering.backends.mitsuba import find_llvm  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -301,7 +301,7 @@ def write_truth(vertices, faces, normals, uv, albedo: np.ndarray) -> None:
     import trimesh
     from PIL import Image
 
-    from invgraph.environment import harmonic_coefficients
+    from invgraph.rendering.environment import harmonic_coefficients
 
     folder = OUT / "truth"
     folder.mkdir()

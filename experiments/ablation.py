@@ -17,8 +17,8 @@ from statistics import mean, pstdev
 from depth_redkitchen import DATA, LEARNED, ROOT, row, tested
 
 from invgraph.data import read_capture
-from invgraph.depth_score import summarise
 from invgraph.encoders import load_depth_model
+from invgraph.evaluate.depth_score import summarise
 from invgraph.train import RECIPES, DepthSettings, Pieces, train_depth
 
 

@@ -171,7 +171,7 @@ def deodr(vertices: torch.Tensor, faces: torch.Tensor, size: int, batch: int):
 
 def mitsuba_variant() -> str | None:
     """The fastest variant of Mitsuba that works here."""
-    from invgraph.backends.mitsuba import find_llvm
+    from invgraph.rendering.backends.mitsuba import find_llvm
 
     find_llvm()
     try:

@@ -28,12 +28,12 @@ from statistics import median
 import torch
 import torch.distributed as dist
 
+from invgraph.geometry.transforms import exp_se3
+from invgraph.geometry.tree import map_tensors
 from invgraph.train import RECIPES
 from invgraph.train.groups import Groups
 from invgraph.train.module import DepthTraining
 from invgraph.train.objective import Teacher
-from invgraph.transforms import exp_se3
-from invgraph.tree import map_tensors
 
 SETTINGS = RECIPES["multiview"]
 FRAMES = 3

@@ -22,9 +22,9 @@ from pathlib import Path
 import torch
 
 from invgraph.data import Capture, read_capture
-from invgraph.fit.progress import Meter
-from invgraph.metrics import camera_centre_pct
-from invgraph.sfm import recover_cameras, recovered_quality
+from invgraph.evaluate.metrics import camera_centre_pct
+from invgraph.fitting.cameras import recover_cameras, recovered_quality
+from invgraph.runs.progress import Meter
 
 ROOT = Path(__file__).resolve().parent.parent
 STRIDE = {"mary_rose": 2, "desk_objects": 6, "highway_video": 4}

@@ -33,9 +33,9 @@ from invgraph import (
     SphericalHarmonicLight,
     render,
 )
-from invgraph.mesh import icosphere, torus, vertex_normals
+from invgraph.geometry.mesh import icosphere, torus, vertex_normals
+from invgraph.geometry.transforms import exp_se3, look_at
 from invgraph.raster import soft_silhouette
-from invgraph.transforms import exp_se3, look_at
 
 SIZE = 160  # px
 FOCAL = 1.3 * SIZE

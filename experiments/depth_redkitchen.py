@@ -37,11 +37,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from invgraph.color import srgb_from_linear
 from invgraph.data import Capture, read_capture
-from invgraph.depth_score import DepthScore, score_depth, summarise
 from invgraph.encoders import DepthModel, load_depth_model
-from invgraph.fit.progress import Meter
+from invgraph.evaluate.depth_score import DepthScore, score_depth, summarise
+from invgraph.geometry.color import srgb_from_linear
+from invgraph.runs.progress import Meter
 from invgraph.train import RECIPES, train_depth
 from invgraph.train.clips import Clip
 from invgraph.train.material import prepare

@@ -24,10 +24,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from invgraph.color import srgb_from_linear
 from invgraph.data import Capture
 from invgraph.data.recordings import read_recording
 from invgraph.encoders import DepthModel, load_depth_model
+from invgraph.geometry.color import srgb_from_linear
 from invgraph.train import RECIPES, train_depth
 from invgraph.train.panels import panel
 

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import torch
 
-from invgraph import metrics
-from invgraph.camera import stack
 from invgraph.data import read_capture
-from invgraph.fit import FitSettings, fit
-from invgraph.render import render
+from invgraph.evaluate import metrics
+from invgraph.fitting.fit import fit
+from invgraph.fitting.settings import FitSettings
+from invgraph.geometry.camera import stack
+from invgraph.rendering.render import render
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -15,7 +15,8 @@ import json
 import os
 from pathlib import Path
 
-from invgraph.fit import FitSettings, fit
+from invgraph.fitting.fit import fit
+from invgraph.fitting.settings import FitSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 BUDGET_S = 840.0

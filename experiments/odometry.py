@@ -23,10 +23,10 @@ from pathlib import Path
 import torch
 
 from invgraph.data import Capture, read_capture
-from invgraph.fit.progress import Meter
-from invgraph.odometry import Motion, estimate_motion
-from invgraph.trajectory_files import Trajectory
-from invgraph.trajectory_metrics import align, ate_rmse, kitti_errors, path_length
+from invgraph.data.trajectory_files import Trajectory
+from invgraph.evaluate.trajectory_metrics import align, ate_rmse, kitti_errors, path_length
+from invgraph.fitting.motion import Motion, estimate_motion
+from invgraph.runs.progress import Meter
 
 ROOT = Path(__file__).resolve().parent.parent
 FRAMES = {"redkitchen": 600, "kitti_drive_a": 51}

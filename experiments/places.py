@@ -37,16 +37,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from invgraph.camera import Camera
-from invgraph.color import srgb_from_linear
 from invgraph.data import read_capture, with_true_cameras
 from invgraph.data.images import load_image
-from invgraph.metrics import camera_centre_pct
-from invgraph.places import DepthMap, Matches, estimate_depth, fuse, refine_cameras
-from invgraph.places.photos import StraightPhotos
-from invgraph.render import render
+from invgraph.evaluate.metrics import camera_centre_pct
+from invgraph.fitting.cameras import recover_cameras
+from invgraph.fitting.place import DepthMap, Matches, estimate_depth, fuse, refine_cameras
+from invgraph.fitting.place.photos import StraightPhotos
+from invgraph.geometry.camera import Camera
+from invgraph.geometry.color import srgb_from_linear
+from invgraph.rendering.render import render
 from invgraph.scene import Scene
-from invgraph.sfm import recover_cameras
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("INVGRAPH_DATA", ROOT.parent / "shared" / "data"))

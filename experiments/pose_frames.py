@@ -22,15 +22,15 @@ from pose_models import known_object
 from torch import Tensor
 
 from invgraph import Camera, EnvironmentMap, Material, Mesh, Object, Scene
-from invgraph.backends import mitsuba
-from invgraph.batching import flatten
 from invgraph.data.images import load_image
-from invgraph.environment import panorama_directions
-from invgraph.files import write_atomically
-from invgraph.mesh import cube, icosphere, plane, torus
-from invgraph.metrics import display
-from invgraph.render import render
-from invgraph.transforms import apply, exp_so3, invert, look_at, pose
+from invgraph.evaluate.metrics import display
+from invgraph.files.atomic import write_atomically
+from invgraph.geometry.mesh import cube, icosphere, plane, torus
+from invgraph.geometry.transforms import apply, exp_so3, invert, look_at, pose
+from invgraph.rendering.backends import mitsuba
+from invgraph.rendering.environment import panorama_directions
+from invgraph.rendering.render import render
+from invgraph.scene.batching import flatten
 
 WIDTH, HEIGHT = 640, 480
 SAMPLES = 12  # paths per pixel

@@ -7,10 +7,10 @@ import torch
 
 from invgraph import Material, Mesh, Object, Scene
 from invgraph.data.images import load_image
-from invgraph.files import write_atomically
-from invgraph.glb import glb_from_scene
-from invgraph.mesh import cube
-from invgraph.mesh_files import load_mesh
+from invgraph.files.atomic import write_atomically
+from invgraph.geometry.mesh import cube
+from invgraph.scene.glb import glb_from_scene
+from invgraph.scene.mesh_files import load_mesh
 
 NAMES = ("spot", "bob", "dragon", "cube")
 _SIZE = 0.12  # m, diameter of spot and bob

@@ -19,15 +19,9 @@ from statistics import mean, pstdev
 from depth_redkitchen import DATA, LEARNED, ROOT, row, tested
 
 from invgraph.data import Capture, read_capture
-from invgraph.depth_score import summarise
 from invgraph.encoders import load_depth_model
-from invgraph.train import (
-    RECIPES,
-    ContrastSettings,
-    DepthSettings,
-    train_depth,
-    train_encoder,
-)
+from invgraph.evaluate.depth_score import summarise
+from invgraph.train import RECIPES, ContrastSettings, DepthSettings, train_depth, train_encoder
 
 
 def settings(steps: int, seed: int) -> tuple[DepthSettings, ContrastSettings]:

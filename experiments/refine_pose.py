@@ -41,15 +41,15 @@ from pose_frames import Take, pose_frame
 from pose_models import NAMES, model_file
 from torch import Tensor
 
-from invgraph.belief import PoseBelief
-from invgraph.camera import Camera
 from invgraph.data import read_capture
-from invgraph.fit.progress import Meter
-from invgraph.mesh import sample_surface
-from invgraph.metrics import add_distance, pose_error
+from invgraph.evaluate.metrics import add_distance, pose_error
+from invgraph.fitting.pose import Model, Tracker, estimate_pose, load_model
+from invgraph.geometry.camera import Camera
+from invgraph.geometry.mesh import sample_surface
+from invgraph.geometry.transforms import exp_so3, pose
 from invgraph.report.charts import Axis, line_chart
-from invgraph.tracking import Model, Tracker, estimate_pose, load_model
-from invgraph.transforms import exp_so3, pose
+from invgraph.runs.progress import Meter
+from invgraph.scene.belief import PoseBelief
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("INVGRAPH_DATA", ROOT.parent / "shared" / "data"))

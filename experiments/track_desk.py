@@ -28,12 +28,12 @@ from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
-from invgraph.belief import difference
-from invgraph.camera import Camera
 from invgraph.data import read_capture
-from invgraph.fit.progress import Meter
-from invgraph.tracking import Model, load_model, track
-from invgraph.tracking.window import look
+from invgraph.fitting.pose import Model, load_model, track
+from invgraph.fitting.pose.window import look
+from invgraph.geometry.camera import Camera
+from invgraph.runs.progress import Meter
+from invgraph.scene.belief import difference
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("INVGRAPH_DATA", ROOT.parent / "shared" / "data")) / "desk_objects"

@@ -18,8 +18,8 @@ from pathlib import Path
 from depth_redkitchen import DATA, ROOT, row, tested
 
 from invgraph.data import read_capture
-from invgraph.depth_score import mean_sparsification, summarise
 from invgraph.encoders import load_depth_model
+from invgraph.evaluate.depth_score import mean_sparsification, summarise
 from invgraph.report.curves import curves_svg
 
 

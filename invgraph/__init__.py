@@ -3,32 +3,41 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from invgraph.camera import Camera
-
-# fit and render are bound here and not on first use: importing the modules of the same name would
-# take their place.
-from invgraph.fit import fit
-from invgraph.mesh import Mesh
-from invgraph.render import Render, render
-from invgraph.scene import (
-    DirectionalLight,
-    EnvironmentMap,
-    Material,
-    Object,
-    PointLight,
-    Scene,
-    SphericalHarmonicLight,
-)
-
 if TYPE_CHECKING:
     from invgraph.data import read_capture
-    from invgraph.scene_files import load_scene, save_scene
+    from invgraph.fitting.fit import fit
+    from invgraph.geometry.camera import Camera
+    from invgraph.geometry.mesh import Mesh
+    from invgraph.rendering.render import render
+    from invgraph.rendering.result import Render
+    from invgraph.scene import (
+        DirectionalLight,
+        EnvironmentMap,
+        Material,
+        Object,
+        PointLight,
+        Scene,
+        SphericalHarmonicLight,
+    )
+    from invgraph.scene.scene_files import load_scene, save_scene
 
-# Functions whose modules take long to import; fetched on first use.
-_LATER = {
-    "load_scene": "invgraph.scene_files",
+# Where each public name lives; fetched on first use, since torch alone takes seconds to import.
+_HOMES = {
+    "Camera": "invgraph.geometry.camera",
+    "DirectionalLight": "invgraph.scene",
+    "EnvironmentMap": "invgraph.scene",
+    "Material": "invgraph.scene",
+    "Mesh": "invgraph.geometry.mesh",
+    "Object": "invgraph.scene",
+    "PointLight": "invgraph.scene",
+    "Render": "invgraph.rendering.result",
+    "Scene": "invgraph.scene",
+    "SphericalHarmonicLight": "invgraph.scene",
+    "fit": "invgraph.fitting.fit",
+    "load_scene": "invgraph.scene.scene_files",
     "read_capture": "invgraph.data",
-    "save_scene": "invgraph.scene_files",
+    "render": "invgraph.rendering.render",
+    "save_scene": "invgraph.scene.scene_files",
 }
 
 __all__ = [
@@ -51,9 +60,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
+    if name not in _HOMES:
         raise AttributeError(f"module 'invgraph' has no attribute {name!r}")
-    return getattr(importlib.import_module(_LATER[name]), name)
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

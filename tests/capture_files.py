@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from invgraph.camera import Camera
 from invgraph.data import Capture, Frame, read_capture
+from invgraph.geometry.camera import Camera
 
 SIDE = (12, 16)  # height, width
 

@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from invgraph.camera import Camera
-from invgraph.transforms import exp_se3
+from invgraph.geometry.camera import Camera
+from invgraph.geometry.transforms import exp_se3
 
 HEIGHT, WIDTH = 64, 96
 NORMAL, OFFSET = (0.25, -0.1, 1.0), 4.0  # of the wall: NORMAL . x = OFFSET

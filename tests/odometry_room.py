@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from invgraph.camera import Camera
-from invgraph.data.capture import Frame, make_camera, make_frame
+from invgraph.data.frame import Frame, make_camera, make_frame
+from invgraph.geometry.camera import Camera
 
 HALF = np.array([3.0, 2.0, 4.0])  # of the room, metres
 

@@ -9,12 +9,12 @@ import torch
 import trimesh
 from PIL import Image
 
-from invgraph.depth_files import encode_depth
-from invgraph.fit.folder import file_stem
-from invgraph.mesh import Mesh
-from invgraph.point_files import encode_points
+from invgraph.data.depth_files import encode_depth
+from invgraph.data.point_files import encode_points
+from invgraph.geometry.mesh import Mesh
+from invgraph.runs.folder import file_stem
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
-from invgraph.scene_files import save_scene
+from invgraph.scene.scene_files import save_scene
 
 
 def look_at(eye: np.ndarray) -> np.ndarray:

@@ -4,8 +4,8 @@ import math
 
 import torch
 
-from invgraph import mesh, transforms
-from invgraph.camera import Camera
+from invgraph.geometry import mesh, transforms
+from invgraph.geometry.camera import Camera
 from invgraph.scene import Material, Object, Scene
 
 

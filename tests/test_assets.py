@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from invgraph.camera import Camera
 from invgraph.data import Capture, SceneTruth, read_capture
-from invgraph.environment import panorama_directions
-from invgraph.harmonics import basis
-from invgraph.mesh import Mesh, volume
-from invgraph.metrics import angular_error_deg, mask_iou
+from invgraph.evaluate.metrics import angular_error_deg, mask_iou
+from invgraph.geometry.camera import Camera
+from invgraph.geometry.mesh import Mesh, volume
 from invgraph.raster import Fragments, interpolate, rasterize, texture
+from invgraph.rendering.environment import panorama_directions
+from invgraph.rendering.harmonics import basis
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 

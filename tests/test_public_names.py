@@ -42,7 +42,7 @@ HEAVY = {
 }
 
 
-MODULES = ("camera", "data", "fit", "mesh", "render", "scene", "scene_files")
+MODULES = ("cli", "data", "fitting.fit", "rendering.render", "scene", "scene.scene_files")
 
 # One fresh process answers every question about importing, because torch takes seconds.
 FRESH = f"""

@@ -4,13 +4,13 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from invgraph import transforms
-from invgraph.camera import Camera
-from invgraph.color import linear_from_srgb
-from invgraph.mesh import Mesh, cube, split_finely
-from invgraph.render import render
+from invgraph.fitting.pose import Model, make_model
+from invgraph.geometry import transforms
+from invgraph.geometry.camera import Camera
+from invgraph.geometry.color import linear_from_srgb
+from invgraph.geometry.mesh import Mesh, cube, split_finely
+from invgraph.rendering.render import render
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
-from invgraph.tracking import Model, make_model
 
 HEIGHT, WIDTH = 120, 160
 LIGHT = SphericalHarmonicLight(

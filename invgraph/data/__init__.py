@@ -1,8 +1,9 @@
 """Captures: photographs, with cameras where known, whatever the format they arrive in."""
 
 from invgraph.data.bounds import Bounds
-from invgraph.data.capture import Capture, Frame
+from invgraph.data.capture import Capture
 from invgraph.data.formats import read_capture
+from invgraph.data.frame import Frame
 from invgraph.data.measured import with_true_cameras
 from invgraph.data.truth import MeasuredMap, ObjectPose, SceneTruth, Truth
 

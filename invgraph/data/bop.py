@@ -6,19 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from invgraph.camera import Camera
-from invgraph.data.capture import (
-    Capture,
-    Unreadable,
-    checked_pose,
-    held_out,
-    make_camera,
-    make_frame,
-    named,
-)
+from invgraph.data.capture import Capture
+from invgraph.data.frame import make_camera, make_frame
 from invgraph.data.images import image_size, natural, pictures
+from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import checked_intrinsics
 from invgraph.data.truth import MeasuredMap, ObjectPose, Truth
+from invgraph.geometry.camera import Camera
 
 _METRES = 0.001  # the benchmark's lengths are millimetres
 

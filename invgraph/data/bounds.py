@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from invgraph.data.capture import Frame
+    from invgraph.data.frame import Frame
 
 _MASK_SIDE = 256  # masks are compared at this size: the box needs no more
 _MOST_VIEWS = 48

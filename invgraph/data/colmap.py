@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from invgraph import convert
-from invgraph.camera import Camera
-from invgraph.data.capture import Capture, Unreadable, checked_pose, held_out, make_frame, named
+from invgraph.data.capture import Capture
+from invgraph.data.frame import make_frame
 from invgraph.data.images import image_size, inside, natural, pictures
+from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import numbers, read_lines, scaled_to
+from invgraph.geometry import convert
+from invgraph.geometry.camera import Camera
 
 # COLMAP's numbers of camera models, and how many parameters each has.
 MODELS = {

@@ -11,11 +11,12 @@ from typing import Literal
 import numpy as np
 import torch
 
-from invgraph import convert, transforms
-from invgraph.camera import Camera
-from invgraph.data.capture import Capture, Frame
+from invgraph.data.capture import Capture
+from invgraph.data.frame import Frame
 from invgraph.data.images import decode, stored_upright
-from invgraph.files import write_atomically
+from invgraph.files.atomic import write_atomically
+from invgraph.geometry import convert, transforms
+from invgraph.geometry.camera import Camera
 
 Format = Literal["transforms", "colmap", "kitti"]
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from invgraph.color import linear_from_srgb
+from invgraph.geometry.color import linear_from_srgb
 
 _EXIF_ORIENTATION = 274
 _QUARTER_TURNS = (5, 6, 7, 8)  # EXIF orientations that swap width and height

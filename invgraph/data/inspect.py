@@ -8,7 +8,7 @@ import torch
 
 from invgraph.data.capture import Capture
 from invgraph.data.images import UnreadableImage, thumbnail
-from invgraph.files import write_atomically
+from invgraph.files.atomic import write_atomically
 
 _CELL, _COLUMNS, _MOST_CELLS, _LABEL = 160, 8, 48, 16
 _PANEL, _PAD = 480, 40

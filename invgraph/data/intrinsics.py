@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from invgraph.camera import Camera
-from invgraph.data.capture import make_camera
+from invgraph.data.frame import make_camera
 from invgraph.data.text import checked_intrinsics, scaled_to
 from invgraph.data.transforms_json import intrinsics as transforms_intrinsics
+from invgraph.geometry.camera import Camera
 
 NAMES = ("cam.json", "camera.json")
 KINDS = "px, py, u0, v0 (ViSP), K or cam_K (3x3), fx, fy, cx, cy (BOP), or fl_x (transforms.json)"

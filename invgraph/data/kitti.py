@@ -5,20 +5,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from invgraph import convert
-from invgraph.data.capture import (
-    Capture,
-    Right,
-    Unreadable,
-    checked_pose,
-    held_out,
-    make_camera,
-    make_frame,
-    named,
-)
+from invgraph.data.capture import Capture
+from invgraph.data.frame import Right, make_camera, make_frame
 from invgraph.data.images import image_size, pictures
+from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import checked_intrinsics, numbers, read_lines, read_numbers
 from invgraph.data.truth import Truth
+from invgraph.geometry import convert
 
 _ORDER = (2, 0, 3, 1)  # colour before grey, left before right
 _LEFT = (0, 2)

@@ -7,17 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from invgraph.data.capture import (
-    Capture,
-    Unreadable,
-    checked_pose,
-    held_out,
-    make_camera,
-    make_frame,
-    named,
-)
+from invgraph.data.capture import Capture
+from invgraph.data.frame import make_camera, make_frame
 from invgraph.data.images import image_size, pictures
 from invgraph.data.kitti import right_of
+from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import checked_intrinsics, numbers, read_lines
 from invgraph.data.truth import MeasuredMap, Truth
 

@@ -5,16 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from invgraph.data.capture import (
-    Capture,
-    Unreadable,
-    checked_pose,
-    held_out,
-    make_camera,
-    make_frame,
-    named,
-)
+from invgraph.data.capture import Capture
+from invgraph.data.frame import make_camera, make_frame
 from invgraph.data.images import SUFFIXES, image_size, inside
+from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import scaled_to
 
 _LONGEST_SIDE = 2048

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from invgraph.data.capture import Capture, Frame
+from invgraph.data.capture import Capture
+from invgraph.data.frame import Frame
 
 
 def with_true_cameras(capture: Capture) -> Capture:

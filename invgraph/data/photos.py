@@ -3,9 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
-from invgraph.data.capture import Capture, Frame, Unreadable, held_out, make_frame, named
+from invgraph.data.capture import Capture
+from invgraph.data.frame import Frame, make_frame
 from invgraph.data.images import has_pictures, pictures
 from invgraph.data.intrinsics import intrinsics_beside
+from invgraph.data.reading import Unreadable, held_out, named
 
 
 def photo_folder(path: Path) -> Path | None:

@@ -6,16 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from invgraph.data.capture import (
-    Capture,
-    Unreadable,
-    checked_pose,
-    held_out,
-    make_camera,
-    make_frame,
-    named,
-)
+from invgraph.data.capture import Capture
+from invgraph.data.frame import make_camera, make_frame
 from invgraph.data.images import image_size, natural, pictures
+from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import checked_intrinsics, read_lines, read_numbers
 from invgraph.data.truth import MeasuredMap, Truth
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from invgraph.data.capture import Capture, Unreadable, make_camera, make_frame, named
+from invgraph.data.capture import Capture
+from invgraph.data.frame import make_camera, make_frame
 from invgraph.data.images import SUFFIXES, inside
+from invgraph.data.reading import Unreadable, named
 from invgraph.data.text import checked_intrinsics, numbers, read_lines, scaled_to
 from invgraph.data.truth import MeasuredMap, Truth
 

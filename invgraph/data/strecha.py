@@ -4,16 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from invgraph.data.capture import (
-    Capture,
-    Unreadable,
-    checked_pose,
-    held_out,
-    make_camera,
-    make_frame,
-    named,
-)
+from invgraph.data.capture import Capture
+from invgraph.data.frame import make_camera, make_frame
 from invgraph.data.images import image_size, natural, pictures
+from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import checked_intrinsics, numbers, read_lines, scaled_to
 
 

@@ -6,16 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from invgraph.data.capture import (
-    Capture,
-    Unreadable,
-    checked_pose,
-    held_out,
-    make_camera,
-    make_frame,
-    named,
-)
+from invgraph.data.capture import Capture
+from invgraph.data.frame import make_camera, make_frame
 from invgraph.data.images import SUFFIXES, UnreadableImage, image_size, inside
+from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.truth import SceneTruth, Truth
 
 # OpenGL cameras look along -z with y up; ours look along +z with y down.

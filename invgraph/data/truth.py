@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from invgraph.color import linear_from_srgb
 from invgraph.data.images import decode
-from invgraph.mesh import Mesh
-from invgraph.mesh_files import load_mesh
+from invgraph.geometry.color import linear_from_srgb
+from invgraph.geometry.mesh import Mesh
 from invgraph.scene import EnvironmentMap, SphericalHarmonicLight
+from invgraph.scene.mesh_files import load_mesh
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,20 +6,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from invgraph import transforms
-from invgraph.camera import Camera
-from invgraph.data.capture import (
-    Capture,
-    Unreadable,
-    checked_pose,
-    held_out,
-    make_camera,
-    make_frame,
-    named,
-)
+from invgraph.data.capture import Capture
+from invgraph.data.frame import make_camera, make_frame
 from invgraph.data.images import inside
+from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import numbers, read_lines, read_numbers
 from invgraph.data.truth import MeasuredMap, Truth
+from invgraph.geometry import transforms
+from invgraph.geometry.camera import Camera
 
 _SIZE = (480, 640)
 # Colour cameras as the benchmark's site publishes them (fx fy cx cy, then Brown's distortion);

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from invgraph.data.cache import cache_folder
-from invgraph.data.capture import Capture, Unreadable, held_out, make_frame
+from invgraph.data.capture import Capture
+from invgraph.data.frame import make_frame
+from invgraph.data.reading import Unreadable, held_out
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".3gp")
 _MOST_FRAMES = 300

@@ -5,8 +5,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, silu
 
-from invgraph.belief import DepthBelief
 from invgraph.encoders.resnet import ResNet, centred
+from invgraph.scene.belief import DepthBelief
 
 _DECODER = (32, 64, 128, 256)  # channels at 1/2, 1/4, 1/8, 1/16
 _REACH = 4.0  # log depth stays within this distance of 0

@@ -10,11 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from invgraph.belief import DepthBelief
-from invgraph.color import srgb_from_linear
 from invgraph.encoders.depth import DepthNet
 from invgraph.encoders.resnet import SIZES, ResNet
-from invgraph.files import read_tensors, write_tensors
+from invgraph.files.tensors import read_tensors, write_tensors
+from invgraph.geometry.color import srgb_from_linear
+from invgraph.scene.belief import DepthBelief
 
 _FACTS = {"height", "width", "spread", "focal", "trained_on"}
 

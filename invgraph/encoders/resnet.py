@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, relu
 
-from invgraph.files import write_tensors
+from invgraph.files.tensors import write_tensors
 
 _GROUP = 16  # channels that a GroupNorm treats as one
 

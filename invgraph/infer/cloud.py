@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from invgraph.camera import Camera
-from invgraph.point_files import encode_colored_points
+from invgraph.data.point_files import encode_colored_points
+from invgraph.geometry.camera import Camera
 
 MOST = 2_000_000
 PER_FRAME = 4_000

@@ -5,13 +5,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from invgraph.camera import Camera
 from invgraph.data import Capture
 from invgraph.data.cache import cache_folder
 from invgraph.encoders import DepthModel
-from invgraph.fit.progress import Meter
-from invgraph.infer.files import FACTS
+from invgraph.geometry.camera import Camera
 from invgraph.infer.run import DepthRun
+from invgraph.runs.predictions import FACTS
+from invgraph.runs.progress import Meter
 
 _COMPARED = 10  # frames
 _FEWEST = 30  # points of the path's map in a frame, to compare scales
@@ -49,7 +49,7 @@ def infer_depth(
     notes = []
     with Meter() as meter:
         if motion:
-            from invgraph.odometry import follow_camera
+            from invgraph.fitting.motion import follow_camera
 
             try:
                 followed = follow_camera(capture, cache_folder() / "motions", progress=meter)

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from invgraph.camera import Camera
-from invgraph.depth_files import encode_depth
+from invgraph.data.depth_files import encode_depth
+from invgraph.geometry.camera import Camera
 from invgraph.report.pictures import reduced
 from invgraph.report.recording import ORANGE, jpeg
 

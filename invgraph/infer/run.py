@@ -13,18 +13,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from invgraph.camera import Camera
-from invgraph.color import srgb_from_linear
-from invgraph.data.capture import checked_pose
-from invgraph.files import write_atomically
+from invgraph.data.reading import checked_pose
+from invgraph.data.trajectory_files import Trajectory, write_kitti, write_tum
+from invgraph.files.atomic import write_atomically
+from invgraph.geometry.camera import Camera
+from invgraph.geometry.color import srgb_from_linear
+from invgraph.geometry.transforms import invert
 from invgraph.infer.cloud import Cloud
-from invgraph.infer.files import FACTS, MILLIMETRE, write_depth, write_facts
 from invgraph.infer.film import DepthFilm
 from invgraph.infer.recording import blueprint, log_frame, log_path
 from invgraph.report.recording import recorded
-from invgraph.report.run_folder import RECORDING
-from invgraph.trajectory_files import Trajectory, write_kitti, write_tum
-from invgraph.transforms import invert
+from invgraph.runs.contents import RECORDING
+from invgraph.runs.predictions import FACTS, MILLIMETRE, write_depth, write_facts
 
 if TYPE_CHECKING:
     from rerun import RecordingStream
@@ -37,7 +37,7 @@ _MEDIAN_LEVEL = 5000  # of the first frame, in the PNG of depth without a unit
 class DepthRun:
     """Writes what a network says about a video; used as a context.
 
-    While it lasts: a depth map per frame (:func:`invgraph.infer.files.write_depth`), a film and a
+    While it lasts: a depth map per frame (``predictions.write_depth``), a film and a
     recording. When it ends without an error: the trajectory, a coloured point cloud, and
     ``infer.json`` as the last, so a folder with that file is whole. A run that is cut short is
     started again into the same folder. Memory does not grow with the video but for its poses.

@@ -12,13 +12,13 @@
 | ``peel`` | vertices on the screen, faces | ``Fragments`` of the first layers |
 """
 
-from .antialias import antialias
-from .fragments import Fragments
-from .interpolate import attribute_slopes, interpolate
-from .peel import peel
-from .rasterize import rasterize
-from .soft import soft_silhouette
-from .texture import texture
+from invgraph.raster.antialias import antialias
+from invgraph.raster.fragments import Fragments
+from invgraph.raster.interpolate import attribute_slopes, interpolate
+from invgraph.raster.peel import peel
+from invgraph.raster.rasterize import rasterize
+from invgraph.raster.soft import soft_silhouette
+from invgraph.raster.texture import texture
 
 __all__ = [
     "Fragments",

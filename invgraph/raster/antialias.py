@@ -9,8 +9,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from . import arguments, buffers
-from .fragments import Fragments
+from invgraph.kernels import buffers
+from invgraph.raster import arguments
+from invgraph.raster.fragments import Fragments
 
 
 def antialias(
@@ -121,8 +122,8 @@ class _Antialias(torch.autograd.Function):
 def _forward(
     color: Tensor, screen: Tensor, face: Tensor, depth: Tensor, plan: arguments.Plan, in_place: bool
 ) -> tuple[Tensor, _Pairs]:
-    from .antialias_cpu import ROWS, blend, find
-    from .threads import run
+    from invgraph.kernels.threads import run
+    from invgraph.raster.cpu.antialias import ROWS, blend, find
 
     shape = (plan.images, plan.height, plan.width)
     rows = arguments.flat(screen, 3)
@@ -164,8 +165,8 @@ def _backward(
     want_color: bool,
     want_screen: bool,
 ) -> tuple[Tensor | None, Tensor | None]:
-    from .antialias_cpu import backward
-    from .threads import run
+    from invgraph.kernels.threads import run
+    from invgraph.raster.cpu.antialias import backward
 
     rows = arguments.flat(screen, 3)
     grads = arguments.line(grad)

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import buffers
-from .topology import Topology, topology
+from invgraph.kernels import buffers
+from invgraph.raster.topology import Topology, topology
 
 _LARGEST = 32767  # px; boxes are kept in int16
 
@@ -147,8 +147,8 @@ def sum_records(
     channels: int,
 ) -> None:
     """Run a backward kernel with room for its records; it sets ``channels`` of ``gradient``."""
-    from .records_cpu import HIGH, WIDE
-    from .threads import run
+    from invgraph.kernels.threads import run
+    from invgraph.raster.cpu.records import HIGH, WIDE
 
     images, height, width = shape
     tiles = images * -(-width // WIDE) * -(-height // HIGH)

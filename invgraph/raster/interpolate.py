@@ -8,9 +8,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from . import arguments, buffers
-from .fragments import Fragments
-from .topology import Topology
+from invgraph.kernels import buffers
+from invgraph.raster import arguments
+from invgraph.raster.fragments import Fragments
+from invgraph.raster.topology import Topology
 
 
 def interpolate(
@@ -123,8 +124,8 @@ def _starts(attributes: Tensor, images: int) -> tuple[np.ndarray, int]:
 
 
 def _forward(attributes: Tensor, bary: Tensor, face: Tensor, known: Topology) -> Tensor:
-    from .interpolate_cpu import forward
-    from .threads import run
+    from invgraph.kernels.threads import run
+    from invgraph.raster.cpu.interpolate import forward
 
     channels = attributes.shape[-1]
     shape = _shape(face)
@@ -140,8 +141,8 @@ def _backward_weights(
     attributes: Tensor, bary: Tensor, face: Tensor, known: Topology, grad: Tensor
 ) -> Tensor:
     """What ``_backward`` gives second, in half the time."""
-    from .interpolate_cpu import backward_weights
-    from .threads import run
+    from invgraph.kernels.threads import run
+    from invgraph.raster.cpu.interpolate import backward_weights
 
     shape = _shape(face)
     start, _ = _starts(attributes, shape[0])
@@ -156,7 +157,7 @@ def _backward_weights(
 def _backward(
     attributes: Tensor, bary: Tensor, face: Tensor, known: Topology, grad: Tensor
 ) -> tuple[Tensor, Tensor]:
-    from .interpolate_cpu import CHANNELS, backward
+    from invgraph.raster.cpu.interpolate import CHANNELS, backward
 
     channels = attributes.shape[-1]
     shape = _shape(face)

@@ -9,10 +9,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from . import arguments, buffers
-from .fragments import Fragments
-from .polygons import find
-from .rasterize import _backward
+from invgraph.kernels import buffers
+from invgraph.raster import arguments
+from invgraph.raster.fragments import Fragments
+from invgraph.raster.polygons import find
+from invgraph.raster.rasterize import _backward
 
 _MARGIN = 1 / 16  # px; screen positions within an image err by less, and the edges decide exactly
 
@@ -70,9 +71,9 @@ class _Peel(torch.autograd.Function):
     def forward(
         ctx: Any, screen: Tensor, plan: arguments.Plan, layers: int, near: float, cull: bool
     ) -> tuple[Tensor, ...]:
-        from .peel_cpu import peel as kernel
-        from .polygons_cpu import CHUNK
-        from .threads import run
+        from invgraph.kernels.threads import run
+        from invgraph.raster.cpu.peel import peel as kernel
+        from invgraph.raster.cpu.polygons import CHUNK
 
         found = find(screen, plan, near, _MARGIN)
         shape = (plan.images, layers, plan.height, plan.width)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from . import arguments, buffers
+from invgraph.kernels import buffers
+from invgraph.raster import arguments
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class Polygons:
 
 def find(screen: Tensor, plan: arguments.Plan, near: float, reach: float) -> Polygons:
     """Clip the faces of all images at ``near`` and list them by the tiles within ``reach`` px."""
-    from .polygons_cpu import CHUNK, HIGH, WIDE, count, sort
-    from .threads import run
+    from invgraph.kernels.threads import run
+    from invgraph.raster.cpu.polygons import CHUNK, HIGH, WIDE, count, sort
 
     rows = arguments.flat(screen, 3)
     chunk_start = np.zeros(plan.images + 1, np.int64)

@@ -8,8 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from . import arguments, buffers
-from .fragments import Fragments
+from invgraph.kernels import buffers
+from invgraph.raster import arguments
+from invgraph.raster.fragments import Fragments
 
 _NONE = np.zeros(0, np.float32)
 _CHUNK = 1024  # faces that are sorted into tiles together, at least
@@ -97,8 +98,8 @@ class _Rasterize(torch.autograd.Function):
 
 
 def _forward(screen: Tensor, plan: arguments.Plan, options: tuple) -> tuple[Tensor, ...]:
-    from .rasterize_cpu import HIGH, WIDE, rasterize
-    from .threads import run
+    from invgraph.kernels.threads import run
+    from invgraph.raster.cpu.rasterize import HIGH, WIDE, rasterize
 
     near, cull, derivatives = options
     height, width = plan.height, plan.width
@@ -154,7 +155,7 @@ def _backward(
     grad_depth: Tensor | None,
     grad_slope: Tensor | None,
 ) -> Tensor:
-    from .rasterize_backward_cpu import backward
+    from invgraph.raster.cpu.rasterize_backward import backward
 
     shape = (plan.images, plan.height, plan.width)
     rows = arguments.line(screen)

@@ -8,8 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from . import arguments, buffers
-from .polygons import find
+from invgraph.kernels import buffers
+from invgraph.raster import arguments
+from invgraph.raster.polygons import find
 
 
 def soft_silhouette(
@@ -66,8 +67,8 @@ class _SoftSilhouette(torch.autograd.Function):
     def forward(
         ctx: Any, screen: Tensor, plan: arguments.Plan, sigma: float, near: float
     ) -> Tensor:
-        from .soft_cpu import REACH, draw
-        from .threads import run
+        from invgraph.kernels.threads import run
+        from invgraph.raster.cpu.soft import REACH, draw
 
         reach = REACH * sigma
         found = find(screen, plan, near, reach)
@@ -94,8 +95,8 @@ class _SoftSilhouette(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple:
-        from .soft_cpu import backward
-        from .threads import run
+        from invgraph.kernels.threads import run
+        from invgraph.raster.cpu.soft import backward
 
         screen, alpha = ctx.saved_tensors
         plan, found = ctx.plan, ctx.found

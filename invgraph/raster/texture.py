@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from . import buffers
-from .arguments import check
+from invgraph.kernels import buffers
+from invgraph.raster.arguments import check
 
 Wrap = Literal["repeat", "clamp", "mirror"]
 _WRAPS = ("repeat", "clamp", "mirror")
@@ -95,8 +95,8 @@ def _check(textures: Tensor, uv: Tensor, uv_pixel: Tensor | None, wrap: str) -> 
 class _Texture(torch.autograd.Function):
     @staticmethod
     def forward(ctx, textures, uv, uv_pixel, wrap, per_image, mips):
-        from . import texture_cpu as kernels
-        from .threads import run
+        from invgraph.kernels.threads import run
+        from invgraph.raster.cpu import texture as kernels
 
         count, height, width, channels = textures.shape
         levels = _level_table(height, width, mips)
@@ -119,8 +119,8 @@ class _Texture(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        from . import texture_cpu as kernels
-        from .threads import run
+        from invgraph.kernels.threads import run
+        from invgraph.raster.cpu import texture as kernels
 
         textures, uv, uv_pixel = ctx.saved_tensors  # also refuses inputs changed in place meanwhile
         channels = textures.shape[3]
@@ -148,8 +148,8 @@ def _backward_texels(
     grad: np.ndarray, shape: tuple[int, ...], reads: tuple, threads: int | None
 ) -> np.ndarray:
     """The gradient (textures, values) of the finest level, from the coarsest down to it."""
-    from . import texture_texels_cpu as kernels
-    from .threads import run
+    from invgraph.kernels.threads import run
+    from invgraph.raster.cpu import texture_texels as kernels
 
     uv, uv_pixel, levels, _, per_image = reads
     count, height, _, channels = shape
@@ -268,8 +268,8 @@ def _taps(
 
 def _pyramid(texels: np.ndarray, channels: int, levels: np.ndarray) -> np.ndarray:
     """All mip levels of each texture in one row: (textures, texels of all levels * channels)."""
-    from . import texture_texels_cpu as kernels
-    from .threads import run
+    from invgraph.kernels.threads import run
+    from invgraph.raster.cpu import texture_texels as kernels
 
     if len(levels) == 1:
         return texels

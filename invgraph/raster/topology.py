@@ -32,7 +32,7 @@ class Topology:
         """f x 3: the face across the edge opposite each corner, -1 where there is not just one."""
         with self._lock:
             if self._adjacent is None:
-                from .antialias_cpu import neighbours
+                from invgraph.raster.cpu.antialias import neighbours
 
                 vertices = self.high + 1
                 heads = np.empty(vertices, np.int32)

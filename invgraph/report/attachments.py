@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from invgraph.report.run_folder import FILM, RECORDING, RunFolder, read_run
 from invgraph.report.track_recording import write_track_recording
+from invgraph.runs.contents import FILM, RECORDING, RunFolder, read_run
 from invgraph.scene import Scene
-from invgraph.scene_files import load_scene
+from invgraph.scene.scene_files import load_scene
 
 FILM_BUDGET = 4_000_000  # bytes; a larger film stays beside the page
 LEAST_S = 3.0  # in less, neither can be made

@@ -5,7 +5,7 @@ from html import escape
 import numpy as np
 
 from invgraph.report.model import world_up
-from invgraph.report.run_folder import Pose
+from invgraph.runs.contents import Pose
 
 WIDTH, HEIGHT, PAD = 300, 260, 22
 POINTS = 1500

@@ -4,8 +4,8 @@ from typing import Any
 
 from invgraph.report.layout import Page
 from invgraph.report.pictures import data_uris, picture_size
-from invgraph.report.run_folder import View
 from invgraph.report.words import describe, number
+from invgraph.runs.contents import View
 
 VIEWS_SHOWN = 24
 BUDGET = 6_500_000  # bytes

@@ -7,9 +7,9 @@ from html import escape
 
 import numpy as np
 
-from invgraph.depth_files import read_depth
+from invgraph.data.depth_files import read_depth
 from invgraph.report.charts import nice_ticks
-from invgraph.report.run_folder import View
+from invgraph.runs.contents import View
 
 SHOWN, SIDE = 12, 400
 LEVELS = 255  # colours; one more index is "no surface"

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invgraph.camera import Camera, stack
-from invgraph.color import srgb_from_linear
-from invgraph.files import write_atomically
-from invgraph.render import render
-from invgraph.report.run_folder import FILM, read_poses
+from invgraph.files.atomic import write_atomically
+from invgraph.geometry.camera import Camera, stack
+from invgraph.geometry.color import srgb_from_linear
+from invgraph.rendering.render import render
+from invgraph.report.viewpoints import fly_through
+from invgraph.runs.contents import FILM, read_poses
 from invgraph.scene import Scene
-from invgraph.viewpoints import fly_through
 
 VIEWS, RATE, SIDE = 120, 24, 480
 BATCH = 8  # cameras that share what the light does to the surface

@@ -12,9 +12,9 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from invgraph.files import write_atomically
-from invgraph.report.run_folder import RunFolder, finite
+from invgraph.files.atomic import write_atomically
 from invgraph.report.words import describe, duration, number
+from invgraph.runs.contents import RunFolder, finite
 
 ITEMS_SHOWN = 6
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from invgraph.point_files import decode_points
-from invgraph.report.run_folder import Pose, RunFolder
+from invgraph.data.point_files import decode_points
+from invgraph.runs.contents import Pose, RunFolder
 
 JSON_CHUNK, BINARY_CHUNK = 0x4E4F534A, 0x004E4942
 TEXTURE_SIDE = 2048
@@ -81,7 +81,7 @@ def light_matrices(lights: Sequence[Any]) -> dict[str, Any] | None:
         ``frame`` ("world" or "camera") and ``matrices`` (3x16), or None when the lights are not
         all spherical harmonics in one frame.
     """
-    from invgraph.harmonics import evaluate, irradiance_coefficients
+    from invgraph.rendering.harmonics import evaluate, irradiance_coefficients
     from invgraph.scene import SphericalHarmonicLight
 
     frames = {light.frame for light in lights}

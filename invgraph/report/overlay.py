@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invgraph.camera import Camera
-from invgraph.color import srgb_from_linear
-from invgraph.pose_files import PoseRow
-from invgraph.render import render
+from invgraph.data.pose_files import PoseRow
+from invgraph.geometry.camera import Camera
+from invgraph.geometry.color import srgb_from_linear
+from invgraph.rendering.render import render
 from invgraph.scene import Scene
 
 SIDE = 640  # of each half, pixels

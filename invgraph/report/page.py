@@ -13,10 +13,10 @@ from invgraph.report.depth_view import depth_section
 from invgraph.report.layout import Page, numbers_table
 from invgraph.report.model import read_points
 from invgraph.report.pictures import data_uris
-from invgraph.report.run_folder import RunFolder, View, finite, read_run
 from invgraph.report.track_page import write_track_page
 from invgraph.report.viewer import viewer_section
 from invgraph.report.words import describe, number
+from invgraph.runs.contents import RunFolder, View, finite, read_run
 
 PREVIEWS_SHOWN = 6
 SMALL_BUDGET = 600_000  # bytes of the smaller pictures

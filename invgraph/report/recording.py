@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from invgraph.depth_files import read_depth
-from invgraph.point_files import decode_points
+from invgraph.data.depth_files import read_depth
+from invgraph.data.point_files import decode_points
 from invgraph.report.model import frustum, world_up
 from invgraph.report.pictures import reduced
-from invgraph.report.run_folder import RECORDING, Pose, RunFolder, read_run
+from invgraph.runs.contents import RECORDING, Pose, RunFolder, read_run
 
 if TYPE_CHECKING:
     from PIL.Image import Image

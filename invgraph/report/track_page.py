@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from invgraph.pose_files import PoseRow, read_hypotheses, read_rows
+from invgraph.data.pose_files import PoseRow, read_hypotheses, read_rows
 from invgraph.report.attachments import film_player, recording_link
 from invgraph.report.charts import Axis, line_chart
 from invgraph.report.comparison import comparison_section
 from invgraph.report.layout import Page, numbers_table
-from invgraph.report.run_folder import HYPOTHESES, RunFolder
 from invgraph.report.track_map import track_map
 from invgraph.report.viewer import viewer_section
+from invgraph.runs.contents import HYPOTHESES, RunFolder
 
 HEADLINES = ("found", "lost", "score_median", "seconds_per_frame")
 ROWS_SHOWN, AMBIGUOUS_SHOWN = 2000, 40

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from invgraph.fit.folder import file_stem
-from invgraph.mesh import vertex_normals
-from invgraph.pose_files import PoseRow, read_hypotheses, read_rows
+from invgraph.data.pose_files import PoseRow, read_hypotheses, read_rows
+from invgraph.geometry.mesh import vertex_normals
 from invgraph.report.recording import ORANGE, TIMELINE, jpeg, recorded
-from invgraph.report.run_folder import HYPOTHESES, OVERLAYS, TRACK, Pose, read_poses
-from invgraph.scene_files import load_scene
+from invgraph.runs.contents import HYPOTHESES, OVERLAYS, TRACK, Pose, read_poses
+from invgraph.runs.folder import file_stem
+from invgraph.scene.scene_files import load_scene
 
 if TYPE_CHECKING:
     from rerun import Mesh3D, RecordingStream
@@ -92,7 +92,7 @@ def _mesh(run: Path) -> "tuple[Mesh3D | None, float]":
     albedo = item.material.albedo
     colors = None
     if albedo.ndim == 2:
-        from invgraph.color import srgb_from_linear
+        from invgraph.geometry.color import srgb_from_linear
 
         colors = (srgb_from_linear(albedo.clamp(0, 1)) * 255).round().byte().numpy()
     vertices = item.mesh.vertices

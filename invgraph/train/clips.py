@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invgraph.camera import Camera
-from invgraph.color import srgb_from_linear
 from invgraph.data.cache import cache_folder
-from invgraph.data.capture import Frame
+from invgraph.data.frame import Frame
 from invgraph.data.images import load_image
-from invgraph.files import fingerprint, write_atomically
-from invgraph.warp import undistort
+from invgraph.files.atomic import fingerprint, write_atomically
+from invgraph.geometry.camera import Camera
+from invgraph.geometry.color import srgb_from_linear
+from invgraph.photometric.warp import undistort
 
 _DARK = 0.01  # sRGB: spread of an image below which it shows nothing
 _STILL = 0.004  # sRGB: mean difference between frames below which nothing moves

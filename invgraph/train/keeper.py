@@ -10,8 +10,8 @@ import lightning
 import torch
 from torch import Tensor
 
-from invgraph.files import read_tensors, write_tensors
-from invgraph.fit.progress import Meter
+from invgraph.files.tensors import read_tensors, write_tensors
+from invgraph.runs.progress import Meter
 from invgraph.train.learning import Learning
 
 _EVERY_S = 120.0  # between checkpoints

@@ -8,8 +8,8 @@ import lightning
 import torch
 from torch import Tensor
 
+from invgraph.geometry.tree import map_tensors
 from invgraph.train.settings import Settings
-from invgraph.tree import map_tensors
 
 _WARM = 100  # steps until the rate of learning is at its highest
 _KEEP = 0.998  # of the averaged weights, at each step

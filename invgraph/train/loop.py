@@ -15,8 +15,8 @@ import lightning
 import torch
 from torch.utils.data import DataLoader
 
-from invgraph.files import write_atomically
-from invgraph.fit.progress import Meter
+from invgraph.files.atomic import write_atomically
+from invgraph.runs.progress import Meter
 from invgraph.train.clips import Clip
 from invgraph.train.keeper import Keeper, Shown
 from invgraph.train.learning import Learning, NotFinite

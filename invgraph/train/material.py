@@ -7,7 +7,7 @@ import torch
 
 from invgraph.data import Capture
 from invgraph.data.cache import cache_folder
-from invgraph.fit.progress import Meter
+from invgraph.runs.progress import Meter
 from invgraph.train.clips import Clip, read_clip
 from invgraph.train.settings import DepthSettings
 from invgraph.train.stereo import in_one_unit, metres_per_unit
@@ -37,7 +37,7 @@ def prepare(
     teachings: list[Teaching] = []
     for capture in recordings:
         if settings.motion == "found":
-            from invgraph.odometry import follow_camera
+            from invgraph.fitting.motion import follow_camera
 
             meter.begin(f"{capture.name}: motion")
             kept = (cache_folder() if work is None else work) / "motions"

@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from invgraph import transforms
-from invgraph.belief import DepthBelief
-from invgraph.camera import Camera
 from invgraph.encoders import DepthNet, MotionNet, ResNet
+from invgraph.geometry import transforms
+from invgraph.geometry.camera import Camera
+from invgraph.scene.belief import DepthBelief
 from invgraph.train.groups import Groups
 from invgraph.train.learning import Learning
 from invgraph.train.objective import Explained, shrunk, view_synthesis

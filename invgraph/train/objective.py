@@ -7,10 +7,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from invgraph.belief import DepthBelief
-from invgraph.camera import Camera
-from invgraph.losses import dissimilarity, smoothness
-from invgraph.warp import warp
+from invgraph.geometry.camera import Camera
+from invgraph.photometric.losses import dissimilarity, smoothness
+from invgraph.photometric.warp import warp
+from invgraph.scene.belief import DepthBelief
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from invgraph.belief import DepthBelief
-from invgraph.files import write_atomically
+from invgraph.files.atomic import write_atomically
 from invgraph.report.depth_view import LEVELS, colours
+from invgraph.scene.belief import DepthBelief
 from invgraph.train.groups import GroupSet
 
 _SHOWN = 4

@@ -6,7 +6,7 @@ from typing import Any
 
 from invgraph.data import Capture
 from invgraph.encoders import load_pretrained
-from invgraph.files import fingerprint
+from invgraph.files.atomic import fingerprint
 from invgraph.train.clips import split
 from invgraph.train.groups import GroupSet
 from invgraph.train.loop import Logger, Plan, Trained, given, learn, opened

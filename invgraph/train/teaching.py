@@ -12,11 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from invgraph.camera import Camera
-from invgraph.color import linear_from_srgb
 from invgraph.data.cache import cache_folder
-from invgraph.files import read_tensors, write_tensors
-from invgraph.places import estimate_depth
+from invgraph.files.tensors import read_tensors, write_tensors
+from invgraph.fitting.place import estimate_depth
+from invgraph.geometry.camera import Camera
+from invgraph.geometry.color import linear_from_srgb
 from invgraph.train.clips import Clip
 
 Progress = Callable[[str, int, int], None]

@@ -13,7 +13,7 @@ sys.path.insert(0, str(FOLDER.parent))
 
 
 def main() -> None:
-    from test_golden import CASES, image
+    from golden_scenes import CASES, image
 
     for name in CASES:
         np.save(FOLDER / f"{name}.npy", image(name).astype(np.float16))

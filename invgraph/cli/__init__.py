@@ -1,0 +1,102 @@
+"""The command line: ``invgraph fit | train | infer | eval | render | report | view | data``.
+
+What a command needs is imported when it runs, so that ``--help`` is quick and Ctrl-C while torch is
+being imported is one line, as at any other time.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+EXAMPLES = """\
+Start with a folder of photos whose cameras are known:
+
+    invgraph fit my_photos --budget 10m                        writes runs/my_photos
+    invgraph data inspect my_photos                            says what it holds and lacks
+    invgraph fit my_photos --resume                            goes on after Ctrl-C or a kill
+    invgraph fit my_photos --object mug.obj                    finds an object in each photo
+    invgraph train depth walk.mp4                              learns depth from raw video
+    invgraph train encoder walk.mp4                            pre-trains its encoder, unlabelled
+    invgraph infer depth runs/depth_walk other.mp4             depth of another video
+    invgraph render runs/my_photos --views 8 --out orbit.png   pictures from all around
+    invgraph view runs/my_photos                               opens the report in a browser
+    invgraph report runs/my_photos                             builds report.html again
+    invgraph eval odometry trajectory_tum.txt groundtruth.txt  scores a camera's motion
+"""
+
+
+# Command -> the module that has it. A module with several commands lists them as COMMANDS.
+COMMANDS = {
+    "fit": "invgraph.cli.fit",
+    "render": "invgraph.cli.render",
+    "report": "invgraph.cli.view",
+    "view": "invgraph.cli.view",
+}
+GROUPS = {
+    "data": ("invgraph.cli.data", "Look at captures, fetch public ones, convert between formats."),
+    "train": ("invgraph.cli.train", "Learn from raw recordings, without labels."),
+    "infer": ("invgraph.cli.infer", "Apply what was learned."),
+    "eval": ("invgraph.cli.eval", "Score depth and trajectories against measured truth."),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the result is the exit code: 0, 2 for a mistake, 130 for Ctrl-C."""
+    try:
+        _run(*(sys.argv[1:] if arguments is None else arguments))
+    except KeyboardInterrupt as stop:
+        print(f"\ninvgraph: {str(stop) or 'stopped'}", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, ImportError) as error:
+        print(f"invgraph: {_one_line(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _run(name: str = "--help", *rest: str) -> None:
+    if name in ("-h", "--help"):
+        print(_help())
+    elif name in GROUPS:
+        _run_of_group(name, *(rest or ["--help"]))
+    elif name in COMMANDS:
+        import tyro
+
+        tyro.cli(_command(name), prog=f"invgraph {name}", args=rest)
+    else:
+        known = ", ".join([*COMMANDS, *GROUPS])
+        raise ValueError(f"expected one of {known} but got {name!r}; see --help.")
+
+
+def _command(name: str):
+    return getattr(import_module(COMMANDS[name]), name)
+
+
+def _run_of_group(group: str, name: str, *rest: str) -> None:
+    module, purpose = GROUPS[group]
+    commands = import_module(module).COMMANDS
+    if name in ("-h", "--help"):
+        print(f"usage: invgraph {group} COMMAND ...\n\n{purpose}\n")
+        for key, command in commands.items():
+            print(f"    {key:8} {(command.__doc__ or '').splitlines()[0]}")
+        print(f"\n`invgraph {group} COMMAND --help` explains each command.")
+        return
+    if name not in commands:
+        known = ", ".join(commands)
+        raise ValueError(f"expected one of {known} but got {name!r}; see --help.")
+    import tyro
+
+    tyro.cli(commands[name], prog=f"invgraph {group} {name}", args=rest)
+
+
+def _help() -> str:
+    lines = ["usage: invgraph COMMAND ...", "", "Explain photographs by a scene.", ""]
+    for name in COMMANDS:
+        lines.append(f"    {name:8} {(_command(name).__doc__ or '').splitlines()[0]}")
+    lines += [f"    {name:8} {purpose}" for name, (_, purpose) in GROUPS.items()]
+    return "\n".join([*lines, "", EXAMPLES, "`invgraph COMMAND --help` explains each command."])
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,234 @@
+"""The command line of training: ``invgraph train depth`` and ``invgraph train encoder``."""
+
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    from invgraph.data import Capture
+    from invgraph.train.loop import Trained
+
+Piece = Literal[
+    "ssim",
+    "minimum",
+    "automask",
+    "smooth",
+    "consistency",
+    "exposure",
+    "moving",
+    "teacher",
+    "uncertainty",
+    "unit",
+]
+
+
+def depth(
+    recordings: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="VIDEO")],
+    /,
+    out: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None,
+    recipe: Literal["multiview", "motion", "monodepth2"] = "multiview",
+    network: Literal["resnet18", "light"] = "resnet18",
+    steps: int | None = None,
+    budget: Annotated[str | None, tyro.conf.arg(metavar="TIME")] = None,
+    batch: int | None = None,
+    accumulate: int = 1,
+    rate: float | None = None,
+    stride: int = 1,
+    size: tuple[int, int] = (192, 256),
+    without: tuple[Piece, ...] = (),
+    encoder: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
+    logger: Literal["tensorboard", "wandb", "none"] = "tensorboard",
+    workers: int = 1,
+    seed: int = 0,
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+) -> None:
+    """Learn depth from raw video: no labels, no known cameras, no pretrained weights.
+
+    Each VIDEO is a video file or a folder of consecutive frames by one camera. What comes out is
+    RUN/model.safetensors, which tells depth and its uncertainty from one image; RUN/panels shows
+    how it came about, and `tensorboard --logdir RUN/curves` its curves.
+
+    Recipes: multiview finds the camera's motion by odometry first and the depth of frames from one
+    another, and teaches that to the network; motion learns a motion network beside the depth, for
+    recordings in which odometry fails, and the focal length where it is unknown; monodepth2 is the
+    published loss alone, to compare with.
+
+    Typical uses:
+        invgraph train depth walk.mp4
+        invgraph train depth walk.mp4 kitchen_frames --out runs/indoor --budget 40m
+        invgraph train depth drive.mp4 --recipe motion --size 192 320 --stride 2
+        invgraph train depth walk.mp4 --without consistency ssim --out runs/ablated
+        invgraph train depth walk.mp4 --encoder runs/encoder_walk/encoder.safetensors
+        invgraph train depth walk.mp4 --resume
+        torchrun --nproc-per-node 2 -m invgraph.cli train depth walk.mp4 --out runs/two
+
+    Args:
+        recordings: videos or folders of frames.
+        out: run folder to write; runs/depth_NAME_OF_THE_FIRST when left out.
+        recipe: where motion comes from and which pieces the loss has.
+        network: resnet18, or light: 0.4 times its work, 0.24 times its weights.
+        steps: at most; the recipe's when left out.
+        budget: time for the steps, such as 40m; training ends there.
+        batch: groups of three frames a step.
+        accumulate: steps whose gradients are summed before the weights move.
+        rate: of learning, at its highest.
+        stride: frames between neighbours of a group, for recipes that learn the motion.
+        size: height and width of the images, multiples of 32.
+        without: pieces of the loss to switch off.
+        encoder: what `invgraph train encoder` wrote, to start with; or a safetensors file with
+            ResNet-18 weights under torchvision's or timm's names.
+        logger: where curves go; wandb must be installed, and works offline with WANDB_MODE=offline.
+        workers: processes that prepare images.
+        seed: of weights and groups; the same seed gives the same training.
+        resume: go on with the training in the run folder.
+    """
+    _check_packages()
+    from invgraph.cli.budget import parse_budget
+    from invgraph.train.settings import RECIPES
+
+    seconds = None if budget is None else parse_budget(budget)
+    settings = RECIPES[recipe]
+    own = {
+        "network": network,
+        "height": size[0],
+        "width": size[1],
+        "accumulate": accumulate,
+        "stride": stride,
+        "seed": seed,
+        "pieces": replace(settings.pieces, **dict.fromkeys(without, False)),
+    }
+    given = {"steps": steps, "batch": batch, "rate": rate}
+    settings = replace(settings, **own, **{k: v for k, v in given.items() if v is not None})
+    folder, found = _given(recordings, out, "depth")
+    from invgraph.train.run import train_depth
+
+    with _resumable():
+        trained = train_depth(
+            found,
+            folder,
+            settings,
+            resume=resume,
+            budget_s=seconds,
+            encoder=encoder,
+            logger=logger,
+            workers=workers,
+        )
+    _say(trained)
+
+
+def encoder(
+    recordings: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="VIDEO")],
+    /,
+    out: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None,
+    network: Literal["resnet18", "light"] = "resnet18",
+    steps: int | None = None,
+    budget: Annotated[str | None, tyro.conf.arg(metavar="TIME")] = None,
+    batch: int | None = None,
+    rate: float | None = None,
+    size: tuple[int, int] = (192, 256),
+    logger: Literal["tensorboard", "wandb", "none"] = "tensorboard",
+    workers: int = 1,
+    seed: int = 0,
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+) -> None:
+    """Learn an encoder from raw video, for `invgraph train depth --encoder` to start with.
+
+    The network learns that frames shortly after one another belong together and others do not, in
+    crops and colours that change (SimCLR). No labels, and no weights whose licence binds: it takes
+    the place of ImageNet's. What comes out is RUN/encoder.safetensors.
+
+    Typical uses:
+        invgraph train encoder walk.mp4
+        invgraph train encoder walk.mp4 kitchen_frames --out runs/indoor --budget 40m
+        invgraph train encoder walk.mp4 --network light --size 96 128
+        invgraph train encoder walk.mp4 --resume
+        torchrun --nproc-per-node 2 -m invgraph.cli train encoder walk.mp4 --out runs/two
+
+    Args:
+        recordings: videos or folders of frames.
+        out: run folder to write; runs/encoder_NAME_OF_THE_FIRST when left out.
+        network: resnet18, or light: 0.4 times its work, 0.24 times its weights.
+        steps: at most.
+        budget: time for the steps, such as 40m; training ends there.
+        batch: pairs of views a step: the more, the more each is told apart from.
+        rate: of learning, at its highest.
+        size: height and width of the images, multiples of 32.
+        logger: where curves go; wandb must be installed, and works offline with WANDB_MODE=offline.
+        workers: processes that prepare images.
+        seed: of weights and pairs; the same seed gives the same training.
+        resume: go on with the training in the run folder.
+    """
+    _check_packages()
+    from invgraph.cli.budget import parse_budget
+    from invgraph.train.settings import ContrastSettings
+
+    seconds = None if budget is None else parse_budget(budget)
+    given = {"steps": steps, "batch": batch, "rate": rate}
+    settings = ContrastSettings(
+        network=network,
+        height=size[0],
+        width=size[1],
+        seed=seed,
+        **{k: v for k, v in given.items() if v is not None},
+    )
+    folder, found = _given(recordings, out, "encoder")
+    from invgraph.train.contrast import train_encoder
+
+    with _resumable():
+        trained = train_encoder(
+            found,
+            folder,
+            settings,
+            resume=resume,
+            budget_s=seconds,
+            logger=logger,
+            workers=workers,
+        )
+    _say(trained)
+
+
+def _check_packages() -> None:
+    if find_spec("lightning") is None:
+        raise ValueError("training needs more packages; pip install 'invgraph[train]'.")
+
+
+def _given(
+    recordings: tuple[Path, ...], out: Path | None, kind: str
+) -> "tuple[Path, list[Capture]]":
+    """The run folder, and what is to be learned from."""
+    from invgraph.data.recordings import read_recording
+
+    if not recordings:
+        raise ValueError("expected at least one video or folder of frames; see --help.")
+    folder = out if out is not None else Path("runs") / f"{kind}_{recordings[0].resolve().stem}"
+    return folder, [read_recording(path) for path in recordings]
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Ctrl-C says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        words = [x for x in sys.argv[1:] if x != "--resume"]
+        again = shlex.join(["invgraph", *words, "--resume"])
+        raise KeyboardInterrupt(f"stopped; go on with: {again}") from None
+
+
+def _say(trained: "Trained") -> None:
+    if int(os.environ.get("RANK", 0)) > 0:
+        return
+    print(f"{'Steps':24} {trained.steps}")
+    print(f"{'Held-out loss':24} {trained.held_out:.4f}")
+    print(f"{'Model':24} {trained.model}")
+
+
+COMMANDS = {"depth": depth, "encoder": encoder}

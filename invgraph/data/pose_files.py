@@ -1,0 +1,251 @@
+"""Poses of an object in a sequence of photos, as tables on disk."""
+
+import contextlib
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from invgraph.data.reading import checked_pose
+from invgraph.files.atomic import write_atomically
+from invgraph.geometry.transforms import matrix_from_quat_wxyz, quat_wxyz_from_matrix
+from invgraph.scene.belief import PoseBelief
+
+_AXES = ("x", "y", "z", "rx", "ry", "rz")
+_PAIRS = [(i, j) for i in range(6) for j in range(i, 6)]
+COLUMNS: tuple[str, ...] = (
+    *("frame", "found", "score", "answers", "seconds"),
+    *("x_m", "y_m", "z_m", "qw", "qx", "qy", "qz"),
+    *(f"cov_{_AXES[i]}_{_AXES[j]}" for i, j in _PAIRS),
+)
+BOP_COLUMNS = ("scene_id", "im_id", "obj_id", "score", "R", "t", "time")
+_MM = 1000.0  # the benchmark's lengths are millimetres
+
+
+@dataclass(frozen=True, eq=False)
+class PoseRow:
+    """Where an object was in one photo.
+
+    Attributes:
+        frame: the photo's name in its capture.
+        found: whether the object was found there.
+        score: 0 to 1, how much of what the pose predicts the photo confirms.
+        pose: ``camera_from_object``, ``4 4`` float64, metres; where the object was not found, the
+            last or best guess.
+        covariance: ``6 6`` float64, of the translation of the object's origin (m), then of the
+            rotation vector (rad), both along the camera's axes.
+        answers: how many poses explain the photo.
+        seconds: that finding it took.
+    """
+
+    frame: str
+    found: bool
+    score: float
+    pose: np.ndarray
+    covariance: np.ndarray
+    answers: int
+    seconds: float
+
+    @staticmethod
+    def of(frame: str, belief: PoseBelief, seconds: float) -> "PoseRow":
+        """The best answer of a belief."""
+        return PoseRow(
+            frame,
+            belief.found,
+            float(belief.score),
+            belief.pose.detach().double().numpy(),
+            belief.covariance.detach().double().numpy(),
+            len(belief.weights),
+            seconds,
+        )
+
+    @property
+    def sigma_mm(self) -> float:
+        """Standard deviation of the position: root of the summed variances, millimetres."""
+        return 1e3 * _root(self.covariance[:3, :3])
+
+    @property
+    def sigma_deg(self) -> float:
+        """Standard deviation of the rotation: root of the summed variances, degrees."""
+        return math.degrees(_root(self.covariance[3:, 3:]))
+
+
+def _root(covariance: np.ndarray) -> float:
+    return math.sqrt(max(float(np.trace(covariance)), 0.0))
+
+
+def append_row(path: Path, row: PoseRow) -> None:
+    """Add one photo at the end of a table, which is begun when missing."""
+    fresh = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if fresh:
+            writer.writerow(COLUMNS)
+        writer.writerow(_cells(row))
+
+
+def write_rows(path: Path, rows: Sequence[PoseRow]) -> None:
+    """Replace a table."""
+    file = io.StringIO(newline="")
+    csv.writer(file, lineterminator="\n").writerows([COLUMNS, *(_cells(row) for row in rows)])
+    write_atomically(path, file.getvalue().encode())
+
+
+def read_rows(path: Path) -> list[PoseRow]:
+    """The rows of a table that :func:`append_row` wrote, up to the first that is damaged.
+
+    A kill may cut the last row off, so what does not parse is the end and no error.
+
+    Raises:
+        ValueError: the file has other columns.
+        OSError: it cannot be read.
+    """
+    text = path.read_text(encoding="utf-8", errors="replace").replace("\0", "")
+    lines = text[: text.rfind("\n") + 1].splitlines()
+    if lines and lines[0] != ",".join(COLUMNS):
+        raise ValueError(
+            f"{path} is no table of poses: expected a first line {','.join(COLUMNS[:4])},..."
+        )
+    rows: list[PoseRow] = []
+    with contextlib.suppress(csv.Error):
+        for cells in csv.reader(lines[1:]):
+            if (row := _row(cells)) is None:
+                break
+            rows.append(row)
+    return rows
+
+
+def _cells(row: PoseRow) -> list[Any]:
+    rotation = torch.from_numpy(np.ascontiguousarray(row.pose[:3, :3]))
+    numbers = [
+        *row.pose[:3, 3],
+        *quat_wxyz_from_matrix(rotation).numpy(),
+        *(row.covariance[i, j] for i, j in _PAIRS),
+    ]
+    head = [row.frame, int(row.found), f"{row.score:.6g}", row.answers, f"{row.seconds:.4f}"]
+    return head + [f"{number:.9g}" for number in numbers]
+
+
+def _row(cells: list[str]) -> PoseRow | None:
+    try:
+        frame, found, score, answers, seconds, *rest = cells
+        numbers = np.array([float(cell) for cell in rest])
+        shift, quat, upper = np.split(numbers, [3, 7])
+        covariance = np.zeros((6, 6))
+        for (i, j), value in zip(_PAIRS, upper, strict=True):
+            covariance[i, j] = covariance[j, i] = value
+        pose = np.eye(4)
+        pose[:3, :3] = matrix_from_quat_wxyz(torch.from_numpy(quat)).numpy()
+        pose[:3, 3] = shift
+        if not np.isfinite(pose).all() or found not in ("0", "1"):
+            return None
+        return PoseRow(
+            frame, found == "1", float(score), pose, covariance, int(answers), float(seconds)
+        )
+    except ValueError:
+        return None
+
+
+def write_bop(path: Path, rows: Sequence[tuple[int, PoseRow]], scene: int, item: int) -> None:
+    """Write the poses that were found as results of the BOP benchmark.
+
+    Args:
+        path: the CSV file: a line per photo with scene, image and object number, score, rotation
+            (row by row), translation (mm) and time (s).
+        rows: each with the number of its image.
+        scene: number of the scene.
+        item: number of the object.
+
+    Source:
+        BOP challenge, format of the results of 6D localization (bop.felk.cvut.cz/challenges).
+    """
+    lines = [",".join(BOP_COLUMNS)]
+    for image, row in rows:
+        if row.found:
+            rotation = " ".join(f"{value:.9g}" for value in row.pose[:3, :3].ravel())
+            shift = " ".join(f"{value:.9g}" for value in _MM * row.pose[:3, 3])
+            score, seconds = f"{row.score:.6g}", f"{row.seconds:.4f}"
+            lines.append(f"{scene},{image},{item},{score},{rotation},{shift},{seconds}")
+    write_atomically(path, ("\n".join(lines) + "\n").encode())
+
+
+def bop_number(name: str, otherwise: int) -> int:
+    """The number that a file or folder is named by, as in ``000012`` or ``obj_000005``."""
+    match = re.fullmatch(r"(?:obj_)?([0-9]{1,9})", name)
+    return int(match[1]) if match else otherwise
+
+
+def append_hypotheses(path: Path, frame: str, belief: PoseBelief) -> None:
+    """Add a line with every answer of a belief to a file of JSON lines."""
+    record = {
+        "frame": frame,
+        "weights": belief.weights.tolist(),
+        "camera_from_object": belief.poses.tolist(),
+        "covariance": belief.covariances.tolist(),
+    }
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def drop_cut_line(path: Path) -> None:
+    """Remove the end of a file of lines that a kill cut off, if there is such a file."""
+    data = path.read_bytes() if path.is_file() else b""
+    if data and not data.endswith(b"\n"):
+        write_atomically(path, data[: data.rfind(b"\n") + 1])
+
+
+def read_hypotheses(path: Path) -> dict[str, list[tuple[float, np.ndarray]]]:
+    """Weight and ``camera_from_object`` of every answer, by the photo's name.
+
+    Damaged lines are left out; nothing where there is no such file.
+    """
+    found: dict[str, list[tuple[float, np.ndarray]]] = {}
+    if not path.is_file():
+        return found
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            record = json.loads(line)
+            weights = np.array(record["weights"], np.float64)
+            poses = np.array(record["camera_from_object"], np.float64).reshape(len(weights), 4, 4)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue
+        if np.isfinite(weights).all() and np.isfinite(poses).all():
+            name = str(record.get("frame", ""))
+            found[name] = list(zip(weights.tolist(), poses, strict=True))
+    return found
+
+
+def read_pose(path: Path) -> np.ndarray:
+    """Read ``camera_from_object`` from a JSON file that holds a 4x4 matrix, in metres.
+
+    Returns:
+        ``4 4`` float64, exactly rigid.
+
+    Raises:
+        ValueError: no JSON, no 4x4 matrix of finite numbers, or not a rigid motion.
+        OSError: the file cannot be read.
+    """
+    try:
+        matrix = np.array(json.loads(path.read_bytes()), dtype=np.float64)
+    except (ValueError, TypeError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise ValueError(f"{path} holds no 4x4 matrix of numbers as JSON ({reason}).") from error
+    if matrix.shape != (4, 4):
+        raise ValueError(
+            f"{path}: expected 4 rows of 4 numbers, camera_from_object in metres, but its shape is "
+            f"{tuple(matrix.shape)}."
+        )
+    if not np.isfinite(matrix).all():
+        raise ValueError(f"{path} holds NaN or infinity; expected camera_from_object in metres.")
+    if np.abs(matrix[3] - (0, 0, 0, 1)).max() > 1e-6:
+        last = ", ".join(f"{value:g}" for value in matrix[3])
+        raise ValueError(f"{path}: the last row is {last}, expected 0, 0, 0, 1; transpose it?")
+    return checked_pose(matrix, str(path))

@@ -1,0 +1,132 @@
+"""What readers of every format have in common: what is left out, held out, refused."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from invgraph.data.frame import Frame
+from invgraph.data.images import (
+    UnreadableImage,
+)
+
+
+@dataclass
+class Unreadable:
+    """What a reader had to leave out.
+
+    Args:
+        source: the file or folder that is read, for messages.
+    """
+
+    source: Path
+    reasons: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def skipping(self, name: str) -> Iterator[None]:
+        """Note an unreadable image inside the ``with`` block and go on after it."""
+        try:
+            yield
+        except UnreadableImage as error:
+            self.reasons.append(f"{name}: {error}")
+
+    def note(self, name: str, reason: str) -> None:
+        """Note something that was left out."""
+        self.reasons.append(f"{name}: {reason}")
+
+    def require(self, count: int, least: int) -> None:
+        """Refuse a capture of which too little could be read.
+
+        Raises:
+            ValueError: fewer than ``least`` photos are left.
+        """
+        if count >= least:
+            return
+        found = f"{self.source}: {count} photo{'' if count == 1 else 's'} found"
+        if self.reasons:
+            raise ValueError(
+                f"{found} that can be read, a capture needs at least {least} "
+                f"({len(self.reasons)} left out; first {self.reasons[0]})"
+            )
+        raise ValueError(
+            f"{found}, a capture needs at least {least} to hold one out; add photos taken from "
+            "other directions."
+        )
+
+
+def checked_pose(matrix: object, where: str) -> np.ndarray:
+    """Validate a pose read from a file and make it exactly rigid.
+
+    Args:
+        matrix: 4x4 or 3x4 numbers, nested lists or an array.
+        where: file and frame, for the message.
+
+    Returns:
+        4x4 float64 whose rotation is orthonormal to machine precision.
+
+    Raises:
+        ValueError: wrong shape, not numbers, not finite, a mirror, or not a rotation to 1 %.
+    """
+    try:
+        pose = np.asarray(matrix, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        pose = np.empty(0)
+    if pose.shape not in ((4, 4), (3, 4)):
+        raise ValueError(f"{where}: the pose is no 4x4 matrix of numbers; export the poses again.")
+    if not (np.abs(pose) < np.finfo(np.float32).max).all():
+        raise ValueError(
+            f"{where}: the pose holds NaN, infinity or numbers too large; remove the photo or redo "
+            "its pose."
+        )
+    rotation = pose[:3, :3]
+    gram = rotation @ rotation.T
+    if np.abs(gram - np.eye(3)).max() > 0.02 or np.linalg.det(rotation) < 0:
+        raise ValueError(
+            f"{where}: the pose is not rigid (determinant {np.linalg.det(rotation):.4g}, expected "
+            "a rotation with determinant 1); remove scale, shear or mirroring from the poses."
+        )
+    u, _, vt = np.linalg.svd(rotation)
+    rigid = np.eye(4)
+    rigid[:3, :3] = u @ vt
+    rigid[:3, 3] = pose[:3, 3]
+    return rigid
+
+
+def held_out(count: int, unreadable: Unreadable) -> tuple[int, ...]:
+    """The default test split: every 8th photo, starting with the first.
+
+    Raises:
+        ValueError: fewer than two photos, so that nothing could be learnt and tested.
+    """
+    unreadable.require(count, 2)
+    return tuple(range(0, count, 8))
+
+
+def unique_names(paths: list[Path], folder: Path) -> list[str]:
+    """Names that are unique and safe inside file names, from the photographs' paths."""
+    counts = Counter(path.stem for path in paths)
+    names = []
+    used: set[str] = set()
+    tried: dict[str, int] = {}
+    for path in paths:
+        text = path.stem
+        if counts[text] > 1:
+            text = "_".join(path.relative_to(folder).with_suffix("").parts)
+        text = "".join(c if c.isalnum() or c in "-_." else "_" for c in text).lstrip(".")[:80]
+        name = text or "photo"
+        base = name
+        while name.casefold() in used:
+            tried[base] = tried.get(base, 1) + 1
+            name = f"{base}_{tried[base]}"
+        used.add(name.casefold())
+        names.append(name)
+    return names
+
+
+def named(frames: list[Frame], folder: Path) -> tuple[Frame, ...]:
+    """The frames with names that are unique and safe inside file names."""
+    names = unique_names([frame.image_path for frame in frames], folder)
+    return tuple(replace(frame, name=name) for frame, name in zip(frames, names, strict=True))

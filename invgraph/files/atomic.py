@@ -1,0 +1,42 @@
+"""Writing files so that a reader sees the old one or the new one, never a piece."""
+
+import contextlib
+import hashlib
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace ``path`` by ``data`` in one step; its folder is created when missing.
+
+    A kill or a full disk at any moment leaves the old file as it was.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, but a file is to be written; name a file.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with fresh.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+        raise
+
+
+def fingerprint(path: Path) -> str:
+    """The sha256 of a file in hexadecimal digits: equal for equal contents, whatever its name.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

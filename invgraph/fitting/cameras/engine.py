@@ -1,0 +1,58 @@
+"""pycolmap, imported on use and kept quiet."""
+
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import Any
+
+
+def load_engine() -> Any:
+    """The module pycolmap, with its log restricted to fatal errors.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    try:
+        import pycolmap
+    except ImportError:
+        raise ImportError(
+            "recovering cameras from photos needs pycolmap: pip install pycolmap"
+        ) from None
+    pycolmap.logging.minloglevel = 3
+    return pycolmap
+
+
+def run_cancellable(work: Callable[[Any], Any], watch: Callable[[], None] = lambda: None) -> Any:
+    """Run a long call of the engine in a thread of its own, so that Ctrl-C still arrives.
+
+    Args:
+        work: the call; takes the token by which it can be cancelled.
+        watch: called a few times a second meanwhile.
+
+    Raises:
+        KeyboardInterrupt: once the call has stopped.
+    """
+    token = load_engine().CancellationToken()
+    result: list[Any] = []
+    failure: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            result.append(work(token))
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=body, daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(0.2)
+            watch()
+    except BaseException:
+        token.cancel()
+        with contextlib.suppress(KeyboardInterrupt):
+            thread.join(30)
+        raise
+    if failure:
+        raise failure[0]
+    return result[0]

@@ -1,0 +1,151 @@
+"""``fit``: from photographs to a scene, a run folder and a report."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from invgraph.data.capture import Capture
+from invgraph.fitting.settings import FitSettings
+from invgraph.runs.folder import RunFolder
+from invgraph.scene import Scene
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What came out.
+
+    Attributes:
+        scene: the fitted scene.
+        metrics: what ``metrics.json`` holds.
+        run: the run folder.
+        report: the report page.
+    """
+
+    scene: Scene
+    metrics: dict[str, Any]
+    run: Path
+    report: Path
+
+
+def fit(
+    capture: Capture | Path,
+    out: Path,
+    settings: FitSettings = FitSettings(),
+    *,
+    resume: bool = False,
+) -> FitResult:
+    """Reconstruct an object from photographs with masks, or a place from photographs without.
+
+    Cameras that the photographs lack are found from the photographs first.
+
+    The masks give a first shape; then shape, albedo, roughness, metalness and light descend
+    together on the photometric and silhouette losses, from coarse photos and triangles to fine
+    ones. Whether the light stays with the world or with the camera is decided by which explains the
+    photos better, and whether each photo gets a light of its own by how well that of its neighbours
+    in the capture explains it: a held-out photo is lit as those, and the scene in the run folder
+    has the mean of all. Cameras that turn out to be inexact descend as well; they are written to
+    ``cameras.json``, and those of held-out photos stay as given. Held-out photos are only looked at
+    for the final scores.
+
+    Args:
+        capture: photographs, or the folder that holds them.
+        out: run folder to write.
+        settings: time and quality.
+        resume: go on with the run in ``out``; a finished one is returned as it is.
+
+    Returns:
+        The scene, its scores and where the report is.
+
+    Raises:
+        ValueError: the photos, masks, cameras or the run folder are unusable; the message says
+            which and why.
+        KeyboardInterrupt: after Ctrl-C, once what there is was scored and written.
+    """
+    from invgraph.data.formats import read_capture
+    from invgraph.fitting.object.descent import Descent
+    from invgraph.fitting.place.run import fit_place, require_enough
+    from invgraph.report import write_report
+    from invgraph.runs.progress import Meter
+
+    folder = RunFolder(Path(out), resume)
+    state = folder.load_state() if resume else None
+    capture = read_capture(capture) if isinstance(capture, Path) else capture
+    if resume and (done := _finished(folder, capture.name)) is not None:
+        return done
+    place = not any(frame.mask_source for frame in capture.frames)
+    if place:
+        require_enough(capture)
+    else:
+        capture.require_masks()
+    if not capture.has_cameras:
+        capture = _with_cameras(capture, folder, settings.seed)
+    if place:
+        scene, metrics, interrupted = fit_place(capture, folder, settings.budget_s)
+        report = write_report(folder.path)
+        if interrupted is not None:
+            raise interrupted
+        return FitResult(scene, metrics, folder.path, report)
+    run = Descent(capture, folder, settings, state)
+    interrupted = None
+    with Meter() as meter:
+        try:
+            run.descend(meter)
+        except KeyboardInterrupt as stop:
+            if run.model is None:
+                raise
+            interrupted = stop
+        run.save()
+        meter.begin("scores")
+        scene, metrics = run.finish(complete=interrupted is None)
+        if interrupted is None:
+            try:
+                run.attach(scene, meter)
+            except KeyboardInterrupt as stop:
+                interrupted = stop
+    report = write_report(folder.path)
+    if interrupted is not None:
+        raise interrupted
+    return FitResult(scene, metrics, folder.path, report)
+
+
+def _with_cameras(capture: Capture, folder: RunFolder, seed: int) -> Capture:
+    """The photos of which the camera could be found; kept in the run folder.
+
+    A video's camera is followed from frame to frame, unless that fails.
+    """
+    from invgraph.fitting.cameras import recover_cameras
+    from invgraph.fitting.motion import follow_camera
+    from invgraph.runs.progress import Meter
+
+    with Meter() as meter:
+        moving = all(frame.time is not None for frame in capture.frames)
+        if moving and not any(frame.mask_source for frame in capture.frames):
+            try:
+                return follow_camera(capture, folder.path / "odometry", progress=meter)
+            except ValueError as error:
+                meter.begin(f"photos on their own, as {error}")
+        return recover_cameras(capture, folder.path / "sfm", seed=seed, progress=meter)
+
+
+def _finished(folder: RunFolder, name: str) -> FitResult | None:
+    from invgraph.report import write_report
+    from invgraph.scene.scene_files import load_scene
+
+    path, report = folder.path / "metrics.json", folder.path / "report.html"
+    if not path.exists():
+        return None
+    try:
+        metrics = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); delete it to score anew.") from error
+    if not metrics.get("complete"):
+        return None
+    if metrics.get("capture") != name:
+        raise ValueError(
+            f"{folder.path} is a run on {metrics.get('capture')} but the capture is {name}; choose "
+            "another --out."
+        )
+    if not report.exists():
+        write_report(folder.path)
+    return FitResult(load_scene(folder.path), metrics, folder.path, report)

@@ -1,0 +1,314 @@
+"""The descent on an object: its stages, its clock and its checkpoints."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from invgraph.data.capture import Capture
+from invgraph.fitting.object import stages
+from invgraph.fitting.object.cameras import Corrections
+from invgraph.fitting.object.drift import Drift
+from invgraph.fitting.object.hull import visual_hull
+from invgraph.fitting.object.model import Look, Model
+from invgraph.fitting.object.photos import Photo, Photos, doubt, load_photo, surroundings
+from invgraph.fitting.object.pictures import side_by_side
+from invgraph.fitting.object.record import write_cameras, write_checkpoint, write_scores
+from invgraph.fitting.object.stages import STAGES, Stage
+from invgraph.fitting.settings import FitSettings
+from invgraph.geometry.mesh import Mesh
+from invgraph.runs.folder import RunFolder
+from invgraph.scene import Scene
+
+if TYPE_CHECKING:
+    from invgraph.runs.progress import Meter
+
+SAVE_EVERY_S = 30.0
+LOG_EVERY = 10
+CAMERA_BONUS = 0.98  # light that follows the camera must explain this much better: it is rarer
+DRIFT_BONUS = 0.98  # so does light that changes from photo to photo
+INEXACT_DEG = 0.6  # cameras that move by less are left as they were given
+RESERVE = 0.08  # share of the budget kept for scores and the report
+REPORT_S = 3.0  # kept for the page itself
+ATTACHMENTS_S = 15.0  # at most for the fly-through and the recording
+
+
+class Descent:
+    """A fit under way: what a checkpoint holds, and the clock."""
+
+    def __init__(
+        self,
+        capture: Capture,
+        folder: RunFolder,
+        settings: FitSettings,
+        state: tuple[dict[str, Tensor], dict[str, Any]] | None,
+    ) -> None:
+        self._began = time.monotonic()
+        self.folder, self.settings, self.capture = folder, settings, capture
+        self.train = [(i, capture.frames[i]) for i in capture.train]
+        self.test = [(i, capture.frames[i]) for i in capture.test]
+        self.photos = [load_photo(frame) for _, frame in self.train]
+        self.generator = torch.Generator().manual_seed(settings.seed)
+        self.model: Model | None = None
+        self.stage = 0
+        self.step = 0
+        self.total = 0
+        self.suspects: tuple[int, ...] = ()
+        self._saved = self._began
+        self._setup = 0.0
+        if state is not None:
+            self._restore(*state)
+
+    def _evidence(self, stage: Stage) -> tuple[list[Photo], Tensor]:
+        """The photos as far as they are believed, and per photo whether its mask counts.
+
+        Suspect masks do not count while the shape is coarse; later they count but where they still
+        disagree with it.
+        """
+        counts = torch.ones(len(self.photos))
+        if not stage.textured:
+            counts[list(self.suspects)] = 0
+            return self.photos, counts
+        assert self.model is not None
+        mesh, _ = self.model.frozen()
+        photos = list(self.photos)
+        for i in self.suspects:
+            photos[i] = doubt(photos[i], mesh)
+        return photos, counts
+
+    @property
+    def seconds(self) -> float:
+        """Time spent, earlier sessions included."""
+        return time.monotonic() - self._began
+
+    def descend(self, meter: "Meter") -> None:
+        """All stages that are not done yet."""
+        if self.model is None:
+            meter.begin("shape from masks")
+            for _, frame in self.test:  # a photo that cannot be scored should not cost a fit
+                load_photo(frame)
+            hull = visual_hull(
+                [photo.mask.numpy() > 127 for photo in self.photos],
+                [photo.camera for photo in self.photos],
+            )
+            self.suspects = hull.suspects
+            write_cameras(self.folder, self.capture, None)
+            self._start(hull.mesh, meter)
+        assert self.model is not None
+        spendable = (1 - RESERVE) * self.settings.budget_s
+        while self.stage < len(STAGES):
+            stage = STAGES[self.stage]
+            share = stage.share / sum(later.share for later in STAGES[self.stage :])
+            if self.step == 0:
+                time_left = (spendable - self.seconds) * share
+                if self.model.mesh.uv is None and time_left < 2 * self._setup:
+                    break  # no time to gain anything from new triangles
+                self._enter(stage, meter)
+            until = self.seconds + (spendable - self.seconds) * share
+            photos, counts = self._run_stage(stage, until, meter)
+            if stage == STAGES[1]:
+                self._judge_drift(photos, counts)
+            self.stage, self.step = self.stage + 1, 0
+
+    def _start(self, shape: Mesh, meter: "Meter") -> None:
+        """Try light that stays with the world and light that stays with the camera.
+
+        Both take equally many steps, after one that has the kernels compiled.
+        """
+        stage = STAGES[0]
+        shape = stages.remesh(shape, stage.edge * stages.diagonal(shape))
+        look = Look.plain(len(shape.vertices), surroundings(self.photos), "world")
+        self._try(shape, look, replace(stage, name="compiling", steps=1), math.inf, meter)
+        until = self.seconds + 0.5 * stage.share * (1 - RESERVE) * self.settings.budget_s
+        world, first = self._try(shape, look, stage, until, meter)
+        look, stage = replace(look, frame="camera"), replace(stage, steps=self.step)
+        camera, second = self._try(shape, look, stage, math.inf, meter)
+        self.model = second if camera < CAMERA_BONUS * world else first
+        self.stage, self.step = 1, 0
+
+    def _try(
+        self, shape: Mesh, look: Look, stage: Stage, until: float, meter: "Meter"
+    ) -> tuple[float, Model]:
+        """The loss that some steps from a start reach, and the model."""
+        self.step = 0
+        stride = stage.stride * stage.edge * stages.diagonal(shape)
+        self.model = Model(shape, look, stride, stage.smoothness)
+        name = f"{stage.name}, light fixed to {look.frame}"
+        photos, counts = self._run_stage(stage, until, meter, name)
+        scene = self.model.scene()
+        return stages.mean_loss(self.model, photos, counts, lambda _: scene), self.model
+
+    def _enter(self, stage: Stage, meter: "Meter") -> None:
+        assert self.model is not None
+        begin = self.seconds
+        mesh, look = self.model.frozen()
+        size = stages.diagonal(mesh)
+        if mesh.uv is None:
+            meter.begin(f"{stage.name}: new triangles")
+            mesh, look = stages.retriangulate(mesh, look, stage.edge * size)
+            if stage.textured:
+                mesh, look = stages.paint(mesh, look, stages.texture_side(self.photos))
+        corrections = self._corrections(stage, mesh, size)
+        self.model = Model(
+            mesh,
+            look,
+            stage.stride * stage.edge * size,
+            stage.smoothness,
+            corrections=corrections,
+            drift=self._drift(stage),
+        )
+        self._setup = self.seconds - begin
+
+    def _corrections(self, stage: Stage, mesh: Mesh, size: float) -> Corrections | None:
+        """Cameras are tried in the second stage; when they hardly move they are right as given."""
+        assert self.model is not None
+        if stage == STAGES[1]:
+            return Corrections(torch.zeros(len(self.train), 6), mesh.vertices.mean(0), size)
+        found = self.model.corrections
+        return found if found is not None and found.usual_deg > INEXACT_DEG else None
+
+    def _drift(self, stage: Stage) -> Drift | None:
+        """Light of each photo's own is tried in the second stage as well.
+
+        Not where held-out photos stand apart, so that no neighbour could tell theirs.
+        """
+        assert self.model is not None
+        train = set(self.capture.train)
+        between = all({place - 1, place + 1} & train for place in self.capture.test)
+        if stage == STAGES[1] and between:
+            deltas = torch.zeros(len(self.train), self.model.look.light.numel())
+            centres = torch.stack([frame.known_camera.centre for frame in self.capture.frames])
+            return Drift(deltas, self.capture.train, centres)
+        return self.model.drift
+
+    def _judge_drift(self, photos: Photos, counts: Tensor) -> None:
+        """Photos keep a light of their own if their neighbours' explains them better than the mean.
+
+        That is how held-out photos will be lit.
+        """
+        assert self.model is not None
+        model, train = self.model, self.capture.train
+        with torch.no_grad():
+            shared = model.scene()
+            mean = stages.mean_loss(model, photos, counts, lambda _: shared)
+            near = stages.mean_loss(model, photos, counts, lambda i: model.scene_at(train[i]))
+        if near > DRIFT_BONUS * mean:
+            model.share_light()
+
+    def _run_stage(
+        self, stage: Stage, until: float, meter: "Meter", name: str = ""
+    ) -> tuple[Photos, Tensor]:
+        """Descend until the clock shows ``until``; gives the evidence as the stage saw it."""
+        assert self.model is not None
+        model = self.model
+        meter.begin(name or stage.name)
+        evidence, counts = self._evidence(stage)
+        photos = stages.photos_for(evidence, stage, model.mesh)
+        begin, first = self.seconds, self.step
+
+        def done(step: int) -> float:
+            spent = (self.seconds - begin) / max(until - begin, 1e-9)
+            return max(step, first + (stage.steps - first) * spent) / stage.steps
+
+        def report(step: int, measure: Callable[[], tuple[float, float]]) -> None:
+            self.step, self.total = step + 1, self.total + 1
+            if self.total % LOG_EVERY == 0:
+                loss, psnr = measure()
+                self.folder.log(
+                    step=self.total,
+                    seconds=round(self.seconds, 2),
+                    stage=stage.name,
+                    vertices=len(model.mesh.vertices),
+                    loss=round(loss, 5),
+                    psnr_db=round(psnr, 3),
+                )
+                meter.show(done(step), f"loss {loss:.4f}  PSNR {psnr:.1f} dB")
+            if time.monotonic() - self._saved > SAVE_EVERY_S:
+                self.save()
+
+        stages.descend(
+            model,
+            photos,
+            counts,
+            stage,
+            self.settings.views,
+            self.generator,
+            done,
+            report,
+            first,
+        )
+        self._preview(photos)
+        return photos, counts
+
+    def _preview(self, photos: Photos) -> None:
+        assert self.model is not None
+        batch = photos.batch([0])
+        batch = replace(batch, camera=self.model.cameras(batch.camera, [0]))
+        self.folder.picture(
+            f"renders/preview_{self.total:05d}.png", side_by_side(self.model.scene([0]), batch)
+        )
+
+    def save(self) -> None:
+        """Write a checkpoint and the scene as it is."""
+        assert self.model is not None
+        facts = {
+            "stage": self.stage,
+            "step": self.step,
+            "total": self.total,
+            "seconds": self.seconds,
+            "suspects": list(self.suspects),
+            "capture": self.capture.name,
+        }
+        write_checkpoint(self.folder, self.model, self.generator, facts)
+        self._saved = time.monotonic()
+
+    def _restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        if facts["capture"] != self.capture.name:
+            raise ValueError(
+                f"{self.folder.path} is a run on {facts['capture']} but the capture is "
+                f"{self.capture.name}; choose another --out."
+            )
+        self.total = facts["total"]
+        self._began -= facts["seconds"]
+        if facts["stage"] == 0:
+            return  # which light it is was not decided yet: try both again
+        self.stage, self.step = facts["stage"], facts["step"]
+        self.suspects = tuple(facts["suspects"])
+        self.generator.set_state(tensors.pop("generator"))
+        try:
+            self.model = Model.from_state(tensors, facts)
+        except KeyError as error:
+            raise ValueError(
+                f"{self.folder.path}: the checkpoint has no {error}, another version wrote it; "
+                "delete the run folder or choose another --out."
+            ) from error
+
+    def finish(self, complete: bool) -> tuple[Scene, dict[str, Any]]:
+        """Score held-out photos and write the last files."""
+        assert self.model is not None
+        scene, scores = write_scores(self.folder, self.capture, self.model, self.suspects)
+        metrics = {
+            "capture": self.capture.name,
+            "seconds": self.seconds,
+            "complete": complete,
+            "skipped": list(self.capture.skipped),
+            **scores,
+        }
+        self.folder.write_json("metrics.json", metrics)
+        return scene, metrics
+
+    def attach(self, scene: Scene, meter: "Meter") -> None:
+        """Make the fly-through and the recording, as far as the budget allows."""
+        from invgraph.report.attachments import write_attachments
+
+        meter.begin("fly-through and recording")
+        left = self.settings.budget_s - REPORT_S - self.seconds
+        photos = (
+            (frame.name, photo.color.numpy())
+            for (_, frame), photo in zip(self.train, self.photos, strict=True)
+        )
+        write_attachments(self.folder.path, scene, photos, min(left, ATTACHMENTS_S), meter.show)

@@ -1,0 +1,251 @@
+"""The leaf tensors of an object fit and the scene that they stand for."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from invgraph.fitting.object.cameras import Corrections
+from invgraph.fitting.object.drift import Drift
+from invgraph.fitting.object.precondition import LargeSteps, UniformAdam
+from invgraph.geometry.camera import Camera
+from invgraph.geometry.mesh import Mesh
+from invgraph.rendering.visibility import visibility
+from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
+
+LIGHT_ORDER = 4
+DIRECTIONS = 128
+TWIST = 2e-3  # step of the cameras' corrections, rad and object diagonals
+DELTA = 0.05  # step of a photo's own light
+LEAVES = ("albedo", "roughness", "metallic", "light")
+
+
+@dataclass(frozen=True)
+class Look:
+    """Appearance parameters without bounds: what descends.
+
+    Attributes:
+        albedo: logits, per vertex ``v 3`` or as a texture ``h w 3``.
+        roughness: logit of the perceptual roughness, constant or as a texture ``h w 1``.
+        metallic: logit, likewise.
+        light: spherical harmonics of the radiance around the object.
+        background: linear colour behind the object; it does not descend.
+        frame: what the light is fixed to.
+    """
+
+    albedo: Tensor
+    roughness: Float[Tensor, "*texture 1"]
+    metallic: Float[Tensor, "*texture 1"]
+    light: Float[Tensor, "k 3"]
+    background: Float[Tensor, "3"]
+    frame: Literal["world", "camera"]
+
+    @staticmethod
+    def plain(
+        vertices: int, background: Float[Tensor, "3"], frame: Literal["world", "camera"]
+    ) -> "Look":
+        """Grey, rather glossy, under even light."""
+        light = torch.zeros((LIGHT_ORDER + 1) ** 2, 3)
+        light[0] = 3.5
+        return Look(
+            torch.zeros(vertices, 3),
+            torch.full((1,), -0.4),
+            torch.full((1,), -4.0),
+            light,
+            background,
+            frame,
+        )
+
+
+def without_visibility(scene: Scene) -> Scene:
+    """The scene without its table of shadows, which is large and can be found again."""
+    return replace(scene, objects=tuple(replace(o, visibility=None) for o in scene.objects))
+
+
+class Model:
+    """A mesh and its look on their way down.
+
+    Args:
+        mesh: start; its triangles stay.
+        look: start.
+        stride: length of a usual vertex step, world units.
+        smoothness: of vertex steps, as in :class:`LargeSteps`.
+        table: its visibility; found by looking when left out.
+        corrections: of the cameras, which then descend as well.
+        drift: of the light from photo to photo, likewise.
+    """
+
+    def __init__(
+        self,
+        mesh: Mesh,
+        look: Look,
+        stride: float,
+        smoothness: float,
+        table: Float[Tensor, "v d"] | None = None,
+        corrections: Corrections | None = None,
+        drift: Drift | None = None,
+    ) -> None:
+        self.mesh = mesh
+        self._stride, self._smoothness = stride, smoothness
+        self.steps = LargeSteps(mesh.vertices, mesh.faces, smoothness)
+        leaves = {name: getattr(look, name).detach().clone().requires_grad_() for name in LEAVES}
+        self.look = replace(look, **leaves)
+        self.optimizers: tuple[torch.optim.Optimizer, ...] = (
+            UniformAdam([self.steps.u], lr=stride),
+            torch.optim.Adam(
+                [
+                    {"params": [leaves["albedo"]], "lr": 0.03},
+                    {"params": [leaves["roughness"], leaves["metallic"]], "lr": 0.05},
+                    {"params": [leaves["light"]], "lr": 0.02},
+                ],
+                betas=(0.9, 0.99),
+                fused=True,
+            ),
+        )
+        self.corrections = corrections
+        if corrections is not None:
+            twists = torch.optim.SparseAdam([corrections.twists], lr=TWIST, betas=(0.8, 0.99))
+            self.optimizers += (twists,)
+        self.drift = drift
+        if drift is not None:
+            deltas = torch.optim.SparseAdam([drift.deltas], lr=DELTA, betas=(0.8, 0.99))
+            self.optimizers += (deltas,)
+        self._rates = [[group["lr"] for group in o.param_groups] for o in self.optimizers]
+        if table is None:
+            self.refresh()
+        else:
+            self.visibility = table
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Find anew which light reaches which vertex."""
+        self.visibility = visibility(replace(self.mesh, vertices=self.steps.vertices()), DIRECTIONS)
+
+    def scene(self, photos: Sequence[int] | None = None) -> Scene:
+        """The scene that the parameters stand for; gradients reach them.
+
+        Args:
+            photos: training photos that it shall be rendered for, in the order of the cameras; when
+                left out, the light is the mean of all photos'.
+        """
+        if self.drift is None:
+            return self._lit(self.look.light)
+        if photos is None:
+            return self._lit(self.look.light + self.drift.mean)
+        return self._lit(self.look.light + self.drift.own(photos))
+
+    def scene_at(self, place: int) -> Scene:
+        """The scene in the light in which the neighbours of a photo in the capture were taken."""
+        if self.drift is None:
+            return self._lit(self.look.light)
+        return self._lit(self.look.light + self.drift.around(place))
+
+    def _lit(self, light: Float[Tensor, "*b k 3"]) -> Scene:
+        look = self.look
+        material = Material(
+            albedo=torch.sigmoid(look.albedo),
+            roughness=torch.sigmoid(look.roughness),
+            metallic=torch.sigmoid(look.metallic),
+        )
+        shape = replace(self.mesh, vertices=self.steps.vertices())
+        thing = Object(shape, torch.eye(4), material, visibility=self.visibility)
+        around = SphericalHarmonicLight(light, frame=look.frame)
+        return Scene((thing,), (around,), look.background)
+
+    def step(self, loss: Tensor, rate: float) -> None:
+        """Descend once; ``rate`` scales all step sizes."""
+        for optimizer, rates in zip(self.optimizers, self._rates, strict=True):
+            optimizer.zero_grad()
+            for group, full in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = full * rate
+        loss.backward()
+        for optimizer in self.optimizers:
+            optimizer.step()
+        if self.corrections is not None:
+            self.corrections.recentre()
+
+    def cameras(self, camera: Camera, photos: Sequence[int]) -> Camera:
+        """The cameras of some photos as far as they are corrected."""
+        return camera if self.corrections is None else self.corrections.apply(camera, photos)
+
+    def facts(self) -> dict[str, Any]:
+        """What :meth:`from_state` needs besides the tensors; JSON."""
+        return {
+            "frame": self.look.frame,
+            "stride": self._stride,
+            "smoothness": self._smoothness,
+            "size": None if self.corrections is None else self.corrections.size,
+            "places": None if self.drift is None else self.drift.places,
+        }
+
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor that decides how the descent goes on."""
+        mesh, look = self.frozen()
+        tensors = {"vertices": mesh.vertices, "faces": mesh.faces, "visibility": self.visibility}
+        if mesh.uv is not None and mesh.uv_faces is not None:
+            tensors |= {"uv": mesh.uv, "uv_faces": mesh.uv_faces}
+        tensors |= {name: getattr(look, name) for name in (*LEAVES, "background")}
+        if self.corrections is not None:
+            tensors |= {"twists": self.corrections.twists, "centre": self.corrections.centre}
+        if self.drift is not None:
+            tensors |= {"deltas": self.drift.deltas, "centres": self.drift.centres}
+        for o, i, state in self._moments():
+            tensors |= {f"moment.{o}.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
+        return tensors
+
+    @staticmethod
+    def from_state(tensors: dict[str, Tensor], facts: dict[str, Any]) -> "Model":
+        """The model that :meth:`state` and :meth:`facts` describe."""
+        mesh = Mesh(
+            tensors["vertices"], tensors["faces"], tensors.get("uv"), tensors.get("uv_faces")
+        )
+        parts = {name: tensors[name] for name in (*LEAVES, "background")}
+        look = Look(**parts, frame=facts["frame"])
+        corrections = None
+        if facts["size"] is not None:
+            corrections = Corrections(tensors["twists"], tensors["centre"], facts["size"])
+        drift = None
+        if facts["places"] is not None:
+            drift = Drift(tensors["deltas"], facts["places"], tensors["centres"])
+        model = Model(
+            mesh,
+            look,
+            facts["stride"],
+            facts["smoothness"],
+            tensors["visibility"],
+            corrections,
+            drift,
+        )
+        for name, tensor in tensors.items():
+            if name.startswith("moment."):
+                o, i, key = name.split(".")[1:]
+                optimizer = model.optimizers[int(o)]
+                parameters = [p for group in optimizer.param_groups for p in group["params"]]
+                optimizer.state[parameters[int(i)]][key] = tensor
+        return model
+
+    def _moments(self) -> Iterator[tuple[int, int, dict[str, Any]]]:
+        for o, optimizer in enumerate(self.optimizers):
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            for i, parameter in enumerate(parameters):
+                yield o, i, optimizer.state[parameter]
+
+    def frozen(self) -> tuple[Mesh, Look]:
+        """Shape and look as they are now."""
+        with torch.no_grad():
+            mesh = replace(self.mesh, vertices=self.steps.vertices())
+        return mesh, replace(
+            self.look,
+            **{name: getattr(self.look, name).detach().clone() for name in LEAVES},
+        )
+
+    @torch.no_grad()
+    def share_light(self) -> None:
+        """Give up what photos differ in: their mean is the light of all."""
+        if self.drift is not None:
+            self.look.light.add_(self.drift.mean)
+            self.drift, self.optimizers = None, self.optimizers[:-1]
+            self._rates = self._rates[:-1]

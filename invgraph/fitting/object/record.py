@@ -1,0 +1,97 @@
+"""What a fit leaves in its run folder: checkpoint, scene, cameras, scores."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from invgraph.data import Capture
+from invgraph.data.point_files import encode_points
+from invgraph.fitting.object.model import Model, without_visibility
+from invgraph.fitting.object.pictures import light_ball
+from invgraph.fitting.object.scores import mean_scores, score_all, trusted
+from invgraph.geometry.camera import stack
+from invgraph.runs.folder import RunFolder
+from invgraph.scene import Scene
+from invgraph.scene.scene_files import save_scene
+
+
+def write_checkpoint(
+    folder: RunFolder, model: Model, generator: torch.Generator, facts: dict[str, Any]
+) -> None:
+    """Write what a resumed fit starts from, and the scene as it is.
+
+    Args:
+        generator: of the order of the photos.
+        facts: how far the fit is; JSON.
+    """
+    tensors = {**model.state(), "generator": generator.get_state()}
+    folder.save_state(tensors, {**facts, **model.facts()})
+    with torch.no_grad():
+        save_scene(without_visibility(model.scene()), folder.path)
+
+
+@torch.no_grad()
+def write_cameras(folder: RunFolder, capture: Capture, model: Model | None) -> None:
+    """Write ``cameras.json``, as far as the model corrects the cameras.
+
+    Args:
+        model: None while there is none; the cameras are then as given.
+    """
+    held_out = set(capture.test)
+    cameras = [frame.known_camera for frame in capture.frames]
+    if model is not None:
+        for row, i in enumerate(capture.train):
+            cameras[i] = model.cameras(stack([cameras[i]]), [row])[0]
+    folder.write_json(
+        "cameras.json",
+        {
+            "frames": [
+                {
+                    "name": frame.name,
+                    "split": "test" if i in held_out else "train",
+                    "camera_from_world": camera.camera_from_world.tolist(),
+                    "focal": camera.focal.tolist(),
+                    "principal": camera.principal.tolist(),
+                    "height": camera.height,
+                    "width": camera.width,
+                }
+                for i, (frame, camera) in enumerate(zip(capture.frames, cameras, strict=True))
+            ]
+        },
+    )
+
+
+def write_scores(
+    folder: RunFolder, capture: Capture, model: Model, suspects: Sequence[int]
+) -> tuple[Scene, dict[str, Any]]:
+    """Score held-out photos and write the scene, cameras, sparse points and pictures.
+
+    Args:
+        suspects: training photos whose masks contradict the others.
+
+    Returns:
+        The final scene, and what ``metrics.json`` says of it.
+    """
+    corrections = model.corrections
+    model.refresh()
+    with torch.no_grad():
+        scene = model.scene()
+    save_scene(scene, folder.path)
+    write_cameras(folder, capture, model)
+    if capture.points is not None and len(capture.points):
+        folder.write("points.ply", encode_points(capture.points))
+    views = score_all(model.scene_at, [(i, capture.frames[i]) for i in capture.test], folder)
+    folder.picture("renders/light_ball.png", light_ball(scene))
+    believed = trusted(views)
+    return scene, {
+        **mean_scores(views),
+        "mask_iou_trusted": mean_scores(believed)["mask_iou"],
+        "light_fixed_to": model.look.frame,
+        "light_per_photo": model.drift is not None,
+        "camera_correction_deg": corrections.usual_deg if corrections is not None else 0.0,
+        "suspect_masks": [capture.frames[capture.train[i]].name for i in suspects]
+        + [view.name for view in views if view not in believed],
+        "views": [{"split": "test", **asdict(view)} for view in views],
+    }

@@ -1,0 +1,127 @@
+"""What a known object looks like: its colours and those around it, given or learnt."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+
+from invgraph.fitting.pose import colors, contour, surface
+from invgraph.fitting.pose.assess import Assessment
+from invgraph.fitting.pose.colors import Palette
+from invgraph.fitting.pose.model import Model
+from invgraph.fitting.pose.pose import predicted, visible
+from invgraph.fitting.pose.surface import Paint
+from invgraph.fitting.pose.window import Target, Window, look
+from invgraph.geometry import transforms
+from invgraph.geometry.color import srgb_from_linear
+
+MARGIN = 24  # px of surroundings whose colours are learnt
+LEARN = 0.15  # share of a frame in the palette
+AREA = 0.25  # radius around a place in which colours are local, relative to the diameter
+OWN = 3.0  # times likelier on the object than in the image: such a colour is the object's
+
+
+@dataclass(frozen=True, eq=False)
+class Appearance:
+    """What is known of the object's colours and of those around it."""
+
+    palette: Palette
+    paint: Paint
+
+    def learnt(
+        self,
+        model: Model,
+        target: Target,
+        pose: Float[Tensor, "4 4"],
+        window: Window,
+        verdict: Assessment,
+    ) -> "Appearance":
+        """What is known after another image, in which the object is at a pose."""
+        fresh = learn_palette(model, target, pose, window, self.paint)
+        settled = len(self.palette.places) == len(fresh.places)  # else it is of the model alone
+        return Appearance(
+            self.palette.blend(fresh, LEARN) if settled else fresh,
+            _paint(model, target, pose, window, verdict, self.paint),
+        )
+
+
+def first_looks(model: Model, target: Target, pose: Float[Tensor, "4 4"] | None) -> Appearance:
+    """Colours of the object, from the model or else from the image at its pose."""
+    paint = Paint.plain(len(model.normals))
+    if model.albedo is not None:
+        paint = Paint(model.albedo, torch.full_like(paint.seen, torch.inf))
+        return Appearance(_palette_of_model(model, target, paint), paint)
+    window = None if pose is None else look(model, target.camera, pose, MARGIN)
+    assert pose is not None and window is not None
+    paint = _paint(model, target, pose, window, None, paint)
+    return Appearance(learn_palette(model, target, pose, window, paint), paint)
+
+
+def learn_palette(
+    model: Model,
+    target: Target,
+    pose: Float[Tensor, "4 4"],
+    window: Window,
+    paint: Paint,
+    before: Palette | None = None,
+    hidden: Bool[Tensor, "h w"] | None = None,
+) -> Palette:
+    """The palette of an image with the object at a pose.
+
+    Args:
+        before: while the pose is rough, what was believed: colours that it gives to the object are
+            not learnt as those of the surroundings.
+        hidden: pixels of the window where something is in front of the object, if that is known.
+    """
+    places = transforms.apply(pose, model.places)
+    flat = window.camera.homogeneous_pixels(places)
+    radius = AREA * model.diameter * float(target.camera.focal.mean()) / float(pose[2, 3])
+    covered = window.covered
+    grown = max_pool2d(covered[None].float(), 5, 1, 2)[0] > 0
+    cell = window.cut(target.cell[None])[0]
+    drawn = predicted(model, window, pose, target, paint)
+    wanted = cell
+    if drawn is not None:
+        wanted = colors.cells(srgb_from_linear(drawn.square().clamp(0, 1)).permute(1, 2, 0))
+    shown = cell if hidden is None else torch.where(hidden, wanted, cell)
+    outside = ~grown
+    if before is not None:
+        inside = before.inside.mean(0)[cell]
+        outside &= inside < OWN * target.everywhere[cell]
+    pixels = flat[:, :2] / flat[:, 2:].clamp_min(1e-6)
+    return colors.palette(model.places, pixels, radius, shown, wanted, covered, outside)
+
+
+def _palette_of_model(model: Model, target: Target, paint: Paint) -> Palette:
+    """The model's colours in weak to strong light against the colours of the whole image."""
+    levels = torch.linspace(0.15, 1.2, 8)
+    shades = srgb_from_linear((levels[:, None, None] * paint.albedo).clamp(0, 1)).reshape(-1, 3)
+    counts = torch.bincount(colors.cells(shades), minlength=colors.CELLS).float()
+    return Palette(model.centre[None], colors.density(counts[None]), target.everywhere[None])
+
+
+def _paint(
+    model: Model,
+    target: Target,
+    pose: Tensor,
+    window: Window,
+    verdict: Assessment | None,
+    paint: Paint,
+) -> Paint:
+    """Add the colours that an image shows to those of the surface."""
+    normals = transforms.rotate(pose, model.normals)
+    shown = visible(model, window, normals)
+    if verdict is not None and len(shown):
+        there = window.pixels[shown][:, None]
+        hidden = contour.sample(verdict.hidden.float()[None], there)[0, :, 0] > 0.1
+        shown = shown[~hidden]
+    if not len(shown):
+        return paint
+    color = contour.sample(window.cut(target.root), window.pixels[shown][:, None])
+    color = color[..., 0].T.square()
+    grey = not bool((paint.seen > 0).any())
+    wanted = color.mean(1, keepdim=True).expand(-1, 3) if grey else color
+    light = surface.find_light(paint.albedo[shown], normals[shown], wanted)
+    return paint.learn(shown, color, surface.shading(light, normals[shown]))

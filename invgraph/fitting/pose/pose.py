@@ -1,0 +1,326 @@
+"""Descent on the pose: render, compare outline and surface with the image, step, again.
+
+Source:
+    Gauss-Newton on the pose from outlines: Tjaden et al., A region-based Gauss-Newton approach to
+    real-time monocular multiple object tracking (PAMI 2018); damping: Levenberg (1944), Marquardt
+    (1963).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, conv2d
+
+from invgraph.fitting.pose import contour, surface
+from invgraph.fitting.pose.colors import Palette
+from invgraph.fitting.pose.model import Model
+from invgraph.fitting.pose.surface import Paint
+from invgraph.fitting.pose.window import NEAREST, Target, Window, box_around, look
+from invgraph.geometry import transforms
+from invgraph.geometry.camera import Camera
+from invgraph.raster import interpolate
+from invgraph.scene.belief import perturb
+
+POINTS = 900  # of the surface that are compared, at most
+LEAST_POINTS = 30
+FULL_PX = 150.0  # size in the image from which strides are what they say; less for smaller ones
+JUMP = 0.5  # how far it may have moved since the last image, relative to its size there
+SLIDE_PX = 32  # size of the object in the image in which it is searched
+# Colours seen in images hold their shading; given ones lack it, so that many err together, and at
+# the outline, where the image is mixed with what is behind, they pull the points inwards.
+TOGETHER = {"seen": 3.0, "given": 12.0}  # colours that tell one thing, three per point
+BORDER = {"seen": 0, "given": 2}  # px inside the outline that are not compared
+WITHIN = 2.0  # px inside the outline at which is looked whether something is in front of it
+NOISE = 0.02  # least error of a colour, square root of linear values
+DAMPING = 1e-3  # relative to the information
+TRIES = 4
+FARTHEST, WIDEST = 0.1, 0.3  # one step at most: relative to the distance, rad
+CALM = 2.0  # residuals, in standard deviations, from which evidence counts less
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Where a descent arrived.
+
+    Attributes:
+        pose: ``camera_from_object``.
+        information: inverse covariance of the twist as if all measurements were independent.
+    """
+
+    pose: Float[Tensor, "4 4"]
+    information: Float[Tensor, "6 6"]
+
+
+def refine(
+    model: Model,
+    target: Target,
+    palette: Palette,
+    paint: Paint,
+    pose: Float[Tensor, "4 4"],
+    strides: tuple[int, ...],
+    hidden: Bool[Tensor, "h w"] | None = None,
+) -> Fit | None:
+    """Improve a pose by Levenberg-Marquardt steps, from coarse strides to fine ones.
+
+    Args:
+        model: the object.
+        target: the image.
+        palette: colours of object and surroundings.
+        paint: colours of the surface; not used where nothing is known.
+        pose: to start from, ``camera_from_object``.
+        strides: per step, px between the samples across the outline, whose reach is 12 of them; of
+            an object of FULL_PX, less for a smaller one.
+        hidden: pixels of the image where something is in front of the object, if that is known:
+            they are not compared.
+
+    Returns:
+        None if the object leaves the image.
+    """
+    information = torch.zeros(6, 6)
+    size = float(target.camera.focal.mean()) * model.diameter / max(float(pose[2, 3]), NEAREST)
+    if hidden is None:
+        hidden = torch.zeros_like(target.cell, dtype=torch.bool)
+    for stride in strides:
+        stride = max(1, round(stride * min(1.0, size / FULL_PX)))
+        window = look(model, target.camera, pose, contour.REACH * stride + 2)
+        if window is None:
+            return None
+        front = window.cut(hidden[None])[0]
+        lines = _outline(model, window, target, palette, stride, front)
+        points = _surface(model, window, pose, target, paint, stride, front)
+        pose, information = _step(pose, lines, points)
+    return Fit(pose, information)
+
+
+def slide(
+    model: Model, target: Target, paint: Paint, pose: Float[Tensor, "4 4"]
+) -> Float[Tensor, "4 4"]:
+    """Move an object parallel to the image to where its rendered colours fit best.
+
+    All shifts are compared at once, in a small copy of the image: a start for :func:`refine` when
+    the object jumped.
+    """
+    window = look(model, target.camera, pose, 2)
+    if window is None or not bool((paint.seen > 0).any()):
+        return pose
+    size = max(window.camera.height, window.camera.width)
+    corner = window.pixels.new_tensor([window.left, window.top])
+    box = box_around(window.pixels + corner, int(JUMP * size), target.camera)
+    assert box is not None
+    left, top, right, bottom = box
+    factor = max(round(size / SLIDE_PX), 1)
+    drawn = predicted(model, window, pose, target, paint)
+    if drawn is None:
+        return pose
+    mask = window.covered.float()[None]
+    template = avg_pool2d(torch.cat([drawn * mask, mask]), factor)
+    image = avg_pool2d(target.root[:, top:bottom, left:right], factor)
+    weight = template[3:]
+    kernel = torch.cat([-2 * template[:3], weight.expand(3, -1, -1)])[None]
+    if image.shape[1] < kernel.shape[2] or image.shape[2] < kernel.shape[3]:
+        return pose
+    error = conv2d(torch.cat([image, image.square()])[None], kernel)[0, 0]
+    row, column = divmod(int(error.argmin()), error.shape[1])
+    here = pose.new_tensor([window.left - left, window.top - top]) / factor
+    jump = (pose.new_tensor([column, row]) - here) * factor
+    moved = pose.clone()
+    moved[:2, 3] += jump * pose[2, 3] / target.camera.focal
+    return moved
+
+
+def predicted(
+    model: Model, window: Window, pose: Float[Tensor, "4 4"], target: Target, paint: Paint
+) -> Float[Tensor, "3 h w"] | None:
+    """Root of the object's colours in a window, under the light that fits them best.
+
+    Returns:
+        None if too little of the object is known or visible.
+    """
+    normals = transforms.rotate(pose, model.normals)
+    shown = compared(model, window, normals)
+    shown = shown[paint.seen[shown] > 0]
+    if len(shown) < LEAST_POINTS:
+        return None
+    _, wanted = lit(window, normals, target, paint, shown)
+    return interpolate(wanted[None], model.mesh.faces, window.fragments)[0].permute(2, 0, 1)
+
+
+def lit(
+    window: Window, normals: Tensor, target: Target, paint: Paint, shown: Tensor
+) -> tuple[Float[Tensor, "9 3"], Float[Tensor, "v 3"]]:
+    """The light that explains some vertices best, and the root of all vertices' colours in it.
+
+    Args:
+        normals: of all vertices, camera frame.
+        shown: the vertices that the image shows.
+    """
+    color = contour.sample(window.cut(target.root), window.pixels[shown][:, None])[..., 0].T
+    light = surface.find_light(paint.albedo[shown], normals[shown], color.square())
+    return light, (paint.albedo * surface.shading(light, normals)).sqrt()
+
+
+class _Lines:
+    """The outline's evidence, which can be asked again at a moved pose."""
+
+    def __init__(self, rim: contour.Rim, window: Window, found: tuple) -> None:
+        self.rim, self.camera = rim, window.camera
+        mean, variance, body = found
+        self.wanted = (rim.pixels * rim.normals).sum(-1) + mean
+        self.scale = variance.rsqrt()
+        calm = CALM * variance.sqrt() + float(mean.abs().median()) * 2
+        self.weight = body / (1 + (mean / calm).square())
+
+    def error(self, pose: Tensor) -> Tensor:
+        flat = self.camera.homogeneous_pixels(transforms.apply(pose, self.rim.points))
+        pixels = flat[:, :2] / flat[:, 2:].clamp_min(1e-6)
+        return ((pixels * self.rim.normals).sum(-1) - self.wanted) * self.scale
+
+    def jacobian(self, pose: Tensor) -> Tensor:
+        turned = transforms.rotate(pose, self.rim.points)
+        moves = _pixel_by_twist(self.camera, turned, turned + pose[:3, 3])
+        return self.scale[:, None] * (self.rim.normals[:, None] @ moves)[:, 0]
+
+
+class _Points:
+    """The surface's evidence."""
+
+    def __init__(
+        self, points: Tensor, wanted: Tensor, image: Tensor, camera: Camera, together: float
+    ) -> None:
+        self.together = together
+        self.points, self.wanted, self.image, self.camera = points, wanted, image, camera
+        self.scale = 1.0
+        self.weight = torch.ones(len(points), 3)
+
+    def settle(self, pose: Tensor) -> None:
+        """Find noise and outliers at a pose."""
+        error = self.raw(pose)[0]
+        self.scale = 1 / max(1.48 * float(error.abs().median()), NOISE)
+        size2 = (error * self.scale).square().mean(-1, keepdim=True)
+        self.weight = (1 / (1 + size2 / CALM**2)).square().expand(-1, 3) / self.together
+
+    def raw(self, pose: Tensor) -> tuple[Tensor, Tensor]:
+        flat = self.camera.homogeneous_pixels(transforms.apply(pose, self.points))
+        pixels = flat[:, :2] / flat[:, 2:].clamp_min(1e-6)
+        value, slope = surface.slopes(self.image, pixels)
+        return value - self.wanted, slope
+
+    def error(self, pose: Tensor) -> Tensor:
+        return (self.raw(pose)[0] * self.scale).flatten()
+
+    def jacobian(self, pose: Tensor) -> Tensor:
+        turned = transforms.rotate(pose, self.points)
+        moves = _pixel_by_twist(self.camera, turned, turned + pose[:3, 3])
+        return (self.scale * (self.raw(pose)[1] @ moves)).flatten(0, 1)
+
+
+def _pixel_by_twist(camera: Camera, turned: Tensor, seen: Tensor) -> Tensor:
+    """How pixels change with the twist, ``n 2 6``; the lens is taken as a pinhole."""
+    x, y, z = seen.unbind(-1)
+    z = z.clamp_min(1e-6)
+    zero = torch.zeros_like(z)
+    fx, fy = camera.focal.unbind(-1)
+    by_point = torch.stack(
+        [
+            torch.stack([fx / z, zero, -fx * x / z.square()], -1),
+            torch.stack([zero, fy / z, -fy * y / z.square()], -1),
+        ],
+        1,
+    )
+    return torch.cat([by_point, -by_point @ transforms.cross_matrix(turned)], -1)
+
+
+def _outline(
+    model: Model, window: Window, target: Target, palette: Palette, stride: int, hidden: Tensor
+) -> _Lines | None:
+    rim = contour.outline(model, window.seen, window.pixels, window.camera, window.covered)
+    if len(rim.points) < 6:
+        return None
+    cell = window.cut(target.cell[None])[0]
+    mean, variance, body = contour.offsets(palette, cell, window.covered, rim, stride)
+    seen = ~contour.nearest(hidden, rim.pixels - WITHIN * rim.normals)
+    return _Lines(rim, window, (mean, variance, body * seen))
+
+
+def visible(model: Model, window: Window, normals: Tensor) -> Tensor:
+    """All vertices that the window shows; ``normals`` in the camera frame."""
+    depth, tolerance = window.fragments.depth[0], 0.01 * model.diameter
+    return surface.visible(window.seen, normals, window.pixels, depth, tolerance).nonzero()[:, 0]
+
+
+def compared(model: Model, window: Window, normals: Tensor) -> Tensor:
+    """Vertices that the window shows, a spread of them if there are many."""
+    shown = visible(model, window, normals)
+    return shown[:: -(-len(shown) // POINTS)] if len(shown) else shown
+
+
+def _surface(
+    model: Model,
+    window: Window,
+    pose: Tensor,
+    target: Target,
+    paint: Paint,
+    stride: int,
+    hidden: Tensor,
+) -> _Points | None:
+    """Known parts of the surface; image and render are as smooth as ``stride``."""
+    normals = transforms.rotate(pose, model.normals)
+    chosen = compared(model, window, normals)
+    chosen = chosen[(paint.seen[chosen] > 0) & ~contour.nearest(hidden, window.pixels[chosen])]
+    if len(chosen) < LEAST_POINTS:
+        return None
+    image = window.cut(target.root)
+    _, wanted = lit(window, normals, target, paint, chosen)
+    size = 2 * stride - 1
+    mask = window.covered.float()[None]
+    at = window.pixels[chosen][:, None]
+    inner = contour.sample(_blur(mask, size + 2 * BORDER[paint.source]), at)[0, :, 0] > 0.99
+    if stride > 1:
+        drawn = interpolate(wanted[None], model.mesh.faces, window.fragments)[0].permute(2, 0, 1)
+        blurred = contour.sample(_blur(torch.cat([drawn * mask, mask]), size), at)[..., 0].T
+        wanted, image = blurred[:, :3] / blurred[:, 3:].clamp_min(0.1), _blur(image, size)
+    else:
+        wanted = wanted[chosen]
+    chosen, wanted = chosen[inner], wanted[inner]
+    if len(chosen) < LEAST_POINTS:
+        return None
+    points = _Points(
+        model.mesh.vertices[chosen], wanted, image, window.camera, TOGETHER[paint.source]
+    )
+    points.settle(pose)
+    return points
+
+
+def _blur(image: Tensor, size: int) -> Tensor:
+    return avg_pool2d(image, size, 1, size // 2, count_include_pad=False)
+
+
+def _step(pose: Tensor, lines: _Lines | None, points: _Points | None) -> tuple[Tensor, Tensor]:
+    """One Levenberg-Marquardt step: less damping while it helps, more until it does."""
+    parts = [part for part in (lines, points) if part is not None]
+    if not parts:
+        return pose, torch.zeros(6, 6)
+    errors = torch.cat([part.error(pose) for part in parts])
+    jacobian = torch.cat([part.jacobian(pose) for part in parts])
+    weight = torch.cat([part.weight.flatten() for part in parts])
+    information = jacobian.mT @ (weight[:, None] * jacobian)
+    slope = jacobian.mT @ (weight * errors)
+    damping, before = DAMPING, float((weight * errors.square()).sum())
+    for _ in range(TRIES):
+        damped = information + damping * torch.diag(information.diagonal() + 1e-6)
+        twist = _limited(-torch.linalg.solve(damped, slope), pose)
+        moved = perturb(pose, twist)
+        errors = torch.cat([part.error(moved) for part in parts])
+        if float((weight * errors.square()).sum()) < before:
+            return moved, information
+        damping *= 10
+    return pose, information
+
+
+def _limited(twist: Tensor, pose: Tensor) -> Tensor:
+    """No step goes farther than what was measured can tell."""
+    ahead = twist[:3].norm() / (FARTHEST * pose[2, 3].abs())
+    turn = twist[3:].norm() / WIDEST
+    return twist / torch.stack([ahead, turn, torch.ones(())]).max()

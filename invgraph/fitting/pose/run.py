@@ -1,0 +1,309 @@
+"""The run that follows an object through photos."""
+
+import contextlib
+import io
+import json
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invgraph.data import Capture
+from invgraph.data.images import UnreadableImage
+from invgraph.data.pose_files import (
+    PoseRow,
+    append_hypotheses,
+    append_row,
+    drop_cut_line,
+    read_pose,
+    read_rows,
+    write_rows,
+)
+from invgraph.fitting import pose as tracking
+from invgraph.fitting.pose.photos import one_camera, read_sequence
+from invgraph.fitting.pose.record import (
+    COVERED,
+    measures,
+    write_attachments,
+    write_camera,
+    write_overlays,
+    write_results,
+)
+from invgraph.geometry.camera import Camera
+from invgraph.report.words import duration
+from invgraph.runs.contents import HYPOTHESES, TRACK
+from invgraph.runs.folder import RunFolder, file_stem
+from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
+from invgraph.scene.scene_files import load_scene, save_scene
+
+if TYPE_CHECKING:
+    from invgraph.runs.progress import Meter
+
+SAVE_EVERY_S = 30.0
+COVERED_SIDE = 640  # of the masks of what is in front of the object, pixels
+QUICK = 24  # overlays after Ctrl-C
+GREY, GREY_LIGHT = 0.5, 2.5  # of a model whose colours and light nobody has found
+
+
+@dataclass(frozen=True, eq=False)
+class TrackResult:
+    """What came out.
+
+    Attributes:
+        rows: the pose in each photo that could be read.
+        metrics: what ``metrics.json`` holds.
+        run: the run folder.
+        report: the report page.
+    """
+
+    rows: tuple[PoseRow, ...]
+    metrics: dict[str, Any]
+    run: Path
+    report: Path
+
+
+def track_object(
+    images: Path,
+    model: Path,
+    out: Path,
+    *,
+    init: Path | None = None,
+    camera: Path | None = None,
+    scale: float | None = None,
+    resume: bool = False,
+) -> TrackResult:
+    """Find the pose of a known object in photos, each from that of the one before.
+
+    The run folder gets a row of ``poses.csv`` for each photo at once; overlays, film, recording and
+    report follow when all photos are done.
+
+    Args:
+        images: a capture, or one photo; cameras' poses are not looked at.
+        model: mesh file of the object.
+        out: run folder to write.
+        init: JSON file with ``camera_from_object`` in the first photo, 4x4, metres; without it the
+            object is searched for.
+        camera: JSON file with the intrinsics, in place of those of the capture.
+        scale: metres per unit of the model file.
+        resume: go on after the last photo of the run in ``out``; a finished one is returned as it
+            is.
+
+    Raises:
+        ValueError: the photos, model, initial pose, intrinsics or the run folder are unusable; the
+            message says which and why.
+        KeyboardInterrupt: after Ctrl-C, once what there is was written.
+    """
+    from invgraph.report import write_report
+    from invgraph.runs.progress import Meter
+
+    capture = read_sequence(images)
+    lens = one_camera(capture, camera)
+    known = tracking.load_model(model, scale)
+    if resume and (done := _finished(out, capture.name, known.name)) is not None:
+        return done
+    start = None if init is None else torch.from_numpy(read_pose(init)).float()
+    folder = RunFolder(out, resume)
+    run = _Run(capture, folder, known, lens)
+    interrupted = None
+    with Meter() as meter:
+        try:
+            run.follow(start, meter)
+        except KeyboardInterrupt as stop:
+            interrupted = stop
+        finally:
+            if not run.rows:
+                _remove_empty(folder.path)
+        if not run.rows:
+            raise interrupted or ValueError(
+                f"{images}: no photo could be read, first {run.skipped[0]}"
+            )
+        try:
+            metrics = run.finish(meter, quick=interrupted is not None)
+        except KeyboardInterrupt as stop:
+            interrupted = stop
+            metrics = {}
+    report = write_report(folder.path)
+    if interrupted is not None:
+        raise interrupted
+    return TrackResult(tuple(run.rows), metrics, folder.path, report)
+
+
+def _finished(out: Path, capture: str, name: str) -> TrackResult | None:
+    """The run in a folder if nothing is left to do there.
+
+    Raises:
+        ValueError: it is of another kind, capture or object.
+    """
+    from invgraph.report import write_report
+
+    path, report = out / "metrics.json", out / "report.html"
+    if not path.is_file():
+        return None
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        kind, complete = metrics["kind"], metrics["complete"]
+    except (ValueError, KeyError, TypeError):
+        kind, complete, metrics = None, False, {}
+    if kind != "track":
+        raise ValueError(f"{out} holds a run of another kind; choose another --out.")
+    begun, asked = (metrics.get("object"), metrics.get("capture")), (name, capture)
+    if begun != asked:
+        raise ValueError(
+            f"{out} is a run on {begun[0]} in {begun[1]}, not on {name} in {capture}; choose "
+            "another --out."
+        )
+    if not complete:
+        return None
+    if not report.is_file():
+        write_report(out)
+    return TrackResult(tuple(read_rows(out / TRACK)), metrics, out, report)
+
+
+def _remove_empty(path: Path) -> None:
+    """Leave nothing of a run that came to nothing, so that the same command can be tried again."""
+    with contextlib.suppress(OSError):
+        (path / "renders").rmdir()
+        path.rmdir()
+
+
+class _Run:
+    """A run under way; what is in its folder is read back first.
+
+    Raises:
+        ValueError: the poses there are of other photos.
+    """
+
+    def __init__(
+        self, capture: Capture, folder: RunFolder, model: tracking.Model, camera: Camera
+    ) -> None:
+        self.capture, self.folder, self.model, self.camera = capture, folder, model, camera
+        self.rows: list[PoseRow] = []
+        self.skipped: list[str] = list(capture.skipped)
+        self.next = 0  # place in the capture
+        self.lights: dict[str, tuple] = {}
+        self.scene: Scene | None = None
+        self._saved = -SAVE_EVERY_S
+        table = folder.path / TRACK
+        if not table.is_file():
+            return
+        self.rows = read_rows(table)
+        places = {frame.name: place for place, frame in enumerate(capture.frames)}
+        known = [places.get(row.frame, -1) for row in self.rows]
+        if -1 in known or known != sorted(known):
+            raise ValueError(f"{table} is about other photos; choose another --out.")
+        self.next = known[-1] + 1 if known else 0
+        write_rows(table, self.rows)  # without a row that a kill cut off
+        drop_cut_line(folder.path / HYPOTHESES)
+        with contextlib.suppress(ValueError):
+            self.scene = load_scene(folder.path)
+
+    def _start(self, given: Tensor | None) -> Tensor | None:
+        """Where to look in the next photo; None for everywhere.
+
+        Where the object was lost the place it was last at would teach wrong colours, so an object
+        of known colours is searched for.
+        """
+        poses = [row.pose for row in self.rows if row.found]
+        if not poses:
+            return given
+        if not self.rows[-1].found and self.model.albedo is not None:
+            return None
+        return torch.from_numpy(poses[-1]).float()
+
+    def follow(self, start: Tensor | None, meter: "Meter") -> None:
+        """Find the object in the photos that are left; unreadable ones are left out."""
+        meter.begin("poses")
+        began, before = time.monotonic(), self.next
+        frames = self.capture.frames
+        while self.next < len(frames):
+            left, begin = frames[self.next :], self._start(start)
+            try:
+                for tracked in tracking.track(left, self.camera, self.model, begin):
+                    self._keep(tracked)
+                    spent = (time.monotonic() - began) / (self.next - before)
+                    remaining = duration(spent * (len(frames) - self.next))
+                    found = sum(row.found for row in self.rows)
+                    meter.show(
+                        self.next / len(frames),
+                        f"{self.next} of {len(frames)}, found in {found}, {remaining} left",
+                    )
+                return
+            except UnreadableImage as error:
+                self.skipped.append(f"{frames[self.next].name}: {error}")
+                self.next += 1
+
+    def _keep(self, tracked: tracking.Tracked) -> None:
+        """Write what a kill must not take."""
+        belief, name = tracked.belief, tracked.frame.name
+        row = PoseRow.of(name, belief, float(tracked.seconds))
+        if row.answers > 1:
+            append_hypotheses(self.folder.path / HYPOTHESES, name, belief)
+        covered = tracked.hidden.numpy()
+        if row.found and covered.any():
+            step = -(-max(covered.shape) // COVERED_SIDE)
+            self._write_mask(file_stem(len(self.rows), name), covered[::step, ::step])
+        append_row(self.folder.path / TRACK, row)
+        self.rows.append(row)
+        self.next += 1
+        if row.found:
+            self.scene = replace(tracked.scene, background=None)
+            self.lights[name] = tracked.scene.lights
+            if time.monotonic() - self._saved > SAVE_EVERY_S:
+                self._saved = time.monotonic()
+                save_scene(self.scene, self.folder.path)
+
+    def _write_mask(self, stem: str, mask: np.ndarray) -> None:
+        from PIL import Image
+
+        file = io.BytesIO()
+        Image.fromarray(mask).save(file, "PNG", compress_level=1)
+        path = self.folder.path / COVERED / f"{stem}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(file.getvalue())
+
+    def finish(self, meter: "Meter", quick: bool) -> dict[str, Any]:
+        """Write everything but the rows.
+
+        Args:
+            quick: overlays of some photos alone, neither film nor recording.
+
+        Returns:
+            What ``metrics.json`` holds.
+        """
+        if self.scene is not None:
+            save_scene(self.scene, self.folder.path)
+        write_camera(self.folder, self.camera, self.rows[-1].frame)
+        write_results(self.folder, self.capture, self.rows, self.model.name)
+        found = measures(self.capture, self.rows, self.model.name, self.skipped)
+        self.folder.write_json("metrics.json", found)
+        meter.begin("overlays")
+        places = range(0, len(self.rows), -(-len(self.rows) // QUICK) if quick else 1)
+        photos = {frame.name: frame.image_path for frame in self.capture.frames}
+        found["views"] = write_overlays(
+            self.folder,
+            [(place, self.rows[place], photos[self.rows[place].frame]) for place in places],
+            self._look,
+            self.camera,
+            lambda done: meter.show(done, ""),
+        )
+        if not quick:
+            meter.begin("film, recording")
+            write_attachments(self.folder, self.rows)
+            found["complete"] = True
+        self.folder.write_json("metrics.json", found)
+        return found
+
+    def _look(self, row: PoseRow) -> Scene:
+        """The object as it was last seen, in the light of one photo where that is still known."""
+        scene = self.scene
+        if scene is None:
+            light = SphericalHarmonicLight(torch.full((1, 3), GREY_LIGHT))
+            grey = torch.full((3,), GREY)
+            albedo = grey if self.model.albedo is None else self.model.albedo
+            surface = Material(albedo, torch.ones(1), torch.zeros(1))
+            scene = Scene((Object(self.model.mesh, torch.eye(4), surface),), (light,))
+        return replace(scene, lights=self.lights.get(row.frame, scene.lights))

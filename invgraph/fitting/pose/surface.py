@@ -1,0 +1,141 @@
+"""The surface of the object: its colours, the light on it, and how they compare with an image."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from invgraph.fitting.pose.contour import sample
+from invgraph.rendering import harmonics
+
+TINT = 0.6  # logarithm of a channel's share of light, from which it is cut back
+RIDGE = 0.005  # of the light's coefficients beyond the constant one, per point
+FACING = 0.2  # cosine: surfaces seen at a flatter angle are not compared
+PATIENCE = 60.0  # frames that an albedo remembers
+
+_COSINE = [harmonics.COSINE_FACTORS[order] / math.pi for order in (0, 1, 1, 1, 2, 2, 2, 2, 2)]
+
+
+@dataclass(frozen=True, eq=False)
+class Paint:
+    """What is known of the colours of the surface.
+
+    Attributes:
+        albedo: linear RGB per vertex.
+        seen: per vertex, the frames in which it was seen; 0 where the albedo is a guess. Infinite
+            where it is given.
+    """
+
+    albedo: Float[Tensor, "v 3"]
+    seen: Float[Tensor, " v"]
+
+    @property
+    def source(self) -> Literal["seen", "given"]:
+        """Where the colours are from: the images or the model's file."""
+        return "given" if bool(self.seen.isinf().any()) else "seen"
+
+    @staticmethod
+    def plain(count: int) -> "Paint":
+        """Middle grey everywhere: nothing is known."""
+        return Paint(torch.full((count, 3), 0.5), torch.zeros(count))
+
+    def learn(
+        self, vertices: Tensor, color: Float[Tensor, "n 3"], shading: Float[Tensor, "n 3"]
+    ) -> "Paint":
+        """Add what a frame shows of some vertices; given colours stay."""
+        found = (color / shading.clamp_min(1e-3)).clamp(0.005, 1.0)
+        seen = self.seen[vertices]
+        rate = 1 / (seen.clamp_max(PATIENCE) + 1)
+        rate = torch.where(seen.isinf(), 0.0, rate)[:, None]
+        albedo = self.albedo.clone()
+        albedo[vertices] = torch.lerp(albedo[vertices], found, rate)
+        count = self.seen.clone()
+        count[vertices] += 1
+        if not bool((self.seen > 0).any()):
+            albedo[count == 0] = found.median(0).values
+        return replace(self, albedo=albedo, seen=count)
+
+
+def visible(
+    seen: Float[Tensor, "v 3"],
+    normals: Float[Tensor, "v 3"],
+    pixels: Float[Tensor, "v 2"],
+    depth: Float[Tensor, "h w"],
+    tolerance: float,
+) -> Bool[Tensor, " v"]:
+    """Vertices that face the camera and that nothing of the object hides.
+
+    Args:
+        seen, normals: camera frame.
+        pixels: of the window.
+        depth: of the object in the window, 0 where it is not.
+        tolerance: by how much a vertex may lie behind what is rendered there, m.
+    """
+    height, width = depth.shape
+    column, row = pixels.nan_to_num(-1.0).clamp(-1.0, 1e5).floor().long().unbind(-1)
+    inside = (column > 0) & (row > 0) & (column < width - 1) & (row < height - 1)
+    there = depth[row.clamp(0, height - 1), column.clamp(0, width - 1)]
+    facing = (normals * seen).sum(-1) < -FACING * seen.norm(dim=-1)
+    return inside & facing & (there > 0) & (seen[:, 2] < there + tolerance)
+
+
+def columns(normals: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape 9"]:
+    """What each coefficient of a light adds to the radiance of a white Lambertian surface."""
+    return harmonics.basis(normals, 2) * normals.new_tensor(_COSINE)
+
+
+def find_light(
+    albedo: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"], color: Float[Tensor, "n 3"]
+) -> Float[Tensor, "9 3"]:
+    """The light, spherical harmonics of order 2, under which surfaces have their colours.
+
+    A ridge keeps it as even as the colours allow; points that do not fit count less (two rounds of
+    Cauchy weights).
+
+    Args:
+        albedo: linear RGB.
+        normals: of the frame in which the light is wanted.
+        color: as seen, linear RGB.
+    """
+    shape = columns(normals)
+    design = albedo.T[..., None] * shape  # 3 n 9
+    wanted = color.T[..., None]
+    ridge = torch.full((9,), RIDGE * len(albedo) * 0.25)
+    ridge[0] = 1e-6
+    weight = torch.ones_like(wanted)
+    light = torch.zeros(3, 9, 1)
+    for _ in range(3):
+        light = torch.linalg.solve(
+            design.mT @ (weight * design) + torch.diag(ridge), design.mT @ (weight * wanted)
+        )
+        error = wanted - design @ light
+        scale = 1.48 * error.abs().median() + 0.01
+        weight = 1 / (1 + (error / (2 * scale)).square().sum(0, keepdim=True))
+    return whitened(light[..., 0].T)
+
+
+def whitened(light: Float[Tensor, "*batch 9 3"]) -> Float[Tensor, "*batch 9 3"]:
+    """The light with no channel further from their geometric mean than lamps are.
+
+    Else a yellow object under blue light would explain a grey wall.
+    """
+    level = light[..., :1, :].clamp_min(1e-4).log()
+    tint = level - level.mean(-1, keepdim=True)
+    return light * (tint.clamp(-TINT, TINT) - tint).exp()
+
+
+def shading(light: Float[Tensor, "9 3"], normals: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+    """Radiance of a white Lambertian surface."""
+    return (columns(normals) @ light).clamp_min(1e-3)
+
+
+def slopes(
+    image: Float[Tensor, "c h w"], pixels: Float[Tensor, "n 2"]
+) -> tuple[Float[Tensor, "n c"], Float[Tensor, "n c 2"]]:
+    """Values of an image at pixels, and how they change with the pixel (central differences)."""
+    moves = torch.tensor([[0.0, 0.0], [0.7, 0.0], [-0.7, 0.0], [0.0, 0.7], [0.0, -0.7]])
+    centre, right, left, below, above = sample(image, pixels[:, None] + moves).unbind(-1)
+    return centre.T, torch.stack([right - left, below - above], -1).permute(1, 0, 2) / 1.4

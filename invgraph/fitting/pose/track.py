@@ -1,0 +1,389 @@
+"""Where a known object is: in one image, or through a video."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from invgraph.data.frame import Frame
+from invgraph.fitting.pose.assess import Assessment, assess
+from invgraph.fitting.pose.hypotheses import Comparison, descend
+from invgraph.fitting.pose.looks import MARGIN, Appearance, first_looks, learn_palette
+from invgraph.fitting.pose.model import Model
+from invgraph.fitting.pose.pose import Fit, refine, slide
+from invgraph.fitting.pose.search import search, search_close
+from invgraph.fitting.pose.surface import Paint
+from invgraph.fitting.pose.window import Target, Window, look
+from invgraph.geometry import transforms
+from invgraph.geometry.camera import Camera
+from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
+from invgraph.scene.belief import PoseBelief, difference
+
+FOUND = 0.35  # score from which the object is said to be there,
+EVIDENCE = 25.0  # and log-likelihood over that of an image without it
+SURE = 0.6  # score from which its colours are learnt
+# Evidence of the outline from which a given pose, refined, is not looked for: close, and farther.
+CLEAR, ENOUGH = 1.2, 0.8
+STRIDES = (5, 3, 2, 1, 1)  # px between samples across the outline, step by step
+ROUGH = 5, 3  # the same for a look at some starts, of which the best two are refined
+NARROW = (3, 2, 1, 1)  # strides around an initial pose that the outline alone improves
+GAIN = 1.0  # in likelihood for which an initial pose is changed before colours are learnt
+ROUNDS = 4  # of refinement when the colours around the object are not known yet,
+ROUGH_ROUNDS = 2  # and the first of them, in which nothing is taken to be in front of the object
+# Steps on the likelihood from poses that were found, px across renders, and how many are refined.
+POLISHING, POLISHED_PX, POLISHED = 4, 56.0, 4
+DISTANCES = (0.85, 1.0, 1.18)  # around the initial one at which a start is tried
+FARTHER = 2.0  # times the distance: nothing moves so far between images, no start is so wrong
+USUAL = 0.1, 0.25  # error of an expected pose: relative to its distance, and rad
+SURPRISE = 3.0  # weight of its logarithm in the likelihood
+RETRY = 5  # frames between searches of the whole image while the object is lost
+# The errors of neighbouring measurements go together: the information of all is this much less.
+# Found on rendered frames (experiments/refine_pose.py).
+SHARED_ERROR = 1.5
+WORSE = 8.0  # log-likelihood below the best at which a hypothesis is dropped
+FLOOR_M, FLOOR_RAD = 2e-4, 1e-3  # no pose is known better than that
+
+
+Candidate = tuple[Fit, Window, Assessment]
+
+
+@dataclass(frozen=True, eq=False)
+class Tracked:
+    """One frame of a video, explained.
+
+    Attributes:
+        frame: the photograph.
+        belief: where the object is.
+        seconds: that it took, decoding left out.
+        scene: the object at its pose under the light that was found; the camera is at the origin.
+        hidden: pixels where something else is in front of the object.
+    """
+
+    frame: Frame
+    belief: PoseBelief
+    seconds: float
+    scene: Scene
+    hidden: Bool[Tensor, "h w"]
+
+
+class Tracker:
+    """Follows one object from image to image.
+
+    Args:
+        model: the object.
+        camera: intrinsics; the pose does not matter.
+        init: ``camera_from_object`` in the first image, near which the object is looked for there;
+            None to search all of it, which needs a model with colours.
+
+    Raises:
+        ValueError: neither a pose nor colours, or a pose from which the object is not in view.
+    """
+
+    def __init__(
+        self, model: Model, camera: Camera, init: Float[Tensor, "4 4"] | None = None
+    ) -> None:
+        if init is None and model.albedo is None:
+            raise ValueError(
+                f"the model {model.name} has no colours, so nothing tells where to look for it; "
+                "give the pose in the first image (--pose), or a model with a texture."
+            )
+        self.model = model
+        self.camera = replace(camera, camera_from_world=torch.eye(4))
+        if init is not None:
+            check_view(model, self.camera, init)
+        self.pose = init
+        self._lost = 0
+        self.looks: Appearance | None = None
+
+    @torch.no_grad()
+    def step(
+        self, image: Float[Tensor, "h w 3"]
+    ) -> tuple[PoseBelief, Assessment | None, Window | None]:
+        """Find the object in the next image (linear RGB)."""
+        target = Target(image, self.camera)
+        first = self.looks is None
+        if first:
+            if self.pose is not None and self.model.albedo is None:
+                self.pose = self._by_outline(target, self.pose)
+            self.looks = first_looks(self.model, target, self.pose)
+        looks = self.looks
+        assert looks is not None
+        candidates = []
+        if self.pose is not None and (first or self._lost == 0):
+            if first and self.model.albedo is not None:
+                starts = [_at_distance(self.pose, share) for share in DISTANCES]
+                starts = [slide(self.model, target, looks.paint, start) for start in starts]
+                rough = self._descend(target, looks, starts, ROUGH, 1)
+                starts = [fit.pose for fit, _, _ in rough[:2]]
+                candidates += self._descend(target, looks, starts, rounds=ROUNDS)
+            else:
+                start = slide(self.model, target, looks.paint, self.pose)
+                candidates += self._descend(target, looks, [start])
+        if (self.model.albedo is not None or not first) and self._lost % RETRY == 0:
+            for find, clear in self._searches(target, looks, first):
+                best = candidates[0][2] if candidates else None
+                if best and _there(best) and best.border >= clear:
+                    break
+                candidates += self._try(target, looks, find())
+                candidates.sort(key=lambda item: -item[2].likelihood)
+        if not candidates:
+            self._lost += 1
+            pose = self.pose if self.pose is not None else torch.eye(4)
+            return _nowhere(pose), None, None
+        belief = _belief(self.model, candidates)
+        fit, window, verdict = candidates[0]
+        if belief.found:
+            self._advance(target, fit, window, verdict)
+        else:
+            self._lost += 1
+        return belief, verdict, window
+
+    def scene(self, belief: PoseBelief, light: Float[Tensor, "9 3"]) -> Scene:
+        """The object as it is known by now, at the pose that is believed most."""
+        assert self.looks is not None
+        material = Material(self.looks.paint.albedo, torch.ones(1), torch.zeros(1))
+        thing = Object(self.model.mesh, belief.pose, material)
+        return Scene((thing,), (SphericalHarmonicLight(light),))
+
+    def _descend(
+        self,
+        target: Target,
+        looks: Appearance,
+        starts: Sequence[Tensor],
+        strides: tuple[int, ...] = STRIDES,
+        rounds: int = 0,
+    ) -> list[Candidate]:
+        """Refine every start, the likeliest result first.
+
+        With rounds, a result is the likeliest pose after any of them, or the start itself; its
+        covariance is that of the last.
+
+        Args:
+            rounds: how often the palette is learnt where the pose has come to and the pose refined
+                with it; 0 to trust the palette.
+        """
+        found = []
+        for start in starts:
+            fit, palette, hidden = Fit(start, torch.zeros(6, 6)), looks.palette, None
+            seen = best = self._judge(target, looks, start) if rounds else None
+            pose = start
+            for turn in range(max(rounds, 1)):
+                if rounds and seen is not None:
+                    window, verdict = seen
+                    hidden = verdict.hidden if turn >= ROUGH_ROUNDS else None
+                    palette = learn_palette(
+                        self.model, target, fit.pose, window, looks.paint, looks.palette, hidden
+                    )
+                    hidden = None if hidden is None else window.paste(hidden)
+                fit = refine(self.model, target, palette, looks.paint, fit.pose, strides, hidden)
+                seen = self._judge(target, looks, fit.pose) if fit else None
+                if fit is None or seen is None:
+                    break
+                if best is None or seen[1].likelihood > best[1].likelihood:
+                    pose, best = fit.pose, seen
+            if best is not None and fit is not None:
+                window, verdict = best
+                likelihood = verdict.likelihood - self._surprise(pose)
+                found.append(
+                    (replace(fit, pose=pose), window, replace(verdict, likelihood=likelihood))
+                )
+        return sorted(found, key=lambda item: -item[2].likelihood)
+
+    def _judge(
+        self, target: Target, looks: Appearance, pose: Tensor
+    ) -> tuple[Window, Assessment] | None:
+        """What the image says about a pose; None if it is out of the question."""
+        if self._far_off(pose):
+            return None
+        window = look(self.model, target.camera, pose, MARGIN)
+        if window is None:
+            return None
+        verdict = assess(self.model, target, looks.palette, looks.paint, pose, window)
+        return None if verdict is None else (window, verdict)
+
+    def _by_outline(self, target: Target, pose: Tensor) -> Tensor:
+        """An initial pose, improved by the outline alone if that explains the image better."""
+        window = look(self.model, target.camera, pose, MARGIN)
+        assert window is not None
+        paint = Paint.plain(len(self.model.normals))
+        palette = learn_palette(self.model, target, pose, window, paint)
+        bare = Appearance(palette, paint)
+        before = assess(self.model, target, palette, paint, pose, window)
+        after = self._descend(target, bare, [pose], NARROW, rounds=ROUNDS)
+        if before is None or not after or after[0][2].likelihood < before.likelihood + GAIN:
+            return pose
+        return after[0][0].pose
+
+    def _surprise(self, pose: Tensor) -> float:
+        """What it costs to be far from where the object is expected: no more than it must."""
+        if self.pose is None:
+            return 0.0
+        step = difference(self.pose, pose)
+        share = float(step[:3].norm() / self.pose[2, 3]) / USUAL[0]
+        return SURPRISE * math.log1p(share**2 + (float(step[3:].norm()) / USUAL[1]) ** 2)
+
+    def _far_off(self, pose: Tensor) -> bool:
+        """Whether the object would be at quite another distance than where it is expected."""
+        if self.pose is None:
+            return False
+        return not 1 / FARTHER < float(pose[2, 3] / self.pose[2, 3]) < FARTHER
+
+    def _searches(
+        self, target: Target, looks: Appearance, first: bool
+    ) -> Iterator[tuple[Callable[[], list[Tensor]], float]]:
+        """Where else to look, and from which evidence of the outline there is no need to."""
+        wide = partial(search, self.model, target, looks.palette, looks.paint)
+        if first and self.pose is not None:
+            yield partial(search_close, self.model, target, looks.paint, self.pose), CLEAR
+            yield partial(wide, self.pose), ENOUGH
+        else:
+            for near in dict.fromkeys((self.pose, None)):
+                yield partial(wide, near), -math.inf
+
+    def _try(self, target: Target, looks: Appearance, starts: list[Tensor]) -> list[Candidate]:
+        """Descend on the likelihood itself from some poses, and refine what has become likeliest.
+
+        A refinement alone is faster, but led astray by what is in front of the object.
+        """
+        if not starts:
+            return []
+        comparison = Comparison(self.model, target, looks.paint, POLISHED_PX)
+        polished = descend(comparison, torch.stack(starts), POLISHING)
+        best = comparison.likelihood(polished).argsort(descending=True)[:POLISHED]
+        return self._descend(target, looks, list(polished[best]), rounds=ROUNDS)
+
+    def _advance(self, target: Target, fit: Fit, window: Window, verdict: Assessment) -> None:
+        assert self.looks is not None
+        self.pose, self._lost = fit.pose, 0
+        if verdict.score > SURE:
+            self.looks = self.looks.learnt(self.model, target, fit.pose, window, verdict)
+
+
+def _at_distance(pose: Tensor, share: float) -> Tensor:
+    """The object moved along its line of sight."""
+    moved = pose.clone()
+    moved[:3, 3] *= share
+    return moved
+
+
+def _belief(model: Model, candidates: Sequence[Candidate]) -> PoseBelief:
+    """The mixture of the candidates that are not much worse than the best, each place once."""
+    kept: list[tuple[Fit, Assessment]] = []
+    for fit, _, verdict in candidates:
+        if kept and kept[0][1].likelihood - verdict.likelihood > WORSE:
+            break
+        away = [difference(fit.pose, other.pose) for other, _ in kept]
+        if all(
+            float(step[3:].norm()) > 0.1 or float(step[:3].norm()) > 0.05 * model.diameter
+            for step in away
+        ):
+            kept.append((fit, verdict))
+    weights = torch.softmax(torch.tensor([verdict.likelihood for _, verdict in kept]), 0)
+    score = kept[0][1].score
+    return PoseBelief(
+        torch.stack([fit.pose for fit, _ in kept]),
+        weights,
+        torch.stack([_covariance(fit.information) for fit, _ in kept]),
+        score,
+        _there(kept[0][1]),
+    )
+
+
+def _there(verdict: Assessment) -> bool:
+    """Whether the object is said to be found."""
+    return verdict.score >= FOUND and verdict.likelihood >= EVIDENCE
+
+
+def _covariance(information: Tensor) -> Tensor:
+    floor = torch.tensor([FLOOR_M] * 3 + [FLOOR_RAD] * 3).square()
+    # Scaled to like units before the inversion: metres and radians differ by much.
+    scale = information.diagonal().clamp_min(1e-3).rsqrt()
+    scaled = scale[:, None] * information * scale + 1e-6 * torch.eye(6)
+    return SHARED_ERROR * scale[:, None] * torch.linalg.inv(scaled) * scale + torch.diag(floor)
+
+
+def _nowhere(pose: Tensor) -> PoseBelief:
+    return PoseBelief(pose[None], torch.ones(1), 1e2 * torch.eye(6)[None], 0.0, False)
+
+
+def check_view(model: Model, camera: Camera, pose: Float[Tensor, "4 4"]) -> None:
+    """Refuse a pose from which the object cannot be seen, or not as an object.
+
+    Raises:
+        ValueError: behind the camera, out of the image, or of a size that speaks for other units.
+    """
+    centre = transforms.apply(pose, model.centre[None])[0]
+    if not float(centre[2]) > 0:
+        raise ValueError(
+            f"the initial pose puts {model.name} behind the camera (z = {float(centre[2]):.4g} m; "
+            "it should be positive); give camera_from_object with z forward, in metres."
+        )
+    size = float(camera.focal.mean()) * model.diameter / float(centre[2])
+    if size > 10 * max(camera.height, camera.width) or size < 8:
+        raise ValueError(
+            f"{model.name} is {model.diameter:.4g} m across and would be {size:.4g} px large at "
+            f"the initial pose, {float(centre[2]):.4g} m away, in an image of {camera.height}x"
+            f"{camera.width} px; if the model is in millimetres, say so: --object-scale 0.001."
+        )
+    if look(model, camera, pose, 0) is None:
+        raise ValueError(
+            f"{model.name} is outside the image at the initial pose; give the pose in the first "
+            "image as camera_from_object, in metres."
+        )
+
+
+@torch.no_grad()
+def estimate_pose(
+    image: Float[Tensor, "h w 3"],
+    camera: Camera,
+    model: Model,
+    init: Float[Tensor, "4 4"] | None = None,
+) -> PoseBelief:
+    """Where a known object is in one image.
+
+    Args:
+        image: linear RGB.
+        camera: intrinsics; the pose does not matter.
+        model: the object.
+        init: about where it is, ``camera_from_object``: within two diameters and 75 degrees; None
+            to search everywhere, which needs a model with colours.
+
+    Raises:
+        ValueError: neither a pose nor colours, or a pose from which the object is not in view.
+    """
+    return Tracker(model, camera, init).step(image)[0]
+
+
+def track(
+    frames: Sequence[Frame],
+    camera: Camera,
+    model: Model,
+    init: Float[Tensor, "4 4"] | None = None,
+) -> Iterator[Tracked]:
+    """Follow a known object through a video.
+
+    Args:
+        frames: in the order of time.
+        camera: intrinsics of all frames; the pose does not matter.
+        model: the object.
+        init: ``camera_from_object`` in the first frame; None to search for it.
+
+    Raises:
+        ValueError: as for :func:`estimate_pose`, or a frame cannot be read.
+    """
+    tracker = Tracker(model, camera, init)
+    for frame in frames:
+        image, _ = frame.load()
+        began = time.monotonic()
+        belief, verdict, window = tracker.step(image)
+        seconds = time.monotonic() - began
+        hidden = torch.zeros(image.shape[:2], dtype=torch.bool)
+        light = torch.zeros(9, 3)
+        if verdict is not None and window is not None:
+            hidden, light = window.paste(verdict.hidden), verdict.light
+        yield Tracked(frame, belief, seconds, tracker.scene(belief, light), hidden)

@@ -1,0 +1,1 @@
+"""Rigid motions, cameras, meshes; conventions of other programs."""

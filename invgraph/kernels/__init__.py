@@ -1,0 +1,1 @@
+"""How compiled CPU code is written and run here: threads, lanes, buffers."""

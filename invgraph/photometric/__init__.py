@@ -1,0 +1,1 @@
+"""The teacher: images re-synthesised from others, and how far two images are apart."""

@@ -1,0 +1,1 @@
+"""The raster operations as compiled kernels for the CPU."""

@@ -1,0 +1,22 @@
+"""What is seen, as tensors: objects and their materials, lights, beliefs; and their files."""
+
+from invgraph.scene.lights import (
+    DirectionalLight,
+    EnvironmentMap,
+    Light,
+    PointLight,
+    SphericalHarmonicLight,
+)
+from invgraph.scene.material import Material
+from invgraph.scene.scene import Object, Scene
+
+__all__ = [
+    "DirectionalLight",
+    "EnvironmentMap",
+    "Light",
+    "Material",
+    "Object",
+    "PointLight",
+    "Scene",
+    "SphericalHarmonicLight",
+]

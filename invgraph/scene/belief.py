@@ -1,0 +1,129 @@
+"""Distributions over what an image leaves uncertain."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from invgraph.geometry import transforms
+
+# Quantiles of the chi-squared distribution with 6 degrees of freedom.
+_CHI2_6 = {0.5: 5.348, 0.9: 10.645, 0.95: 12.592, 0.99: 16.812}
+
+
+@dataclass(frozen=True, eq=False)
+class PoseBelief:
+    """A small distribution over the pose of an object: a mixture of Gaussians on SE(3).
+
+    A Gaussian around a hypothesis is one over ``(rho, phi)``, in the camera's axes: the object's
+    origin is at ``t + rho`` (metres) and its rotation is ``exp(phi) R`` (radians).
+
+    Attributes:
+        poses: ``camera_from_object`` of the hypotheses, the most likely one first.
+        weights: probability of each hypothesis; they sum to 1 and do not rise.
+        covariances: of ``(rho, phi)`` around each hypothesis, m and rad.
+        score: how much of what the best pose predicts is seen in the image, 0 to 1.
+        found: whether the image shows the object; if not, ``poses`` are guesses.
+    """
+
+    poses: Float[Tensor, "k 4 4"]
+    weights: Float[Tensor, " k"]
+    covariances: Float[Tensor, "k 6 6"]
+    score: float
+    found: bool
+
+    @property
+    def pose(self) -> Float[Tensor, "4 4"]:
+        """``camera_from_object`` of the most likely hypothesis."""
+        return self.poses[0]
+
+    @property
+    def covariance(self) -> Float[Tensor, "6 6"]:
+        """Covariance around the most likely hypothesis."""
+        return self.covariances[0]
+
+    def sample(
+        self, count: int, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "n 4 4"]:
+        """Poses drawn from the mixture."""
+        which = torch.multinomial(self.weights, count, replacement=True, generator=generator)
+        noise = torch.randn(count, 6, 1, generator=generator)
+        twist = torch.linalg.cholesky(self.covariances)[which] @ noise
+        return perturb(self.poses[which], twist[..., 0])
+
+    def contains(self, pose: Float[Tensor, "4 4"], share: float = 0.9) -> bool:
+        """Whether a pose lies in the region that should hold the truth this often.
+
+        The region is the union of the hypotheses' ellipsoids of that share.
+
+        Raises:
+            ValueError: another share than 0.5, 0.9, 0.95 or 0.99.
+        """
+        if share not in _CHI2_6:
+            raise ValueError(f"share should be one of {sorted(_CHI2_6)} but is {share}.")
+        twist = difference(self.poses, pose)
+        distance2 = (twist * torch.linalg.solve(self.covariances, twist)).sum(-1)
+        return bool((distance2 <= _CHI2_6[share]).any())
+
+    def spread(self) -> tuple[float, float]:
+        """Standard deviations of the best hypothesis: translation, m, and rotation, rad.
+
+        Each is the root of the summed variances along the three axes.
+        """
+        variance = self.covariance.diagonal()
+        return math.sqrt(float(variance[:3].sum())), math.sqrt(float(variance[3:].sum()))
+
+
+@dataclass(frozen=True, eq=False)
+class DepthBelief:
+    """A distribution over the depth of every pixel: Laplace in the logarithm of depth.
+
+    Attributes:
+        log_depth: natural logarithm of the median depth.
+        scale: the Laplace distribution's scale; 0.1 is about 10 % of the depth.
+    """
+
+    log_depth: Float[Tensor, "*batch h w"]
+    scale: Float[Tensor, "*batch h w"]
+
+    @property
+    def depth(self) -> Float[Tensor, "*batch h w"]:
+        """Median depth, along the optical axis."""
+        return self.log_depth.exp()
+
+    @property
+    def sigma(self) -> Float[Tensor, "*batch h w"]:
+        """Standard deviation of the logarithm of depth."""
+        return math.sqrt(2) * self.scale
+
+    def interval(
+        self, share: float = 0.9
+    ) -> tuple[Float[Tensor, "*batch h w"], Float[Tensor, "*batch h w"]]:
+        """Depths between which the true one should lie this often."""
+        reach = -math.log1p(-share) * self.scale
+        return (self.log_depth - reach).exp(), (self.log_depth + reach).exp()
+
+    def sample(self, generator: torch.Generator | None = None) -> Float[Tensor, "*batch h w"]:
+        """One depth map drawn from the belief, every pixel on its own."""
+        shape, device = self.log_depth.shape, self.log_depth.device
+        uniform = torch.rand(shape, generator=generator, device=device) - 0.5
+        noise = -uniform.sign() * torch.log1p(-2 * uniform.abs())
+        return (self.log_depth + self.scale * noise).exp()
+
+
+def perturb(
+    pose: Float[Tensor, "*batch 4 4"], twist: Float[Tensor, "*batch 6"]
+) -> Float[Tensor, "*batch 4 4"]:
+    """Move poses by ``(rho, phi)`` in the camera's axes: ``t + rho`` and ``exp(phi) R``."""
+    rotation = transforms.exp_so3(twist[..., 3:]) @ pose[..., :3, :3]
+    return transforms.pose(rotation, pose[..., :3, 3] + twist[..., :3])
+
+
+def difference(
+    pose: Float[Tensor, "*#batch 4 4"], other: Float[Tensor, "*#batch 4 4"]
+) -> Float[Tensor, "*batch 6"]:
+    """The ``(rho, phi)`` that moves ``pose`` to ``other``; the inverse of :func:`perturb`."""
+    turn = transforms.log_so3(other[..., :3, :3] @ pose[..., :3, :3].mT)
+    return torch.cat([other[..., :3, 3] - pose[..., :3, 3], turn], -1)

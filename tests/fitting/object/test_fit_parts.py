@@ -1,0 +1,265 @@
+"""The pieces of a fit, each against an answer that is known."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from scenes import ring_of_cameras
+
+from invgraph.fitting.object.cameras import Corrections
+from invgraph.fitting.object.drift import RIDGE, Drift
+from invgraph.fitting.object.hull import visual_hull
+from invgraph.fitting.object.photos import Photo, doubt
+from invgraph.fitting.object.precondition import LIMIT, LargeSteps, UniformAdam
+from invgraph.fitting.object.remesh import mean_edge, remesh, unwrap
+from invgraph.geometry import transforms
+from invgraph.geometry.camera import Camera, stack
+from invgraph.geometry.mesh import Mesh, icosphere, uniform_laplacian
+from invgraph.runs.folder import RunFolder, file_stem
+
+
+def ball_mask(
+    camera: Camera, radius: float, centre: tuple[float, float, float] = (0.0, 0.0, 0.0)
+) -> np.ndarray:
+    """Exact silhouette of a ball: rays that pass closer to its centre than its radius."""
+    origins, directions = camera.rays()
+    nearest = torch.linalg.cross(origins - torch.tensor(centre), directions).norm(dim=-1)
+    return (nearest < radius).numpy()
+
+
+def test_hull_of_a_ball_is_nearly_the_ball():
+    cameras = ring_of_cameras(24)
+    hull = visual_hull([ball_mask(camera, 0.8) for camera in cameras], cameras, cells=64)
+    radii = hull.mesh.vertices.norm(dim=-1)
+    assert hull.suspects == ()
+    assert float(radii.min()) > 0.78 and float(radii.median()) < 0.83
+    normals_out = torch.linalg.cross(*_edges(hull.mesh)).mul(_centres(hull.mesh)).sum(-1)
+    assert float((normals_out > 0).float().mean()) > 0.99
+
+
+def test_hull_ignores_and_names_a_mask_with_a_hole():
+    cameras = ring_of_cameras(24)
+    masks = [ball_mask(camera, 0.8) for camera in cameras]
+    masks[5][38:58, 38:58] = False
+    hull = visual_hull(masks, cameras, cells=64)
+    assert hull.suspects == (5,)
+    assert float(hull.mesh.vertices.norm(dim=-1).min()) > 0.78
+
+
+def test_hull_believes_the_photos_before_a_part_moved():
+    cameras = ring_of_cameras(24)
+    before, after = (0.0, 0.0, 0.8), (0.0, 0.8, 0.0)
+    masks = [
+        ball_mask(camera, 0.6) | ball_mask(camera, 0.3, before if i < 15 else after)
+        for i, camera in enumerate(cameras)
+    ]
+    hull = visual_hull(masks, cameras, cells=64)
+    assert hull.suspects == tuple(range(15, 24))
+    knob = hull.mesh.vertices - torch.tensor(before)
+    assert float(hull.mesh.vertices[:, 2].max()) > 1.05
+    assert float(knob[knob[:, 2] > 0.1].norm(dim=-1).max()) < 0.37
+
+
+def test_a_photo_is_doubted_where_its_mask_and_the_shape_differ_in_thick_parts():
+    (camera,) = ring_of_cameras(1)
+    body = ball_mask(camera, 0.62)  # a thin rim around the shape
+    knob = ball_mask(camera, 0.3, (0.0, 0.0, 0.8)) & ~body
+    layer = torch.from_numpy(body | knob).byte() * 255
+    full = torch.full_like(layer, 255)
+    photo = Photo(full[..., None].expand(-1, -1, 3), layer, full, camera)
+    ball = icosphere(4)
+    known = doubt(photo, Mesh(0.6 * ball.vertices, ball.faces)).known.numpy()
+    assert knob.sum() > 100 and known[knob].mean() < 10
+    assert known[ball_mask(camera, 0.4)].min() == 255
+    assert (known == 0).sum() < 2 * knob.sum()
+
+
+def test_hull_of_masks_that_never_meet_says_so():
+    cameras = ring_of_cameras(8)
+    masks = [np.zeros((96, 96), bool) for _ in cameras]
+    for i, mask in enumerate(masks):
+        mask[:8, :8] = i % 2 == 0
+        mask[-8:, -8:] = i % 2 == 1
+    with pytest.raises(ValueError, match="no volume in common"):
+        visual_hull(masks, cameras, cells=32)
+
+
+def test_hull_needs_two_photos():
+    camera = ring_of_cameras(1)
+    with pytest.raises(ValueError, match="at least 2 photos but there is 1"):
+        visual_hull([ball_mask(camera[0], 0.8)], camera)
+
+
+def test_large_steps_keep_the_start_and_differentiate_like_a_dense_solve():
+    mesh = icosphere(1)
+    steps = LargeSteps(mesh.vertices, mesh.faces, smoothness=7.0)
+    torch.testing.assert_close(steps.vertices(), mesh.vertices, atol=1e-5, rtol=0)
+    weight = torch.randn(mesh.vertices.shape, generator=torch.Generator().manual_seed(0))
+    (steps.vertices() * weight).sum().backward()
+    count = len(mesh.vertices)
+    dense = torch.eye(count) + 7.0 * uniform_laplacian(mesh.faces, count).to_dense()
+    torch.testing.assert_close(steps.u.grad, torch.linalg.solve(dense.T, weight), atol=1e-5, rtol=0)
+
+
+def test_uniform_adam_scales_all_vertices_alike():
+    x = torch.zeros(2, 3, requires_grad=True)
+    x.grad = torch.tensor([[3.0, 0.0, 0.0], [0.0, 2.0, -1.0]])
+    UniformAdam([x], lr=0.1).step()  # the root of the mean squared gradient is sqrt(7)
+    torch.testing.assert_close(x.detach(), -0.1 * x.grad / 7**0.5)
+
+
+def test_uniform_adam_holds_back_a_vertex_that_would_run_away():
+    x = torch.zeros(100, 3, requires_grad=True)
+    x.grad = torch.zeros(100, 3)
+    x.grad[7] = torch.tensor([0.0, 3.0, 4.0])  # ten times the root of the mean square
+    UniformAdam([x], lr=0.1).step()
+    torch.testing.assert_close(x.detach()[7], -0.1 * LIMIT * torch.tensor([0.0, 0.6, 0.8]))
+    assert int(x.detach().count_nonzero()) == 2
+
+
+def test_remesh_reaches_the_asked_edge_and_stays_on_the_surface():
+    mesh = remesh(icosphere(3), edge=0.2)
+    assert mean_edge(mesh) == pytest.approx(0.2, rel=0.15)
+    assert float((mesh.vertices.norm(dim=-1) - 1).abs().max()) < 0.02
+
+
+def test_unwrap_gives_every_face_its_own_place():
+    ball = icosphere(2)
+    small = Mesh(0.01 * ball.vertices, ball.faces)
+    mesh, (height, width) = unwrap(small, 128)
+    assert mesh.uv is not None and mesh.uv_faces is not None
+    assert 90 < height < 180 and 90 < width < 180
+    corners = mesh.uv[mesh.uv_faces.long()].double()
+    a, b = (corners[:, i] - corners[:, 0] for i in (1, 2))
+    areas = (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).abs() / 2
+    assert float(areas.min()) > 0 and 0.3 < float(areas.sum()) < 1
+
+
+def test_run_folder_refuses_to_mix_runs(tmp_path):
+    (tmp_path / "mine.txt").write_text("keep")
+    with pytest.raises(ValueError, match=r"not empty.*--resume"):
+        RunFolder(tmp_path)
+    with pytest.raises(ValueError, match="holds something but no run"):
+        RunFolder(tmp_path, resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    RunFolder(tmp_path / "run")
+    RunFolder(tmp_path / "run", resume=True)
+
+
+def test_run_folder_refuses_a_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("x")
+    with pytest.raises(ValueError, match="is a file"):
+        RunFolder(path)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path / "run")
+    folder.write_json("metrics.json", {"a": 1})
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        folder.write_json("metrics.json", {"a": 2})
+    assert json.loads((folder.path / "metrics.json").read_text()) == {"a": 1}
+    assert [p.name for p in folder.path.glob("*.part")] == []
+
+
+def test_state_comes_back_exactly(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    assert folder.load_state() is None
+    tensors = {"x": torch.randn(3, 2), "faces": torch.arange(6, dtype=torch.int32).reshape(2, 3)}
+    folder.save_state(tensors, {"step": 7})
+    state = folder.load_state()
+    assert state is not None
+    back, facts = state
+    assert facts == {"step": 7} and back.keys() == tensors.keys()
+    assert all(torch.equal(back[name], tensors[name]) for name in tensors)
+
+
+def test_a_damaged_state_is_named(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    (folder.path / "checkpoint.safetensors").write_bytes(b"\x80\x04nonsense")
+    with pytest.raises(ValueError, match=r"checkpoint\.safetensors is damaged"):
+        folder.load_state()
+
+
+def test_log_rows_are_appended(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    for step in range(2):
+        folder.log(step=step, seconds=0.5, stage="shape", loss=1.0, psnr_db=20.0, vertices=4)
+    lines = (folder.path / "log.csv").read_text().splitlines()
+    assert lines[0] == "step,seconds,stage,loss,psnr_db,vertices" and len(lines) == 3
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "<img src=x>", "a b/c\n.png", "ünï.jpg"])
+def test_file_stems_are_harmless(name):
+    stem = file_stem(3, name)
+    assert stem.startswith("0003_") and all(c.isalnum() or c == "_" for c in stem)
+    assert stem.isascii()
+
+
+def _edges(mesh):
+    corners = mesh.vertices[mesh.faces.long()]
+    return corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+
+
+def _centres(mesh):
+    return mesh.vertices[mesh.faces.long()].mean(1)
+
+
+def test_corrections_turn_the_world_about_the_object():
+    camera = stack(ring_of_cameras(3))
+    centre = torch.tensor([0.3, -0.2, 0.1])
+    twists = torch.zeros(3, 6)
+    twists[1, 5] = math.pi / 2
+    twists[2, 0] = 0.5
+    corrections = Corrections(twists, centre, size=2.0)
+    moved = corrections.apply(camera, [0, 1, 2]).camera_from_world
+    points = centre + torch.tensor([[[0.0, 0, 0]], [[1.0, 0, 0]], [[1.0, 0, 0]]])
+    # Nothing; a quarter turn about z, x to y; half of an object along x.
+    there = centre + torch.tensor([[[0.0, 0, 0]], [[0.0, 1, 0]], [[2.0, 0, 0]]])
+    expected = transforms.apply(camera.camera_from_world, there)
+    torch.testing.assert_close(transforms.apply(moved, points).detach(), expected)
+    assert corrections.usual_deg == 0
+
+
+def test_corrections_keep_what_all_photos_share_out_and_learn_only_chosen_photos():
+    corrections = Corrections(torch.zeros(4, 6), torch.zeros(3), 1.0)
+    camera = stack(ring_of_cameras(4))
+    corrections.apply(camera[:2], [0, 2]).camera_from_world.square().sum().backward()
+    assert corrections.twists.grad is not None
+    assert corrections.twists.grad.coalesce().indices().tolist() == [[0, 2]]
+    with torch.no_grad():
+        corrections.twists += torch.arange(24.0).reshape(4, 6)
+    corrections.recentre()
+    assert float(corrections.twists.detach().mean(0).abs().max()) < 1e-6
+
+
+def test_a_held_out_photo_is_lit_as_its_neighbours_in_the_capture():
+    rows = torch.arange(9.0).reshape(3, 3)  # of photos 1, 2 and 5; one coefficient each
+    centres = torch.tensor(
+        [[0.0, 0, 0], [1, 0, 0], [2, 0, 0], [2, 3, 0], [2, 6, 0], [2, 8, 0], [9, 9, 9]]
+    )
+    drift = Drift(rows, (1, 2, 5), centres)
+    assert drift.around(0).tolist() == [[0, 1, 2]]
+    assert drift.around(6).tolist() == [[6, 7, 8]]
+    between = torch.tensor([[5.25, 6.25, 7.25]])  # 4 is 6 away from 2 and 2 from 5
+    torch.testing.assert_close(drift.around(4), between)
+    near = torch.tensor([[2 / 3, 5 / 3, 8 / 3]])  # 2 is 1 away from 1 and 8 from 5; itself is out
+    torch.testing.assert_close(drift.around(2), near)
+    assert drift.mean.tolist() == [[3, 4, 5]]
+    assert drift.own([2, 0]).tolist() == [[[6, 7, 8]], [[0, 1, 2]]]
+
+
+def test_light_of_other_photos_does_not_descend_and_differences_cost():
+    drift = Drift(torch.tensor([[0.0, 0, 0], [1, 2, 2], [1, 1, 1]]), (0, 1, 2), torch.eye(3))
+    cost = drift.cost([0, 1])
+    assert cost.item() == pytest.approx(RIDGE * 9 / 2)
+    cost.backward()
+    assert drift.deltas.grad is not None
+    assert drift.deltas.grad.coalesce().indices()[0].tolist() == [0, 1]

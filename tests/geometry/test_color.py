@@ -1,0 +1,46 @@
+import pytest
+import torch
+
+from invgraph.geometry.color import linear_from_srgb, srgb_from_linear
+
+
+@pytest.mark.parametrize(
+    ("srgb", "linear"),
+    # 0.5: ((0.5 + 0.055) / 1.055) ** 2.4; 0.02: 0.02 / 12.92; 188 / 255 is the classic "half" grey.
+    [
+        (0.0, 0.0),
+        (0.02, 0.00154799),
+        (0.5, 0.21404114),
+        (188 / 255, 0.50288646),
+        (1.0, 1.0),
+        (-0.5, -0.21404114),
+    ],
+)
+def test_known_values(srgb, linear):
+    assert linear_from_srgb(torch.tensor(srgb, dtype=torch.float64)).item() == pytest.approx(
+        linear, abs=1e-7
+    )
+    assert srgb_from_linear(torch.tensor(linear, dtype=torch.float64)).item() == pytest.approx(
+        srgb, abs=1e-6
+    )
+
+
+def test_round_trip_keeps_all_8_bit_values():
+    codes = torch.arange(256)
+    back = srgb_from_linear(linear_from_srgb(codes / 255))
+    assert torch.equal((back * 255).round().long(), codes)
+
+
+def test_unclamped_values_survive():
+    values = torch.tensor([-0.7, 1.5, 40.0])
+    assert torch.allclose(linear_from_srgb(srgb_from_linear(values)), values, rtol=1e-5)
+
+
+@pytest.mark.parametrize("curve", [linear_from_srgb, srgb_from_linear])
+def test_gradients(curve):
+    values = torch.tensor(
+        [-0.3, -0.001, 0.0, 0.001, 0.01, 0.3, 1.2], dtype=torch.float64, requires_grad=True
+    )
+    assert torch.autograd.gradcheck(curve, values)
+    (slope,) = torch.autograd.grad(curve(values).sum(), values)
+    assert (slope > 0).all()
