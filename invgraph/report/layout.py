@@ -81,7 +81,7 @@ class Page:
 
 
 def _resource(name: str) -> str:
-    return files("invgraph.report").joinpath(name).read_text(encoding="utf-8")
+    return files(__spec__.parent).joinpath(name).read_text(encoding="utf-8")
 
 
 def _version() -> str:
