@@ -42,7 +42,7 @@ from invgraph.data.images import load_image
 from invgraph.evaluate.metrics import camera_centre_pct
 from invgraph.fitting.cameras import recover_cameras
 from invgraph.fitting.place import DepthMap, Matches, estimate_depth, fuse, refine_cameras
-from invgraph.fitting.place.photos import StraightPhotos
+from invgraph.fitting.place.images import UndistortedImages
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import srgb_from_linear
 from invgraph.rendering.render import render
@@ -128,7 +128,7 @@ def redkitchen() -> list[Row]:
     frames = [
         replace(frame, camera=camera) for frame, camera in zip(frames[:10], refined, strict=False)
     ]
-    photos = StraightPhotos(frames)
+    photos = UndistortedImages(frames)
     maps = estimate_depth(photos, photos.cameras, size=KITCHEN_SIZE, sources=KITCHEN_SOURCES)
     seconds = time.perf_counter() - start
     assert capture.truth is not None
@@ -212,7 +212,7 @@ def fountain() -> list[Row]:
         rows.append(row("fountain/camera_centre_pct", error, "%"))
     for name, photos in (("given", frames), ("own", found)):
         if len(photos) == len(frames):
-            straight = StraightPhotos(photos)
+            straight = UndistortedImages(photos)
             rows += _fountain(name, list(straight), straight.cameras)
     return rows
 

@@ -43,7 +43,7 @@ from torch import Tensor
 
 from invgraph.data import read_capture
 from invgraph.evaluate.metrics import add_distance, pose_error
-from invgraph.fitting.pose import Model, Tracker, estimate_pose, load_model
+from invgraph.fitting.pose import KnownObject, Tracker, estimate_pose, load_object
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.mesh import sample_surface
 from invgraph.geometry.transforms import exp_so3, pose
@@ -69,7 +69,7 @@ WORSE = {
     "0.80 m": {"distance": 0.8},
 }
 SUCCESS = 0.1  # of the diameter
-Estimate = Callable[[Tensor, Camera, Model, Tensor | None], PoseBelief]
+Estimate = Callable[[Tensor, Camera, KnownObject, Tensor | None], PoseBelief]
 Row = dict[str, str | float]
 
 
@@ -102,11 +102,11 @@ class Subject:
     """An object, and points of its surface by which poses are compared."""
 
     name: str
-    model: Model
+    model: KnownObject
     points: Tensor
 
     @staticmethod
-    def of(name: str, model: Model) -> "Subject":
+    def of(name: str, model: KnownObject) -> "Subject":
         points, _ = sample_surface(model.mesh, 5000, torch.Generator().manual_seed(0))
         return Subject(name, model, points)
 
@@ -151,7 +151,7 @@ def attempt(
 
 
 def told(name: str, work: Path) -> Subject:
-    return Subject.of(name, load_model(model_file(name, DATA, work / "models")))
+    return Subject.of(name, load_object(model_file(name, DATA, work / "models")))
 
 
 def rendered(estimate: Estimate, count: int, work: Path) -> Iterator[Trial]:
@@ -171,11 +171,11 @@ def real(estimate: Estimate, count: int, work: Path) -> Iterator[Trial]:
     for name in ("dragon", "cube"):
         init = track_desk.start(name)
         truth = track_desk.by_board(init)
-        model = load_model(track_desk.DATA / "models" / name / f"{name}.obj")
+        model = load_object(track_desk.DATA / "models" / name / f"{name}.obj")
         first = Tracker(model, camera, init)
         first.step(capture.frames[0].load()[0])
-        assert first.looks is not None
-        item = Subject.of(name, replace(model, albedo=first.looks.paint.albedo))
+        assert first.color_model is not None
+        item = Subject.of(name, replace(model, albedo=first.color_model.paint.albedo))
         for seed in range(count):
             index = 1 + 41 * seed % (len(capture.frames) - 1)
             image = capture.frames[index].load()[0]

@@ -29,8 +29,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from invgraph.data import read_capture
-from invgraph.fitting.pose import Model, load_model, track
-from invgraph.fitting.pose.window import look
+from invgraph.fitting.pose import KnownObject, load_object, track
+from invgraph.fitting.pose.window import crop_window
 from invgraph.geometry.camera import Camera
 from invgraph.runs.progress import Meter
 from invgraph.scene.belief import difference
@@ -56,10 +56,10 @@ def by_board(init: Tensor) -> Tensor:
     return grid @ torch.linalg.inv(grid[0]) @ init
 
 
-def covered(model: Model, camera: Camera, pose: Tensor) -> np.ndarray:
+def covered(model: KnownObject, camera: Camera, pose: Tensor) -> np.ndarray:
     """Pixels that the object covers."""
     mask = np.zeros((camera.height, camera.width), bool)
-    window = look(model, camera, pose, 0)
+    window = crop_window(model, camera, pose, 0)
     if window is not None:
         rows = slice(window.top, window.top + window.camera.height)
         mask[rows, window.left : window.left + window.camera.width] = window.covered.numpy()
@@ -93,7 +93,7 @@ def main() -> None:
     with Meter() as meter:
         for name in options.objects:
             meter.begin(name)
-            model = load_model(DATA / "models" / name / f"{name}.obj")
+            model = load_object(DATA / "models" / name / f"{name}.obj")
             init = start(name)
             reference, found, overlaps = by_board(init), [], []
             seconds[name] = []

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from invgraph.fitting.pose import Model, make_model
+from invgraph.fitting.pose import KnownObject, make_object
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import linear_from_srgb
@@ -41,7 +41,7 @@ def box(size: float = 0.1) -> Mesh:
     return Mesh((mesh.vertices - middle) * (size / unit), mesh.faces)
 
 
-def painted_cube(size: float = 0.1) -> Model:
+def painted_cube(size: float = 0.1) -> KnownObject:
     """A cube with a colour per side, and on each side a bright spot off its middle."""
     mesh = split_finely(box(size), size / 30, 50_000)
     where = mesh.vertices / (size / 2)
@@ -51,7 +51,7 @@ def painted_cube(size: float = 0.1) -> Model:
     flat = where.scatter(1, axis[:, None], 0.0)
     color = FACES[side]
     color = torch.where(((flat - spot).norm(dim=1) < 0.35)[:, None], 0.85, color)
-    return make_model(mesh, color, "cube")
+    return make_object(mesh, color, "cube")
 
 
 def backdrop(seed: int = 0, height: int = HEIGHT, width: int = WIDTH) -> torch.Tensor:
@@ -70,7 +70,9 @@ def pose_at(turn: tuple[float, float, float], place: tuple[float, float, float])
     return transforms.pose(transforms.exp_so3(torch.tensor(turn)), torch.tensor(place))
 
 
-def photo(model: Model, pose: torch.Tensor, camera: Camera, behind: torch.Tensor) -> torch.Tensor:
+def photo(
+    model: KnownObject, pose: torch.Tensor, camera: Camera, behind: torch.Tensor
+) -> torch.Tensor:
     """What the camera sees, linear RGB, with a little noise."""
     albedo = model.albedo if model.albedo is not None else torch.tensor([0.7, 0.3, 0.1])
     material = Material(albedo, torch.ones(1), torch.zeros(1))

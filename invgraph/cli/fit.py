@@ -69,7 +69,7 @@ def fit(
             settings = FitSettings(budget_s=seconds, seed=seed)
             result = run_fit(capture, folder, settings, resume=resume)
         else:
-            from invgraph.fitting.pose.run import track_object
+            from invgraph.fitting.pose.track_object import track_object
 
             options = ["--object", model, *options]
             result = track_object(

@@ -32,7 +32,7 @@ def depth(
     """
     from invgraph.data.recordings import read_recording
     from invgraph.encoders import load_depth_model
-    from invgraph.infer.depth import infer_depth
+    from invgraph.infer.infer_depth import infer_depth
 
     network = load_depth_model(model)
     capture = read_recording(video)

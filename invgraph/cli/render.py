@@ -43,12 +43,12 @@ def render(
         )
     from invgraph.rendering.render import render as render_scene
     from invgraph.report.viewpoints import cameras_of_run, orbit
-    from invgraph.runs.contents import read_poses
+    from invgraph.runs.contents import read_cameras
     from invgraph.scene.scene_files import load_scene
 
     scene = load_scene(run)
     if cameras == "orbit":
-        chosen = orbit(scene, views, size, read_poses(run))
+        chosen = orbit(scene, views, size, read_cameras(run))
     else:
         chosen = cameras_of_run(run, cameras)
     for index, camera in enumerate(chosen):

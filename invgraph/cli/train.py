@@ -108,7 +108,7 @@ def depth(
     given = {"steps": steps, "batch": batch, "rate": rate}
     settings = replace(settings, **own, **{k: v for k, v in given.items() if v is not None})
     folder, found = _given(recordings, out, "depth")
-    from invgraph.train.run import train_depth
+    from invgraph.train.train_depth import train_depth
 
     with _resumable():
         trained = train_depth(

@@ -143,7 +143,7 @@ def camera_picture(capture: Capture) -> bytes | None:
     matrices = torch.stack([pose for _, pose in poses]).double()
     rotations = matrices[:, :3, :3]
     centres = -(rotations.transpose(1, 2) @ matrices[:, :3, 3:])[..., 0]
-    looks = rotations[:, 2]
+    forward = rotations[:, 2]
     cloud = torch.empty(0, 3, dtype=torch.float64)
     if capture.points is not None:
         points = capture.points.double()
@@ -168,7 +168,7 @@ def camera_picture(capture: Capture) -> bytes | None:
 
         for u, v in place(cloud):
             draw.point((u, v), fill=_POINT)
-        tips = place(centres + looks * (14 / scale))
+        tips = place(centres + forward * (14 / scale))
         for i, (u, v), tip in zip(index, place(centres), tips, strict=True):
             color = _TEST if i in held_out else _TRAIN
             draw.line((u, v, *tip), fill=color, width=1)

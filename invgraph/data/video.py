@@ -118,13 +118,13 @@ def _extract(path: Path, stride: int | None, folder: Path) -> tuple[list[_Kept],
     last: np.ndarray | None = None
     for index, frame, sharpness, grey, aspect in _sharpest(path, stride, skipped):
         name = f"frame_{index:06d}"
-        look = _block_means(grey)
-        if last is not None and last.shape == look.shape:
-            change = float(np.abs(look - last).mean())
+        sketch = _block_means(grey)
+        if last is not None and last.shape == sketch.shape:
+            change = float(np.abs(sketch - last).mean())
             if change < _LIKE_LEVELS:
                 skipped.append(f"{name}: looks like {kept[-1].name}")
                 continue
-        last = look
+        last = sketch
         image = Image.fromarray(_upright(frame, aspect))
         image.save(folder / f"{name}.jpg", quality=95, subsampling=0)
         kept.append(_Kept(name, None if frame.time is None else float(frame.time), sharpness))

@@ -64,7 +64,7 @@ def fit(
     """
     from invgraph.data.formats import read_capture
     from invgraph.fitting.object.descent import Descent
-    from invgraph.fitting.place.run import fit_place, require_enough
+    from invgraph.fitting.place.fit_place import fit_place, require_enough
     from invgraph.report import write_report
     from invgraph.runs.progress import Meter
 
@@ -92,7 +92,7 @@ def fit(
         try:
             run.descend(meter)
         except KeyboardInterrupt as stop:
-            if run.model is None:
+            if run.estimate is None:
                 raise
             interrupted = stop
         run.save()

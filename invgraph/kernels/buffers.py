@@ -105,7 +105,7 @@ def empty(shape: tuple[int, ...], dtype: type) -> np.ndarray:
     return np.asarray(_Block(_store, -(-count // step) * step, shape, kind))
 
 
-def several(*parts: tuple[int, type]) -> list[np.ndarray]:
+def empty_many(*parts: tuple[int, type]) -> list[np.ndarray]:
     """Arrays (length, type) with arbitrary content in one piece of memory, which costs less time.
 
     They go together: none is free while one is in use.

@@ -1,8 +1,8 @@
 """A pool of threads that help with compiled kernels.
 
-``run(kernel, *args)`` calls ``kernel(team, *args)`` in the calling thread and, at the same time, in
-up to ``torch.get_num_threads() - 1`` helpers. Inside, the kernel cuts its work into numbered units
-and hands them out with ``take``; ``wait`` returns once every unit of a phase is finished::
+``launch(kernel, *args)`` calls ``kernel(team, *args)`` in the calling thread and, at the same time,
+in up to ``torch.get_num_threads() - 1`` helpers. Inside, the kernel cuts its work into numbered
+units and hands them out with ``take``; ``wait`` returns once every unit of a phase is finished::
 
     @kernel
     def double(team, x, units, size):
@@ -159,7 +159,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_reset)
 
 
-def run(kernel: Callable[..., Any], *args: Any, threads: int | None = None) -> None:
+def launch(kernel: Callable[..., Any], *args: Any, threads: int | None = None) -> None:
     """Run a kernel with the help of the pool; returns when its work is done.
 
     Args:

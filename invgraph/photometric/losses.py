@@ -119,7 +119,7 @@ class _Photometric(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, color, photo, weight):
-        from invgraph.kernels.threads import run
+        from invgraph.kernels.threads import launch
         from invgraph.photometric import losses_cpu
 
         width = color.shape[-2]
@@ -130,7 +130,7 @@ class _Photometric(torch.autograd.Function):
         )
         sums = np.zeros((-(-len(colors) // losses_cpu.ROWS), 2))
         weights = arrays[2].reshape(-1, width).numpy()
-        run(losses_cpu.photometric, colors, photos, weights, np.float32(SMALL), slopes, sums)
+        launch(losses_cpu.photometric, colors, photos, weights, np.float32(SMALL), slopes, sums)
         difference, total = sums.sum(0)
         ctx.slope, ctx.total = slope, max(float(total), 1e-30)
         return color.new_tensor(difference / ctx.total)

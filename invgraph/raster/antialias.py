@@ -122,7 +122,7 @@ class _Antialias(torch.autograd.Function):
 def _forward(
     color: Tensor, screen: Tensor, face: Tensor, depth: Tensor, plan: arguments.Plan, in_place: bool
 ) -> tuple[Tensor, _Pairs]:
-    from invgraph.kernels.threads import run
+    from invgraph.kernels.threads import launch
     from invgraph.raster.cpu.antialias import ROWS, blend, find
 
     shape = (plan.images, plan.height, plan.width)
@@ -133,12 +133,12 @@ def _forward(
     known = plan.topology
     while True:
         counter = np.zeros(1, np.int64)
-        pixels, edge, weight, code = buffers.several(
+        pixels, edge, weight, code = buffers.empty_many(
             (2 * capacity, np.int64), (2 * capacity, np.int32), (capacity, np.float32),
             (capacity, np.int8),
         )  # fmt: skip
         pixels, edge = pixels.reshape(-1, 2), edge.reshape(-1, 2)
-        run(
+        launch(
             find, rows, known.faces, known.adjacent, plan.vertex_start, shape, *maps,
             counter, spans, pixels, edge, weight, code,
         )  # fmt: skip
@@ -149,7 +149,7 @@ def _forward(
     values = arguments.line(color)
     out = values if in_place else buffers.empty(values.shape, np.float32)
     differences = buffers.empty((int(counter[0]) * channels,), np.float32)
-    run(
+    launch(
         blend, plan.images, spans, pixels, weight, channels, in_place, values, out, differences,
         threads=plan.images if in_place else None,
     )  # fmt: skip
@@ -165,7 +165,7 @@ def _backward(
     want_color: bool,
     want_screen: bool,
 ) -> tuple[Tensor | None, Tensor | None]:
-    from invgraph.kernels.threads import run
+    from invgraph.kernels.threads import launch
     from invgraph.raster.cpu.antialias import backward
 
     rows = arguments.flat(screen, 3)
@@ -173,7 +173,7 @@ def _backward(
     none = np.empty((0, 3), np.float32)
     grad_color = buffers.empty(grads.shape, np.float32) if want_color else grads[:0]
     grad_screen = buffers.empty(rows.shape, np.float32) if want_screen else none
-    run(
+    launch(
         backward, rows, plan.images, plan.groups, plan.height, plan.width,
         pairs.spans, pairs.pixels, pairs.rows, pairs.weight, pairs.code,
         grad.shape[-1], pairs.differences, grads,

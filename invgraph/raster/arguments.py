@@ -147,7 +147,7 @@ def sum_records(
     channels: int,
 ) -> None:
     """Run a backward kernel with room for its records; it sets ``channels`` of ``gradient``."""
-    from invgraph.kernels.threads import run
+    from invgraph.kernels.threads import launch
     from invgraph.raster.cpu.records import HIGH, WIDE
 
     images, height, width = shape
@@ -157,11 +157,11 @@ def sum_records(
     owners = 2 * torch.get_num_threads()
     while True:
         counter = np.zeros(1, np.int64)
-        rows, values = buffers.several(
+        rows, values = buffers.empty_many(
             (3 * capacity, np.int32), (3 * channels * capacity, np.float32)
         )
         rows, values = rows.reshape(-1, 3), values.reshape(capacity, 3 * channels)
-        run(kernel, *args, counter, spans, rows, values, groups, owners, gradient)
+        launch(kernel, *args, counter, spans, rows, values, groups, owners, gradient)
         if counter[0] <= capacity:
             break
         capacity = int(counter[0])

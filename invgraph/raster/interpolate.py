@@ -124,7 +124,7 @@ def _starts(attributes: Tensor, images: int) -> tuple[np.ndarray, int]:
 
 
 def _forward(attributes: Tensor, bary: Tensor, face: Tensor, known: Topology) -> Tensor:
-    from invgraph.kernels.threads import run
+    from invgraph.kernels.threads import launch
     from invgraph.raster.cpu.interpolate import forward
 
     channels = attributes.shape[-1]
@@ -133,7 +133,7 @@ def _forward(attributes: Tensor, bary: Tensor, face: Tensor, known: Topology) ->
     out = buffers.empty((*shape, channels), np.float32)
     rows = arguments.line(attributes)
     maps = arguments.line(face), arguments.line(bary)
-    run(forward, rows, known.faces, start, shape, channels, *maps, out.reshape(-1))
+    launch(forward, rows, known.faces, start, shape, channels, *maps, out.reshape(-1))
     return torch.from_numpy(out.reshape(*face.shape, channels))
 
 
@@ -141,7 +141,7 @@ def _backward_weights(
     attributes: Tensor, bary: Tensor, face: Tensor, known: Topology, grad: Tensor
 ) -> Tensor:
     """What ``_backward`` gives second, in half the time."""
-    from invgraph.kernels.threads import run
+    from invgraph.kernels.threads import launch
     from invgraph.raster.cpu.interpolate import backward_weights
 
     shape = _shape(face)
@@ -150,7 +150,7 @@ def _backward_weights(
     rows = arguments.line(attributes)
     maps = arguments.line(face), arguments.line(bary), arguments.line(grad)
     channels = attributes.shape[-1]
-    run(backward_weights, rows, known.faces, start, shape, channels, *maps, out.reshape(-1))
+    launch(backward_weights, rows, known.faces, start, shape, channels, *maps, out.reshape(-1))
     return torch.from_numpy(out.reshape(bary.shape))
 
 

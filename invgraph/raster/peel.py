@@ -71,7 +71,7 @@ class _Peel(torch.autograd.Function):
     def forward(
         ctx: Any, screen: Tensor, plan: arguments.Plan, layers: int, near: float, cull: bool
     ) -> tuple[Tensor, ...]:
-        from invgraph.kernels.threads import run
+        from invgraph.kernels.threads import launch
         from invgraph.raster.cpu.peel import peel as kernel
         from invgraph.raster.cpu.polygons import CHUNK
 
@@ -80,7 +80,7 @@ class _Peel(torch.autograd.Function):
         face = buffers.empty(shape, np.int32)
         bary = buffers.empty((*shape, 2), np.float32)
         depth = buffers.empty(shape, np.float32)
-        run(
+        launch(
             kernel, arguments.flat(screen, 3), plan.topology.faces, plan.vertex_start, plan.ranges,
             found.chunk_start, near, cull, plan.height, plan.width, CHUNK, found.points,
             found.corners, found.starts, found.entries, face, bary, depth,

@@ -105,10 +105,10 @@ class Pixels:
 
 
 def _run(kernel: str, *args: Any) -> None:
-    from invgraph.kernels.threads import run
+    from invgraph.kernels.threads import launch
     from invgraph.raster.cpu import pixels as pixels_cpu
 
-    run(getattr(pixels_cpu, kernel), *args)
+    launch(getattr(pixels_cpu, kernel), *args)
 
 
 def _plain(tensor: Tensor) -> np.ndarray:

@@ -24,7 +24,7 @@ class Polygons:
 
 def find(screen: Tensor, plan: arguments.Plan, near: float, reach: float) -> Polygons:
     """Clip the faces of all images at ``near`` and list them by the tiles within ``reach`` px."""
-    from invgraph.kernels.threads import run
+    from invgraph.kernels.threads import launch
     from invgraph.raster.cpu.polygons import CHUNK, HIGH, WIDE, count, sort
 
     rows = arguments.flat(screen, 3)
@@ -38,10 +38,10 @@ def find(screen: Tensor, plan: arguments.Plan, near: float, reach: float) -> Pol
     slots = buffers.empty((chunks * CHUNK,), np.int64)
     counts = buffers.empty((chunks, tiles), np.int64)
     starts = np.zeros(plan.images * tiles + 1, np.int64)
-    run(
+    launch(
         count, rows, plan.topology.faces, plan.vertex_start, plan.ranges, chunk_start, near, reach,
         plan.height, plan.width, points, corners, boxes, slots, counts, starts,
     )  # fmt: skip
     entries = buffers.empty((int(starts[-1]),), np.int64)
-    run(sort, plan.width, chunk_start, corners, boxes, counts, entries)
+    launch(sort, plan.width, chunk_start, corners, boxes, counts, entries)
     return Polygons(chunk_start, points, corners, boxes, slots, starts, entries)

@@ -98,7 +98,7 @@ class _Rasterize(torch.autograd.Function):
 
 
 def _forward(screen: Tensor, plan: arguments.Plan, options: tuple) -> tuple[Tensor, ...]:
-    from invgraph.kernels.threads import run
+    from invgraph.kernels.threads import launch
     from invgraph.raster.cpu.rasterize import HIGH, WIDE, rasterize
 
     near, cull, derivatives = options
@@ -114,7 +114,7 @@ def _forward(screen: Tensor, plan: arguments.Plan, options: tuple) -> tuple[Tens
     chunks = int(chunk_start[-1])
     tiles = -(-width // WIDE) * -(-height // HIGH)
     places = chunks * chunk
-    boxes, kept_face, kept_box, spots, values, counts, kept = buffers.several(
+    boxes, kept_face, kept_box, spots, values, counts, kept = buffers.empty_many(
         (4 * len(rows) // 3, np.int16), (places, np.int32), (places, np.int64),
         (2 * places, np.int32), (3 * places, np.float32), (2 * chunks * tiles, np.int32),
         (2 * chunks, np.int64),
@@ -128,8 +128,8 @@ def _forward(screen: Tensor, plan: arguments.Plan, options: tuple) -> tuple[Tens
     capacity = 2 * count + 8 * images * tiles
     while True:
         starts = np.empty(2 * images * tiles + 1, np.int64)
-        entry_face, entry_box = buffers.several((capacity, np.int32), (capacity, np.int64))
-        run(
+        entry_face, entry_box = buffers.empty_many((capacity, np.int32), (capacity, np.int64))
+        launch(
             rasterize, rows, faces, plan.vertex_start, ranges, chunk, chunk_start, near, cull,
             height, width, boxes, kept_face, kept_box, spots, values, kept, counts, starts,
             entry_face, entry_box, derivatives,

@@ -67,7 +67,7 @@ class _SoftSilhouette(torch.autograd.Function):
     def forward(
         ctx: Any, screen: Tensor, plan: arguments.Plan, sigma: float, near: float
     ) -> Tensor:
-        from invgraph.kernels.threads import run
+        from invgraph.kernels.threads import launch
         from invgraph.raster.cpu.soft import REACH, draw
 
         reach = REACH * sigma
@@ -75,7 +75,7 @@ class _SoftSilhouette(torch.autograd.Function):
         shape = (plan.images, plan.height, plan.width)
         alpha = buffers.empty(shape, np.float32)
         scale = np.float32(1 / sigma**2)
-        run(
+        launch(
             draw,
             *shape,
             scale,
@@ -95,7 +95,7 @@ class _SoftSilhouette(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple:
-        from invgraph.kernels.threads import run
+        from invgraph.kernels.threads import launch
         from invgraph.raster.cpu.soft import backward
 
         screen, alpha = ctx.saved_tensors
@@ -103,7 +103,7 @@ class _SoftSilhouette(torch.autograd.Function):
         rows = arguments.flat(screen, 3)
         shape = (plan.images, plan.height, plan.width)
         gradient = buffers.empty(rows.shape, np.float32)
-        run(
+        launch(
             backward, rows, plan.topology.faces, plan.vertex_start, plan.ranges, found.chunk_start,
             *ctx.softness, *shape[1:], found.points, found.corners, found.boxes, found.slots,
             found.starts, found.entries, arguments.grid(alpha, shape), arguments.grid(grad, shape),

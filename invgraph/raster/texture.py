@@ -95,7 +95,7 @@ def _check(textures: Tensor, uv: Tensor, uv_pixel: Tensor | None, wrap: str) -> 
 class _Texture(torch.autograd.Function):
     @staticmethod
     def forward(ctx, textures, uv, uv_pixel, wrap, per_image, mips):
-        from invgraph.kernels.threads import run
+        from invgraph.kernels.threads import launch
         from invgraph.raster.cpu import texture as kernels
 
         count, height, width, channels = textures.shape
@@ -104,7 +104,7 @@ class _Texture(torch.autograd.Function):
         out = buffers.empty((uv.shape[0], channels), np.float32)
         ctx.reads = (_array(uv), _array(uv_pixel), levels, wrap, per_image)
         if out.size:
-            run(
+            launch(
                 kernels.forward,
                 texels,
                 channels,
@@ -119,7 +119,7 @@ class _Texture(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        from invgraph.kernels.threads import run
+        from invgraph.kernels.threads import launch
         from invgraph.raster.cpu import texture as kernels
 
         textures, uv, uv_pixel = ctx.saved_tensors  # also refuses inputs changed in place meanwhile
@@ -133,7 +133,7 @@ class _Texture(torch.autograd.Function):
             grad_uv_pixel = buffers.empty((pixels, 4), np.float32)
             if grad.size:
                 targets = (grad, grad_uv, grad_uv_pixel)
-                run(
+                launch(
                     kernels.backward_uv, ctx.texels, channels, *ctx.reads, *targets, threads=threads
                 )
             grad_uv = torch.from_numpy(grad_uv)
@@ -148,7 +148,7 @@ def _backward_texels(
     grad: np.ndarray, shape: tuple[int, ...], reads: tuple, threads: int | None
 ) -> np.ndarray:
     """The gradient (textures, values) of the finest level, from the coarsest down to it."""
-    from invgraph.kernels.threads import run
+    from invgraph.kernels.threads import launch
     from invgraph.raster.cpu import texture_texels as kernels
 
     uv, uv_pixel, levels, _, per_image = reads
@@ -165,18 +165,18 @@ def _backward_texels(
     if lists:
         some = (channels, *reads, grad, bands, shift)
         counter = np.zeros(1, np.int64)
-        run(kernels.list_reads, *some, counter, ends, places, shares, threads=threads)
+        launch(kernels.list_reads, *some, counter, ends, places, shares, threads=threads)
         if counter[0] > len(places):
             places, shares = _room(int(counter[0]))
             counter[0] = 0
-            run(kernels.list_reads, *some, counter, ends, places, shares, threads=threads)
+            launch(kernels.list_reads, *some, counter, ends, places, shares, threads=threads)
     level = np.zeros((count, 0), np.float32)
     for k in reversed(range(len(levels))):
         first, height, width = levels[k].tolist()
         coarser = level
         level = buffers.empty((count, height * width * channels), np.float32)
         taps = _taps(_doubling, height, width, channels, k < len(levels) - 1)
-        run(
+        launch(
             kernels.add_level,
             channels,
             per_image,
@@ -268,7 +268,7 @@ def _taps(
 
 def _pyramid(texels: np.ndarray, channels: int, levels: np.ndarray) -> np.ndarray:
     """All mip levels of each texture in one row: (textures, texels of all levels * channels)."""
-    from invgraph.kernels.threads import run
+    from invgraph.kernels.threads import launch
     from invgraph.raster.cpu import texture_texels as kernels
 
     if len(levels) == 1:
@@ -281,6 +281,6 @@ def _pyramid(texels: np.ndarray, channels: int, levels: np.ndarray) -> np.ndarra
         target = out[:, start:end]
         taps = _taps(_halving, height, width, channels)
         threads = _useful_threads(target.size)
-        run(kernels.halve, source, width * channels, kept, target, *taps, threads=threads)
+        launch(kernels.halve, source, width * channels, kept, target, *taps, threads=threads)
         source, kept = target, out[:, :0]
     return out

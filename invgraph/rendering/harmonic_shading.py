@@ -39,20 +39,20 @@ def shade(
 class _Shade(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Tensor) -> Tensor:
-        from invgraph.kernels.threads import run
+        from invgraph.kernels.threads import launch
         from invgraph.rendering.harmonic_shading_cpu import forward
 
         inputs = tuple(tensor.detach().contiguous() for tensor in inputs)
         ctx.save_for_backward(*inputs)
         out = buffers.empty((*inputs[0].shape[:2], 3), np.float32)
         arrays = [tensor.numpy() for tensor in inputs]
-        run(forward, *arrays, harmonics.order_of(inputs[-1]), out)
+        launch(forward, *arrays, harmonics.order_of(inputs[-1]), out)
         return torch.from_numpy(out)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        from invgraph.kernels.threads import run
+        from invgraph.kernels.threads import launch
         from invgraph.rendering.harmonic_shading_cpu import COUNT, UNIT, backward
 
         inputs = ctx.saved_tensors
@@ -64,7 +64,7 @@ class _Shade(torch.autograd.Function):
             shape = (batch, size, inputs[index].shape[-1])
             grads.append(buffers.empty(shape, np.float32) if needed else _NONE)
         partial = np.empty((batch, -(-size // UNIT), 2, 3 * COUNT), np.float32)
-        run(
+        launch(
             backward, *arrays, harmonics.order_of(inputs[-1]), grad.contiguous().numpy(),
             *grads, partial,
         )  # fmt: skip

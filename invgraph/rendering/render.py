@@ -11,8 +11,8 @@ from invgraph.geometry.tree import map_tensors
 from invgraph.raster import Fragments, antialias, rasterize
 from invgraph.raster.pixels import Pixels
 from invgraph.rendering import shading
-from invgraph.rendering.appearance import Placed
 from invgraph.rendering.background import behind, check_background
+from invgraph.rendering.placed import Placed
 from invgraph.rendering.result import Render
 from invgraph.scene import Scene
 from invgraph.scene.batching import batch_shape, flatten
@@ -118,7 +118,7 @@ def draw(
             here = Pixels.showing(fragments, starts[index], len(item.object.mesh.faces))
             if here.face.shape[1] == 0:
                 continue
-            found = item.look(here, fragments, prepared, camera, wanted)
+            found = item.shade(here, fragments, prepared, camera, wanted)
             if layer is not None:
                 strips = [1.0 if name == "alpha" else found[name] for name in blended]
                 layer = here.unpack(strips, layer)

@@ -178,9 +178,9 @@ def _is_simple(surface: Surface, around: tuple[Surroundings, ...]) -> bool:
     )
 
 
-def _sum_coefficients(several: list[Tensor]) -> Tensor:
-    count = max(coefficients.shape[-2] for coefficients in several)
-    padded = [functional.pad(c, (0, 0, 0, count - c.shape[-2])) for c in several]
+def _sum_coefficients(coefficient_sets: list[Tensor]) -> Tensor:
+    count = max(coefficients.shape[-2] for coefficients in coefficient_sets)
+    padded = [functional.pad(c, (0, 0, 0, count - c.shape[-2])) for c in coefficient_sets]
     return padded[0] if len(padded) == 1 else sum(padded[1:], padded[0])
 
 

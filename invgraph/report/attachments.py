@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from invgraph.report.track_recording import write_track_recording
-from invgraph.runs.contents import FILM, RECORDING, RunFolder, read_run
+from invgraph.report.track_rerun_log import write_track_rerun_log
+from invgraph.runs.contents import FILM, RERUN_LOG, RunContents, read_run
 from invgraph.scene import Scene
 from invgraph.scene.scene_files import load_scene
 
@@ -42,14 +42,14 @@ def write_attachments(
         ValueError: ``run`` holds nothing that a fit writes.
     """
     from invgraph.report.film import write_film
-    from invgraph.report.recording import write_recording
+    from invgraph.report.rerun_log import write_rerun_log
 
     until = time.monotonic() + seconds
-    for name in (FILM, RECORDING):  # of another scene by now
+    for name in (FILM, RERUN_LOG):  # of another scene by now
         (run / name).unlink(missing_ok=True)
     if seconds > LEAST_S:
         with contextlib.suppress(ImportError):
-            write_recording(run, photos)
+            write_rerun_log(run, photos)
     if (left := until - time.monotonic()) > LEAST_S:
         with contextlib.suppress(ImportError):
             write_film(run, scene, left, progress)
@@ -66,13 +66,13 @@ def complete_attachments(run: Path) -> None:
     """
     folder = read_run(run)
     if folder.track is not None:
-        if folder.recording is None:
+        if folder.rerun_log is None:
             with contextlib.suppress(ImportError):
-                write_track_recording(run)
+                write_track_rerun_log(run)
         return
     try:
         made = (run / "scene.json").stat().st_mtime_ns
-        files = [file for file in (folder.film, folder.recording) if file is not None]
+        files = [file for file in (folder.film, folder.rerun_log) if file is not None]
         fresh = sum(file.stat().st_mtime_ns >= made for file in files)
         if fresh < sum(find_spec(module) is not None for module in ("av", "rerun")):
             write_attachments(run, load_scene(run))
@@ -80,7 +80,7 @@ def complete_attachments(run: Path) -> None:
         return
 
 
-def attachments_section(folder: RunFolder) -> str:
+def attachments_section(folder: RunContents) -> str:
     """The film and the way to the recording, as HTML; empty for a run without a mesh."""
     if folder.glb is None:
         return ""
@@ -90,7 +90,7 @@ def attachments_section(folder: RunFolder) -> str:
         "Every picture is rendered from the fitted scene.",
         how_to_get("fly-through", "av", "av"),
     )
-    recording = recording_link(folder.recording, "Mesh, cameras, photos and depth")
+    recording = rerun_link(folder.rerun_log, "Mesh, cameras, photos and depth")
     return f"""<section aria-labelledby="film-title"><h2 id="film-title">Fly-through</h2>
 {film}
 {recording}</section>"""
@@ -119,7 +119,7 @@ def film_player(file: Path | None, label: str, words: str, without: str) -> str:
     )
 
 
-def recording_link(file: Path | None, words: str) -> str:
+def rerun_link(file: Path | None, words: str) -> str:
     """The way to the recording, or how to make it, as HTML.
 
     Args:
@@ -130,9 +130,9 @@ def recording_link(file: Path | None, words: str) -> str:
         hint = how_to_get("recording for rerun's viewer", "rerun", "rerun-sdk")
         return f'<p class="hint">{hint}</p>'
     return (
-        f'<p class="hint">{words} to explore: <a href="{RECORDING}" '
-        f"download>{RECORDING}</a> ({file.stat().st_size / 1e6:.1f} MB). Open it with "
-        f"<code>rerun {RECORDING}</code> (<code>pip install rerun-sdk</code>).</p>"
+        f'<p class="hint">{words} to explore: <a href="{RERUN_LOG}" '
+        f"download>{RERUN_LOG}</a> ({file.stat().st_size / 1e6:.1f} MB). Open it with "
+        f"<code>rerun {RERUN_LOG}</code> (<code>pip install rerun-sdk</code>).</p>"
     )
 
 

@@ -5,14 +5,14 @@ from html import escape
 import numpy as np
 
 from invgraph.report.model import world_up
-from invgraph.runs.contents import Pose
+from invgraph.runs.contents import CameraRecord
 
 WIDTH, HEIGHT, PAD = 300, 260, 22
 POINTS = 1500
 
 
-def camera_map(poses: list[Pose], points: np.ndarray) -> str:
-    """Draw each camera as a dot with a stroke where it looks; empty without cameras.
+def camera_map(poses: list[CameraRecord], points: np.ndarray) -> str:
+    """Draw each camera as a dot with a stroke where it forward; empty without cameras.
 
     Args:
         poses: in the order of the photos; a line goes through them.
@@ -26,8 +26,8 @@ def camera_map(poses: list[Pose], points: np.ndarray) -> str:
     right /= np.linalg.norm(right)
     away = np.cross(up, right)
     centres = np.array([pose.centre for pose in poses])
-    looks = np.array([pose.camera_from_world[2, :3] for pose in poses])
-    target = _nearest_point(centres, looks)
+    forward = np.array([pose.camera_from_world[2, :3] for pose in poses])
+    target = _nearest_point(centres, forward)
     panels = []
     span = max(float(np.abs(centres - target).max()), 1e-9) * 1.1
     for offset, (title, horizontal, vertical) in enumerate(
@@ -39,7 +39,7 @@ def camera_map(poses: list[Pose], points: np.ndarray) -> str:
         dots = (centres - target) @ axes.T * scale + middle
         specks = (points[:: max(1, len(points) // POINTS)] - target) @ axes.T * scale
         specks = specks[(np.abs(specks) < (WIDTH / 2 - 4, HEIGHT / 2 - 4)).all(1)] + middle
-        ends = dots + looks @ axes.T * 14
+        ends = dots + forward @ axes.T * 14
         marks = "".join(
             f'<g class="{"test" if pose.split == "test" else "train"}"><title>{escape(pose.name)}'
             f'</title><line x1="{a[0]:.1f}" y1="{a[1]:.1f}" x2="{b[0]:.1f}" y2="{b[1]:.1f}"/>'
@@ -62,9 +62,9 @@ def camera_map(poses: list[Pose], points: np.ndarray) -> str:
     )
 
 
-def _nearest_point(centres: np.ndarray, looks: np.ndarray) -> np.ndarray:
+def _nearest_point(centres: np.ndarray, forward: np.ndarray) -> np.ndarray:
     """The point closest to all optical axes; the cameras' mean when the axes are parallel."""
-    planes = np.eye(3) - looks[:, :, None] * looks[:, None, :]
+    planes = np.eye(3) - forward[:, :, None] * forward[:, None, :]
     total = planes.sum(0)
     if np.linalg.cond(total) > 1e6:
         return centres.mean(0)

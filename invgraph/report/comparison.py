@@ -5,7 +5,7 @@ from typing import Any
 from invgraph.report.layout import Page
 from invgraph.report.pictures import data_uris, picture_size
 from invgraph.report.words import describe, number
-from invgraph.runs.contents import View
+from invgraph.runs.contents import ScoredView
 
 VIEWS_SHOWN = 24
 BUDGET = 6_500_000  # bytes
@@ -49,14 +49,14 @@ The difference is magnified.{some}</p>
 </section>"""
 
 
-def _shown(views: list[View]) -> list[View]:
+def _shown(views: list[ScoredView]) -> list[ScoredView]:
     """Held-out views with pictures, at most ``VIEWS_SHOWN`` spread evenly."""
     held_out = [view for view in views if view.pictures and view.split != "train"]
     step = max(1, -(-len(held_out) // VIEWS_SHOWN))
     return held_out[::step]
 
 
-def _captions(view: View) -> dict[str, str]:
+def _captions(view: ScoredView) -> dict[str, str]:
     scores = []
     for key, value in view.scores.items():
         label, unit = describe(key)

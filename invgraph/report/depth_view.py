@@ -9,7 +9,7 @@ import numpy as np
 
 from invgraph.data.depth_files import read_depth
 from invgraph.report.charts import nice_ticks
-from invgraph.runs.contents import View
+from invgraph.runs.contents import ScoredView
 
 SHOWN, SIDE = 12, 400
 LEVELS = 255  # colours; one more index is "no surface"
@@ -36,7 +36,7 @@ def colours() -> np.ndarray:
     return (lab2rgb(chosen[None])[0] * 255).round().astype(np.uint8)
 
 
-def depth_section(views: list[View], missing: list[str]) -> str:
+def depth_section(views: list[ScoredView], missing: list[str]) -> str:
     """The maps of some views, near is light; empty without any.
 
     Args:

@@ -17,7 +17,7 @@ from invgraph.geometry.camera import Camera, stack
 from invgraph.geometry.color import srgb_from_linear
 from invgraph.rendering.render import render
 from invgraph.report.viewpoints import fly_through
-from invgraph.runs.contents import FILM, read_poses
+from invgraph.runs.contents import FILM, read_cameras
 from invgraph.scene import Scene
 
 VIEWS, RATE, SIDE = 120, 24, 480
@@ -50,7 +50,7 @@ def write_film(
     import av  # noqa: F401  before anything is rendered
 
     began = time.monotonic()
-    cameras = fly_through(scene, VIEWS, SIDE, read_poses(run))
+    cameras = fly_through(scene, VIEWS, SIDE, read_cameras(run))
     first = _pictures(scene, cameras[:BATCH])
     usual = (time.monotonic() - began) / BATCH
     stride = next((s for s in STRIDES if usual * (VIEWS / s) < seconds), None)

@@ -14,7 +14,7 @@ from typing import Any
 
 from invgraph.files.atomic import write_atomically
 from invgraph.report.words import describe, duration, number
-from invgraph.runs.contents import RunFolder, finite
+from invgraph.runs.contents import RunContents, finite
 
 ITEMS_SHOWN = 6
 
@@ -31,7 +31,7 @@ class Page:
         scripts: their scripts.
     """
 
-    folder: RunFolder
+    folder: RunContents
     lead: str = ""
     missing: list[str] = field(default_factory=list)
     sections: list[str] = field(default_factory=list)
@@ -103,7 +103,7 @@ def _policy() -> str:
     )
 
 
-def _tiles(folder: RunFolder, headlines: Sequence[str]) -> str:
+def _tiles(folder: RunContents, headlines: Sequence[str]) -> str:
     tiles = []
     for key in headlines:
         value = finite(folder.metrics.get(key))

@@ -13,14 +13,14 @@ import numpy as np
 import torch
 
 from invgraph.data.point_files import decode_points
-from invgraph.runs.contents import Pose, RunFolder
+from invgraph.runs.contents import CameraRecord, RunContents
 
 JSON_CHUNK, BINARY_CHUNK = 0x4E4F534A, 0x004E4942
 TEXTURE_SIDE = 2048
 POINTS_SHOWN = 20_000
 
 
-def read_points(folder: RunFolder, missing: list[str]) -> np.ndarray:
+def read_points(folder: RunContents, missing: list[str]) -> np.ndarray:
     """The sparse points of a run, ``n 3``; at most ``POINTS_SHOWN``, evenly chosen.
 
     Args:
@@ -37,7 +37,11 @@ def read_points(folder: RunFolder, missing: list[str]) -> np.ndarray:
 
 
 def viewer_data(
-    glb: Path, poses: list[Pose], points: np.ndarray, light: dict[str, Any] | None, budget: int
+    glb: Path,
+    poses: list[CameraRecord],
+    points: np.ndarray,
+    light: dict[str, Any] | None,
+    budget: int,
 ) -> dict:
     """The record that ``viewer.js`` reads.
 
@@ -99,7 +103,7 @@ def light_matrices(lights: Sequence[Any]) -> dict[str, Any] | None:
     return {"frame": frames.pop(), "matrices": solution.T.tolist()}
 
 
-def world_up(poses: list[Pose]) -> np.ndarray:
+def world_up(poses: list[CameraRecord]) -> np.ndarray:
     """The direction that most photographers' upper image edges point to; +y without cameras."""
     if not poses:
         return np.array([0.0, 1.0, 0.0])
@@ -111,7 +115,7 @@ def world_up(poses: list[Pose]) -> np.ndarray:
     return mean / length if length > 1e-6 else np.array([0.0, 1.0, 0.0])
 
 
-def frustum(pose: Pose) -> np.ndarray:
+def frustum(pose: CameraRecord) -> np.ndarray:
     """World points: the camera's centre and its image's corners at unit depth, clockwise (5x3)."""
     (fx, fy), (cx, cy), (height, width) = pose.focal, pose.principal, pose.size
     left, right, top, bottom = -cx / fx, (width - cx) / fx, -cy / fy, (height - cy) / fy

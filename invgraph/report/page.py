@@ -16,7 +16,7 @@ from invgraph.report.pictures import data_uris
 from invgraph.report.track_page import write_track_page
 from invgraph.report.viewer import viewer_section
 from invgraph.report.words import describe, number
-from invgraph.runs.contents import RunFolder, View, finite, read_run
+from invgraph.runs.contents import RunContents, ScoredView, finite, read_run
 
 PREVIEWS_SHOWN = 6
 SMALL_BUDGET = 600_000  # bytes of the smaller pictures
@@ -53,7 +53,7 @@ def write_report(run: Path) -> Path:
     return page.write(HEADLINES)
 
 
-def _lead(folder: RunFolder) -> str:
+def _lead(folder: RunContents) -> str:
     held_out = sum(pose.split == "test" for pose in folder.poses)
     if not folder.poses:
         return "A scene found by descending through the renderer until its renders match photos."
@@ -64,7 +64,7 @@ def _lead(folder: RunFolder) -> str:
     )
 
 
-def _curves(folder: RunFolder) -> str:
+def _curves(folder: RunContents) -> str:
     rows = folder.log
     charts = []
     longest = max((finite(row["seconds"]) or 0.0 for row in rows), default=0.0)
@@ -88,7 +88,7 @@ Dashed lines separate the stages.</p>
 <div class="pair">{"".join(charts)}</div></section>"""
 
 
-def _light_and_cameras(folder: RunFolder, points: np.ndarray, missing: list[str]) -> str:
+def _light_and_cameras(folder: RunContents, points: np.ndarray, missing: list[str]) -> str:
     boxes = []
     if folder.light_ball is not None:
         [ball] = data_uris([folder.light_ball], SMALL_BUDGET)
@@ -111,7 +111,7 @@ def _light_and_cameras(folder: RunFolder, points: np.ndarray, missing: list[str]
     return f'<section class="{"side" if len(boxes) == 2 else ""}">{"".join(boxes)}</section>'
 
 
-def _previews(folder: RunFolder) -> str:
+def _previews(folder: RunContents) -> str:
     step = max(1, -(-len(folder.previews) // PREVIEWS_SHOWN))
     # Counted from the end, so that the last one is always there.
     chosen = folder.previews[::-1][::step][::-1]
@@ -129,7 +129,7 @@ def _previews(folder: RunFolder) -> str:
     )
 
 
-def _details(folder: RunFolder) -> str:
+def _details(folder: RunContents) -> str:
     table = numbers_table(folder.metrics, (*HEADLINES, "views", "capture"))
     scores = ""
     keys = list(dict.fromkeys(key for view in folder.views for key in view.scores))
@@ -156,6 +156,6 @@ def _header(key: str) -> str:
     return f"{label} ({unit})" if unit else label
 
 
-def _cell(view: View, key: str) -> str:
+def _cell(view: ScoredView, key: str) -> str:
     value = view.scores.get(key)
     return "–" if value is None else number(value, describe(key)[1])

@@ -8,20 +8,20 @@ from pathlib import Path
 import numpy as np
 
 from invgraph.data.pose_files import PoseRow, read_hypotheses, read_rows
-from invgraph.report.attachments import film_player, recording_link
+from invgraph.report.attachments import film_player, rerun_link
 from invgraph.report.charts import Axis, line_chart
 from invgraph.report.comparison import comparison_section
 from invgraph.report.layout import Page, numbers_table
 from invgraph.report.track_map import track_map
 from invgraph.report.viewer import viewer_section
-from invgraph.runs.contents import HYPOTHESES, RunFolder
+from invgraph.runs.contents import HYPOTHESES, RunContents
 
 HEADLINES = ("found", "lost", "score_median", "seconds_per_frame")
 ROWS_SHOWN, AMBIGUOUS_SHOWN = 2000, 40
 COLUMNS = ("x mm", "y mm", "z mm", "1σ mm", "1σ °", "answers", "s")
 
 
-def write_track_page(folder: RunFolder) -> Path:
+def write_track_page(folder: RunContents) -> Path:
     """Build ``report.html`` of a run with a table of poses, and give its path.
 
     Raises:
@@ -50,7 +50,7 @@ def write_track_page(folder: RunFolder) -> Path:
     return page.write(HEADLINES)
 
 
-def _lead(folder: RunFolder, rows: list[PoseRow]) -> str:
+def _lead(folder: RunContents, rows: list[PoseRow]) -> str:
     name = escape(str(folder.metrics.get("object") or "An object"))
     found = sum(row.found for row in rows)
     return (
@@ -59,7 +59,7 @@ def _lead(folder: RunFolder, rows: list[PoseRow]) -> str:
     )
 
 
-def _film(folder: RunFolder) -> str:
+def _film(folder: RunContents) -> str:
     film = film_player(
         folder.film,
         "The photos with the outline of the model, beside what it leaves unexplained",
@@ -68,7 +68,7 @@ def _film(folder: RunFolder) -> str:
         "else.",
         "No film yet: <code>invgraph fit</code> with <code>--resume</code> makes it.",
     )
-    recording = recording_link(folder.recording, "Photos, mesh, poses and uncertainty")
+    recording = rerun_link(folder.rerun_log, "Photos, mesh, poses and uncertainty")
     return (
         '<section class="film" aria-labelledby="film-title"><h2 id="film-title">Where it is</h2>'
         f"{film}{recording}</section>"
@@ -115,7 +115,7 @@ def _curves(rows: list[PoseRow]) -> str:
     )
 
 
-def _ambiguous(folder: RunFolder, rows: list[PoseRow]) -> str:
+def _ambiguous(folder: RunContents, rows: list[PoseRow]) -> str:
     """The photos that more than one pose explains, with all of their poses."""
     answers = read_hypotheses(folder.path / HYPOTHESES)
     shown = [row.frame for row in rows if row.found and len(answers.get(row.frame, [])) > 1]
@@ -144,7 +144,7 @@ def _ambiguous(folder: RunFolder, rows: list[PoseRow]) -> str:
     )
 
 
-def _details(folder: RunFolder, rows: list[PoseRow]) -> str:
+def _details(folder: RunContents, rows: list[PoseRow]) -> str:
     table = numbers_table(folder.metrics, (*HEADLINES, "views", "capture", "object"))
     poses = ""
     if rows:

@@ -10,7 +10,7 @@ from torch import Tensor
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.transforms import apply, look_at
 from invgraph.report.model import world_up
-from invgraph.runs.contents import Pose, read_poses
+from invgraph.runs.contents import CameraRecord, read_cameras
 from invgraph.scene import Scene
 
 FIELD_OF_VIEW = math.radians(35)
@@ -25,7 +25,7 @@ def cameras_of_run(run: Path, split: str) -> list[Camera]:
     Raises:
         ValueError: ``cameras.json`` is missing or damaged, or has no such camera.
     """
-    chosen = [pose for pose in read_poses(run) if pose.split == split]
+    chosen = [pose for pose in read_cameras(run) if pose.split == split]
     if not chosen:
         raise ValueError(
             f"{run / 'cameras.json'} holds no {split} cameras; is this a finished run?"
@@ -33,7 +33,7 @@ def cameras_of_run(run: Path, split: str) -> list[Camera]:
     return [_camera(pose) for pose in chosen]
 
 
-def orbit(scene: Scene, views: int, size: int, poses: list[Pose]) -> list[Camera]:
+def orbit(scene: Scene, views: int, size: int, poses: list[CameraRecord]) -> list[Camera]:
     """Cameras around everything in a scene, evenly spaced and looking slightly down.
 
     Args:
@@ -70,7 +70,7 @@ def orbit(scene: Scene, views: int, size: int, poses: list[Pose]) -> list[Camera
     return cameras
 
 
-def fly_through(scene: Scene, views: int, size: int, poses: list[Pose]) -> list[Camera]:
+def fly_through(scene: Scene, views: int, size: int, poses: list[CameraRecord]) -> list[Camera]:
     """Cameras on a smooth path, for a film.
 
     What was photographed from all around is flown around. Elsewhere the path goes at constant speed
@@ -134,22 +134,22 @@ def _ball(scene: Scene) -> tuple[Tensor, float]:
     return centre, max(float((cloud - centre).norm(dim=-1).max()), 1e-6)
 
 
-def _surround(centre: Tensor, radius: float, poses: list[Pose]) -> bool:
+def _surround(centre: Tensor, radius: float, poses: list[CameraRecord]) -> bool:
     """Whether the cameras stand outside a ball, on all its sides, and look at it."""
     spokes = np.array([pose.centre for pose in poses]) - centre.numpy()
     distance = np.linalg.norm(spokes, axis=1, keepdims=True).clip(1e-9)
-    looks = np.array([pose.camera_from_world[2, :3] for pose in poses])
+    forward = np.array([pose.camera_from_world[2, :3] for pose in poses])
     up = world_up(poses)
     flat = spokes - (spokes @ up)[:, None] * up
     flat = flat / np.linalg.norm(flat, axis=1, keepdims=True).clip(1e-9)
     return bool(
         np.median(distance) > radius
-        and (looks * -spokes / distance).sum(1).mean() > INWARD
+        and (forward * -spokes / distance).sum(1).mean() > INWARD
         and np.linalg.norm(flat.mean(0)) < UNEVEN
     )
 
 
-def _camera(pose: Pose) -> Camera:
+def _camera(pose: CameraRecord) -> Camera:
     return Camera(
         camera_from_world=torch.from_numpy(pose.camera_from_world).float(),
         focal=torch.tensor(pose.focal),

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 ROLES = ("photo", "render", "difference", "depth")
-FILM, RECORDING = "flythrough.mp4", "recording.rrd"
+FILM, RERUN_LOG = "flythrough.mp4", "recording.rrd"
 # Of an object that was followed through photos.
 TRACK, HYPOTHESES = "poses.csv", "hypotheses.jsonl"
 TRACK_FILM, OVERLAYS = "overlay.mp4", "overlays"
 
 
 @dataclass(frozen=True)
-class View:
+class ScoredView:
     """One photo with its scores; ``pictures`` maps a role of ``ROLES`` to a file."""
 
     name: str
@@ -28,7 +28,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Pose:
+class CameraRecord:
     """Where one photo was taken from; lengths in pixels, ``size`` is (height, width)."""
 
     name: str
@@ -44,29 +44,29 @@ class Pose:
 
 
 @dataclass(frozen=True)
-class RunFolder:
+class RunContents:
     """What can be read of a run; ``missing`` says in words what a finished one would add.
 
-    ``points``, ``film`` and ``recording`` are not in every finished run. ``track`` is the table of
+    ``points``, ``film`` and ``rerun_log`` are not in every finished run. ``track`` is the table of
     an object's poses, where the run followed one; its film is another.
     """
 
     path: Path
     metrics: dict[str, Any]
     log: list[dict[str, Any]]
-    views: list[View]
-    poses: list[Pose]
+    views: list[ScoredView]
+    poses: list[CameraRecord]
     previews: list[tuple[int, Path]]
     light_ball: Path | None
     glb: Path | None
     points: Path | None
     film: Path | None
-    recording: Path | None
+    rerun_log: Path | None
     track: Path | None
     missing: list[str]
 
 
-def read_run(path: Path) -> RunFolder:
+def read_run(path: Path) -> RunContents:
     """Read what is there.
 
     Raises:
@@ -99,8 +99,8 @@ def read_run(path: Path) -> RunFolder:
         )
     views = _views(metrics, pictures)
     shown = FILM if track is None else TRACK_FILM
-    points, film, recording = (_inside(path, name) for name in ("points.ply", shown, RECORDING))
-    return RunFolder(
+    points, film, rerun_log = (_inside(path, name) for name in ("points.ply", shown, RERUN_LOG))
+    return RunContents(
         path,
         metrics,
         log,
@@ -111,13 +111,13 @@ def read_run(path: Path) -> RunFolder:
         glb,
         points,
         film,
-        recording,
+        rerun_log,
         track,
         missing,
     )
 
 
-def read_poses(run: Path) -> list[Pose]:
+def read_cameras(run: Path) -> list[CameraRecord]:
     """The cameras of a run; none when ``cameras.json`` is absent or damaged."""
     return _poses(_read_json(run, "cameras.json", "", []))
 
@@ -199,7 +199,7 @@ def _entries(record: dict[str, Any], key: str) -> list[dict[str, Any]]:
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
-def _views(metrics: dict[str, Any], pictures: dict[str, dict[str, Path]]) -> list[View]:
+def _views(metrics: dict[str, Any], pictures: dict[str, dict[str, Path]]) -> list[ScoredView]:
     """Scored views first, in the order of metrics.json, then pictures that nothing scored."""
     views, left = [], dict(pictures)
     for entry in _entries(metrics, "views"):
@@ -210,11 +210,11 @@ def _views(metrics: dict[str, Any], pictures: dict[str, dict[str, Path]]) -> lis
         scores.pop("name", None)
         stem = next((stem for stem in left if _same_photo(stem, name)), "")
         roles = left.pop(stem, {})
-        views.append(View(name, str(entry.get("split", "")), scores, roles))
-    return views + [View(stem, "test", {}, roles) for stem, roles in left.items()]
+        views.append(ScoredView(name, str(entry.get("split", "")), scores, roles))
+    return views + [ScoredView(stem, "test", {}, roles) for stem, roles in left.items()]
 
 
-def _poses(cameras: dict[str, Any]) -> list[Pose]:
+def _poses(cameras: dict[str, Any]) -> list[CameraRecord]:
     return [pose for entry in _entries(cameras, "frames") if (pose := _pose(entry)) is not None]
 
 
@@ -224,7 +224,7 @@ def _same_photo(stem: str, name: str) -> bool:
     return stem == name or re.sub(r"^\d{4,}_", "", stem) == safe
 
 
-def _pose(entry: dict[str, Any]) -> Pose | None:
+def _pose(entry: dict[str, Any]) -> CameraRecord | None:
     try:
         matrix = np.array(entry["camera_from_world"], dtype=np.float64)
         fx, fy = (float(value) for value in entry["focal"])
@@ -235,4 +235,4 @@ def _pose(entry: dict[str, Any]) -> Pose | None:
     good = matrix.shape == (4, 4) and bool(np.isfinite(matrix).all()) and min(fx, fy, *size) > 0
     good = good and all(map(math.isfinite, (fx, fy, cx, cy)))
     name, split = str(entry.get("name", "")), str(entry.get("split", ""))
-    return Pose(name, split, matrix, (fx, fy), (cx, cy), size) if good else None
+    return CameraRecord(name, split, matrix, (fx, fy), (cx, cy), size) if good else None

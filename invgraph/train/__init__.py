@@ -3,8 +3,8 @@
 from invgraph.train.contrast import train_encoder
 from invgraph.train.loop import Trained
 from invgraph.train.objective import Pieces, Weights
-from invgraph.train.run import train_depth
 from invgraph.train.settings import RECIPES, ContrastSettings, DepthSettings
+from invgraph.train.train_depth import train_depth
 
 __all__ = [
     "RECIPES",

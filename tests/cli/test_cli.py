@@ -17,7 +17,7 @@ from invgraph.cli import main
 from invgraph.cli.budget import parse_budget
 from invgraph.report import film
 from invgraph.report.viewpoints import cameras_of_run, orbit
-from invgraph.runs.contents import read_poses
+from invgraph.runs.contents import read_cameras
 from invgraph.scene import Scene
 
 
@@ -165,7 +165,7 @@ def test_render_writes_numbered_pictures(
 
 def test_orbit_frames_the_object(run: Path) -> None:
     scene = torus_scene()
-    for poses in ([], read_poses(run)):
+    for poses in ([], read_cameras(run)):
         for camera in orbit(scene, 5, 100, poses):
             pixels, depth = camera.project(scene.objects[0].mesh.vertices)
             assert bool((depth > 0).all())
@@ -175,7 +175,7 @@ def test_orbit_frames_the_object(run: Path) -> None:
 
 
 def test_orbit_starts_where_the_first_photo_was_taken(run: Path) -> None:
-    poses = read_poses(run)
+    poses = read_cameras(run)
     first = orbit(torus_scene(), 4, 64, poses)[0].centre.numpy()
     turn = [np.arctan2(p[1], p[0]) for p in (first, poses[0].centre)]
     assert turn[0] == pytest.approx(turn[1], abs=0.05)
@@ -191,7 +191,7 @@ def test_nothing_to_look_at(tmp_path: Path) -> None:
 
 def test_cameras_of_a_run_are_those_of_its_photos(run: Path) -> None:
     cameras = cameras_of_run(run, "test")
-    poses = [pose for pose in read_poses(run) if pose.split == "test"]
+    poses = [pose for pose in read_cameras(run) if pose.split == "test"]
     assert len(cameras) == len(poses) == 3
     for camera, pose in zip(cameras, poses, strict=True):
         np.testing.assert_allclose(camera.centre.numpy(), pose.centre, atol=1e-5)

@@ -12,7 +12,7 @@ import torch
 
 from invgraph.data import read_capture
 from invgraph.evaluate.metrics import pose_error
-from invgraph.fitting.pose import load_model, make_model
+from invgraph.fitting.pose import load_object, make_object
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.mesh import cube
 from invgraph.scene.belief import PoseBelief, perturb
@@ -31,7 +31,7 @@ def study():
 @pytest.fixture(scope="module")
 def item(study):
     mesh = replace(cube(), vertices=0.05 * cube().vertices)
-    return study.Subject.of("box", make_model(mesh, None, "box"))
+    return study.Subject.of("box", make_object(mesh, None, "box"))
 
 
 def _truth(z=0.5, x=0.0):
@@ -151,7 +151,7 @@ def test_the_dragon_is_where_the_first_desk_photo_shows_it(study, data_dir):
     # The board moves by centimetres through the recording, never by much between two frames.
     steps = (poses[1:, :3, 3] - poses[:-1, :3, 3]).norm(dim=-1)
     assert steps.amax() < 0.05 and (poses[:, :3, 3].std(0) > 0.005).any()
-    model = load_model(data_dir("desk_objects") / "models" / "dragon" / "dragon.obj")
+    model = load_object(data_dir("desk_objects") / "models" / "dragon" / "dragon.obj")
     mine = desk.covered(model, capture.frames[0].lens, init)
     yellow = desk.yellow(capture.frames[0].image_path, mine)
     assert (mine & yellow).sum() > 0.75 * (mine | yellow).sum()

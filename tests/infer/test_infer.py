@@ -17,7 +17,7 @@ from PIL import Image
 
 from invgraph.data.trajectory_files import read_trajectory
 from invgraph.geometry.camera import Camera
-from invgraph.infer import DepthRun, read_depth, read_facts, write_depth, write_facts
+from invgraph.infer import DepthWriter, read_depth, read_facts, write_depth, write_facts
 from invgraph.infer.cloud import PER_FRAME, Cloud
 
 FACTS: dict[str, Any] = {"model": "by hand", "trained_on": ["ab"], "metric": True}
@@ -31,7 +31,7 @@ def _shift(x: float) -> torch.Tensor:
     return pose
 
 
-def _fill(run: DepthRun, count: int = 5, *, poses: bool = True) -> None:
+def _fill(run: DepthWriter, count: int = 5, *, poses: bool = True) -> None:
     """Left half red and near, right half blue and far; the camera goes 1 m right per frame."""
     image = torch.zeros(HEIGHT, WIDTH, 3)
     image[:, :8, 0] = image[:, 8:, 2] = 1
@@ -122,7 +122,7 @@ def test_damaged_predictions_say_so(tmp_path: Path):
 def test_a_run_writes_everything(tmp_path: Path):
     av = pytest.importorskip("av")
     pytest.importorskip("rerun")
-    with DepthRun(tmp_path, LENS, FACTS) as run:
+    with DepthWriter(tmp_path, LENS, FACTS) as run:
         _fill(run)
         assert "infer.json" not in _names(tmp_path)
     made = {"depth.mp4", "recording.rrd", "trajectory_tum.txt", "trajectory_kitti.txt"}
@@ -152,7 +152,7 @@ def test_a_run_writes_everything(tmp_path: Path):
 
 
 def test_points_are_where_the_surer_half_of_the_pixels_is(tmp_path: Path):
-    with DepthRun(tmp_path, LENS, FACTS) as run:
+    with DepthWriter(tmp_path, LENS, FACTS) as run:
         _fill(run, count=1)
     rows = _points(tmp_path / "points.ply")
     assert len(rows) == 24  # the upper half
@@ -167,7 +167,7 @@ def test_points_are_where_the_surer_half_of_the_pixels_is(tmp_path: Path):
 
 
 def test_points_are_placed_by_the_pose(tmp_path: Path):
-    with DepthRun(tmp_path, LENS, FACTS) as run:
+    with DepthWriter(tmp_path, LENS, FACTS) as run:
         _fill(run, count=2)
     rows = _points(tmp_path / "points.ply")["at"]
     torch.testing.assert_close(
@@ -199,7 +199,7 @@ def _points_of(cloud: Cloud) -> np.ndarray:
 def test_other_programs_read_the_points(tmp_path: Path):
     import trimesh
 
-    with DepthRun(tmp_path, LENS, FACTS) as run:
+    with DepthWriter(tmp_path, LENS, FACTS) as run:
         _fill(run, count=1)
     found = trimesh.load(io.BytesIO((tmp_path / "points.ply").read_bytes()), file_type="ply")
     assert found.vertices.shape == (24, 3)  # type: ignore[attr-defined]
@@ -208,7 +208,7 @@ def test_other_programs_read_the_points(tmp_path: Path):
 
 def test_recording_is_whole(tmp_path: Path):
     pytest.importorskip("rerun")
-    with DepthRun(tmp_path, LENS, FACTS) as run:
+    with DepthWriter(tmp_path, LENS, FACTS) as run:
         _fill(run, count=2)
     command = [sys.executable, "-m", "rerun", "rrd", "print", str(tmp_path / "recording.rrd")]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -219,14 +219,14 @@ def test_recording_is_whole(tmp_path: Path):
 
 def test_without_rerun_a_line_says_so(tmp_path: Path, monkeypatch):
     monkeypatch.setitem(sys.modules, "rerun", None)
-    with DepthRun(tmp_path, LENS, FACTS) as run:
+    with DepthWriter(tmp_path, LENS, FACTS) as run:
         _fill(run, count=2)
     assert "recording.rrd" not in _names(tmp_path) and "infer.json" in _names(tmp_path)
     assert len(run.notes) == 1 and "pip install rerun-sdk" in run.notes[0]
 
 
 def test_depth_without_a_unit_says_its_scale(tmp_path: Path):
-    with DepthRun(tmp_path, LENS, FACTS | {"metric": False}) as run:
+    with DepthWriter(tmp_path, LENS, FACTS | {"metric": False}) as run:
         for index, scale in enumerate((1.0, 3.0)):
             image = torch.zeros(HEIGHT, WIDTH, 3)
             run.add(f"f{index}", float(index), image, torch.full((2, 3), scale))
@@ -238,10 +238,10 @@ def test_depth_without_a_unit_says_its_scale(tmp_path: Path):
 
 
 def test_without_poses_there_is_no_trajectory_nor_one_of_an_earlier_run(tmp_path: Path):
-    with DepthRun(tmp_path, LENS, FACTS) as run:
+    with DepthWriter(tmp_path, LENS, FACTS) as run:
         _fill(run, count=2)
     assert "points.ply" in _names(tmp_path)
-    with DepthRun(tmp_path, LENS, FACTS) as run:
+    with DepthWriter(tmp_path, LENS, FACTS) as run:
         _fill(run, count=2, poses=False)
     assert not {"points.ply", "trajectory_tum.txt", "trajectory_kitti.txt"} & _names(tmp_path)
 
@@ -249,7 +249,7 @@ def test_without_poses_there_is_no_trajectory_nor_one_of_an_earlier_run(tmp_path
 def test_frames_without_pose_or_clock(tmp_path: Path):
     av = pytest.importorskip("av")
     image, depth = torch.zeros(HEIGHT, WIDTH, 3), torch.ones(6, 8)
-    with DepthRun(tmp_path, LENS, FACTS, clock=False) as run:
+    with DepthWriter(tmp_path, LENS, FACTS, clock=False) as run:
         for index in range(3):
             pose = None if index == 1 else _shift(float(index))
             run.add(f"f{index}", 5.0 * index, image, depth, world_from_camera=pose)
@@ -263,18 +263,18 @@ def test_frames_without_pose_or_clock(tmp_path: Path):
 
 def test_an_error_leaves_no_part_and_no_facts(tmp_path: Path):
     for count in (0, 1, 3):
-        with pytest.raises(RuntimeError, match="stop"), DepthRun(tmp_path, LENS, FACTS) as run:
+        with pytest.raises(RuntimeError, match="stop"), DepthWriter(tmp_path, LENS, FACTS) as run:
             _fill(run, count=count)
             raise RuntimeError("stop")
         assert _names(tmp_path) <= {"depth"}
-    with DepthRun(tmp_path, LENS, FACTS) as run:
+    with DepthWriter(tmp_path, LENS, FACTS) as run:
         _fill(run)
     assert "infer.json" in _names(tmp_path)
 
 
 def test_bad_frames_are_refused(tmp_path: Path):
     image, depth = torch.zeros(HEIGHT, WIDTH, 3), torch.ones(6, 8)
-    with DepthRun(tmp_path, LENS, FACTS) as run:
+    with DepthWriter(tmp_path, LENS, FACTS) as run:
         run.add("a", 1.0, image, depth)
         with pytest.raises(ValueError, match="two frames are named a"):
             run.add("a", 2.0, image, depth)
@@ -289,19 +289,19 @@ def test_bad_frames_are_refused(tmp_path: Path):
             run.add("b", 2.0, image, 0 * depth)
         run.add("b", 2.0, image, depth)
     assert read_facts(tmp_path).frames == ("a", "b")
-    with pytest.raises(ValueError, match="no frame was given"), DepthRun(tmp_path, LENS, FACTS):
+    with pytest.raises(ValueError, match="no frame was given"), DepthWriter(tmp_path, LENS, FACTS):
         pass
     assert "infer.json" not in _names(tmp_path)
     with pytest.raises(ValueError, match="lack trained_on, metric"):
-        DepthRun(tmp_path, LENS, {"model": "a"})
+        DepthWriter(tmp_path, LENS, {"model": "a"})
 
 
 KILLED = """
 import sys, torch
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from test_infer import FACTS, HEIGHT, LENS, WIDTH, DepthRun
-with DepthRun(Path({folder!r}), LENS, FACTS) as run:
+from test_infer import FACTS, HEIGHT, LENS, WIDTH, DepthWriter
+with DepthWriter(Path({folder!r}), LENS, FACTS) as run:
     for index in range(1_000_000):
         run.add(f"f{{index}}", float(index), torch.zeros(HEIGHT, WIDTH, 3), torch.ones(6, 8))
         if index == 2:
@@ -311,7 +311,7 @@ with DepthRun(Path({folder!r}), LENS, FACTS) as run:
 
 @pytest.mark.slow
 def test_a_kill_damages_nothing_and_the_run_can_start_again(tmp_path: Path):
-    with DepthRun(tmp_path, LENS, FACTS) as run:
+    with DepthWriter(tmp_path, LENS, FACTS) as run:
         _fill(run, count=2)
     film = (tmp_path / "depth.mp4").read_bytes()
     code = KILLED.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
@@ -323,7 +323,7 @@ def test_a_kill_damages_nothing_and_the_run_can_start_again(tmp_path: Path):
     assert (tmp_path / "depth.mp4").read_bytes() == film
     for file in (tmp_path / "depth").glob("[!.]*.npy"):
         np.load(file)
-    with DepthRun(tmp_path, LENS, FACTS) as run:
+    with DepthWriter(tmp_path, LENS, FACTS) as run:
         _fill(run, count=2)
     assert read_facts(tmp_path).frames == ("frame_0", "frame_1")
 

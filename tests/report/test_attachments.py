@@ -19,9 +19,9 @@ from invgraph.data.point_files import decode_points, encode_points
 from invgraph.report import attachments, film, write_report
 from invgraph.report.attachments import complete_attachments, write_attachments
 from invgraph.report.depth_view import colours, depth_section, scale_bar
-from invgraph.report.recording import write_recording
+from invgraph.report.rerun_log import write_rerun_log
 from invgraph.report.viewpoints import fly_through
-from invgraph.runs.contents import Pose, View, read_poses
+from invgraph.runs.contents import CameraRecord, ScoredView, read_cameras
 
 HOSTILE = "../<b>&\"'"
 
@@ -115,7 +115,7 @@ def test_near_is_light_and_nothing_is_transparent(tmp_path: Path) -> None:
     file = tmp_path / "d.png"
     file.write_bytes(encode_depth(torch.tensor([[0.0, 1.0, 2.0, 3.0]])))
     missing: list[str] = []
-    html = depth_section([View(HOSTILE, "test", {}, {"depth": file})], missing)
+    html = depth_section([ScoredView(HOSTILE, "test", {}, {"depth": file})], missing)
     [data] = re.findall(r'src="data:image/png;base64,([^"]+)"', html)
     with Image.open(io.BytesIO(base64.b64decode(data))) as image:
         pixels = np.asarray(image.convert("RGBA"))[0]
@@ -123,20 +123,20 @@ def test_near_is_light_and_nothing_is_transparent(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pixels[1, :3], colours()[-1])
     np.testing.assert_array_equal(pixels[3, :3], colours()[0])
     assert missing == [] and "<b>" not in html
-    assert depth_section([View("a", "test", {}, {})], missing) == ""
+    assert depth_section([ScoredView("a", "test", {}, {})], missing) == ""
 
 
 # --- the path ---
 
 
-def pose(eye: list[float], target: list[float], split: str = "train") -> Pose:
+def pose(eye: list[float], target: list[float], split: str = "train") -> CameraRecord:
     matrix = look_at(np.array(eye, float) - target)
     matrix[:3, 3] = -matrix[:3, :3] @ eye
-    return Pose("p", split, matrix, (100.0, 90.0), (50.0, 40.0), (80, 100))
+    return CameraRecord("p", split, matrix, (100.0, 90.0), (50.0, 40.0), (80, 100))
 
 
 def test_what_was_photographed_from_all_sides_is_flown_around(run: Path) -> None:
-    cameras = fly_through(torus_scene(), 12, 65, read_poses(run))
+    cameras = fly_through(torus_scene(), 12, 65, read_cameras(run))
     eyes = torch.stack([camera.centre for camera in cameras])
     distance = eyes.norm(dim=-1)
     torch.testing.assert_close(distance, distance[:1].expand(12))
@@ -187,7 +187,7 @@ def test_the_film_plays_and_shows_the_scene(run: Path) -> None:
     context = stream.codec_context
     assert (context.name, context.pix_fmt) == ("h264", "yuv420p")
     assert float(stream.average_rate or 0) == 24
-    expected = film._pictures(torus_scene(), fly_through(torus_scene(), 24, 64, read_poses(run)))
+    expected = film._pictures(torus_scene(), fly_through(torus_scene(), 24, 64, read_cameras(run)))
     wrong = [
         np.abs(a.astype(int) - b.numpy()).mean() for a, b in zip(pictures, expected, strict=True)
     ]
@@ -218,7 +218,7 @@ def rerun(*arguments: str) -> str:
 def test_the_recording_opens_and_holds_everything(run: Path) -> None:
     pytest.importorskip("rerun")
     photo = np.zeros((32, 32, 3), np.uint8)
-    write_recording(run, [("photo_001", photo), ("unknown", photo), ("photo_002", photo)])
+    write_rerun_log(run, [("photo_001", photo), ("unknown", photo), ("photo_002", photo)])
     file = str(run / "recording.rrd")
     assert "1 file verified without error" in rerun("verify", file)
     said = rerun("print", "-v", file)
@@ -243,7 +243,7 @@ def test_the_recording_of_damaged_runs(run: Path) -> None:
     for name in ("points.ply", "renders/0008_fine_depth.png", "renders/0008_fine_photo.png"):
         (run / name).write_bytes(b"noise")
     (run / "cameras.json").write_text("{}")
-    write_recording(run)
+    write_rerun_log(run)
     assert "verified without error" in rerun("verify", str(run / "recording.rrd"))
 
 

@@ -31,7 +31,7 @@ from invgraph.report.model import (
 )
 from invgraph.report.pictures import data_uris, picture_size
 from invgraph.report.words import describe, duration, number
-from invgraph.runs.contents import Pose, read_run
+from invgraph.runs.contents import CameraRecord, read_run
 from invgraph.scene import DirectionalLight, SphericalHarmonicLight
 
 DEPTH = "renders/0008_photo_008_depth.png"
@@ -75,9 +75,9 @@ def read_page(run: Path) -> Page:
     return Page(write_report(run).read_text())
 
 
-def pose(name: str, eye: list[float], split: str = "train") -> Pose:
+def pose(name: str, eye: list[float], split: str = "train") -> CameraRecord:
     matrix = look_at(np.array(eye, dtype=float))
-    return Pose(name, split, matrix, (100.0, 100.0), (50.0, 40.0), (80, 100))
+    return CameraRecord(name, split, matrix, (100.0, 100.0), (50.0, 40.0), (80, 100))
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import torch
 
 from invgraph.fitting.motion.photometric_cpu import linearise
 from invgraph.geometry.transforms import exp_so3
-from invgraph.kernels.threads import run
+from invgraph.kernels.threads import launch
 
 LENS = 9  # fx, fy, cx, cy, k1, k2, p1, p2, k3
 _SPRINGS = np.array([0.1, 0.1, 0.1])  # usual errors of log focal length, k1, k2
@@ -111,7 +111,7 @@ def compare(state: State, images: np.ndarray, scale: int, derive: bool) -> Linea
     depth_parts = np.zeros((number if derive else 0, 2))
     costs, light = np.zeros(count), np.zeros((count, most, 5))
     energies = np.zeros((number, most), np.float32)
-    run(
+    launch(
         linearise,
         images,
         points.hosts,

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from invgraph.fitting.motion.alignment import Points
 from invgraph.fitting.motion.cells import best_of_cells
 from invgraph.fitting.motion.depths_cpu import search
-from invgraph.kernels.threads import run
+from invgraph.kernels.threads import launch
 
 _CELL = 14  # pixels: one point at most per cell
 _BORDER = 4
@@ -51,7 +51,7 @@ def first_points(
         np.arange(count), starts, places, np.zeros(len(places)), neighbours(count)
     )
     likeness = np.zeros((len(places), 2))
-    run(
+    launch(
         search,
         images,
         points.hosts,

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from invgraph.fitting.motion.cells import best_of_cells
 from invgraph.fitting.motion.flow_cpu import follow, score_corners
 from invgraph.fitting.motion.pictures import Pyramid
-from invgraph.kernels.threads import run
+from invgraph.kernels.threads import launch
 
 _CELL = 14  # pixels: one new corner at most per cell without points
 _BORDER = 8
@@ -49,7 +49,7 @@ def follow_points(pyramids: Iterable[Pyramid]) -> Tracks:
     for index, picture in enumerate(pyramids):
         if index:
             found = at + velocity
-            run(follow, last, picture, at, found, _RETURN)
+            launch(follow, last, picture, at, found, _RETURN)
             kept = np.isfinite(found[:, 0])
             velocity = (found - at)[kept]
             ids, at = ids[kept], found[kept]
@@ -92,7 +92,7 @@ def _since(
 def _new_corners(picture: np.ndarray, at: np.ndarray) -> Float[np.ndarray, "n 2"]:
     """The best corner of every cell that holds no point yet."""
     scores = np.zeros(picture.shape, np.float32)
-    run(score_corners, picture, scores)
+    launch(score_corners, picture, scores)
     scores[:_BORDER] = scores[-_BORDER:] = 0
     scores[:, :_BORDER] = scores[:, -_BORDER:] = 0
     return best_of_cells(scores, _CELL, _FAINT, at)

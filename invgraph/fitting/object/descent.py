@@ -12,13 +12,19 @@ from torch import Tensor
 from invgraph.data.capture import Capture
 from invgraph.fitting.object import stages
 from invgraph.fitting.object.cameras import Corrections
-from invgraph.fitting.object.drift import Drift
+from invgraph.fitting.object.estimate import Appearance, Estimate
 from invgraph.fitting.object.hull import visual_hull
-from invgraph.fitting.object.model import Look, Model
-from invgraph.fitting.object.photos import Photo, Photos, doubt, load_photo, surroundings
+from invgraph.fitting.object.per_image_light import PerImageLight
 from invgraph.fitting.object.pictures import side_by_side
 from invgraph.fitting.object.record import write_cameras, write_checkpoint, write_scores
 from invgraph.fitting.object.stages import STAGES, Stage
+from invgraph.fitting.object.views import (
+    TrainingView,
+    TrainingViews,
+    load_view,
+    surroundings,
+    without_outliers,
+)
 from invgraph.fitting.settings import FitSettings
 from invgraph.geometry.mesh import Mesh
 from invgraph.runs.folder import RunFolder
@@ -30,7 +36,7 @@ if TYPE_CHECKING:
 SAVE_EVERY_S = 30.0
 LOG_EVERY = 10
 CAMERA_BONUS = 0.98  # light that follows the camera must explain this much better: it is rarer
-DRIFT_BONUS = 0.98  # so does light that changes from photo to photo
+PER_IMAGE_BONUS = 0.98  # so does light that changes from photo to photo
 INEXACT_DEG = 0.6  # cameras that move by less are left as they were given
 RESERVE = 0.08  # share of the budget kept for scores and the report
 REPORT_S = 3.0  # kept for the page itself
@@ -51,9 +57,9 @@ class Descent:
         self.folder, self.settings, self.capture = folder, settings, capture
         self.train = [(i, capture.frames[i]) for i in capture.train]
         self.test = [(i, capture.frames[i]) for i in capture.test]
-        self.photos = [load_photo(frame) for _, frame in self.train]
+        self.photos = [load_view(frame) for _, frame in self.train]
         self.generator = torch.Generator().manual_seed(settings.seed)
-        self.model: Model | None = None
+        self.estimate: Estimate | None = None
         self.stage = 0
         self.step = 0
         self.total = 0
@@ -63,7 +69,7 @@ class Descent:
         if state is not None:
             self._restore(*state)
 
-    def _evidence(self, stage: Stage) -> tuple[list[Photo], Tensor]:
+    def _evidence(self, stage: Stage) -> tuple[list[TrainingView], Tensor]:
         """The photos as far as they are believed, and per photo whether its mask counts.
 
         Suspect masks do not count while the shape is coarse; later they count but where they still
@@ -73,11 +79,11 @@ class Descent:
         if not stage.textured:
             counts[list(self.suspects)] = 0
             return self.photos, counts
-        assert self.model is not None
-        mesh, _ = self.model.frozen()
+        assert self.estimate is not None
+        mesh, _ = self.estimate.frozen()
         photos = list(self.photos)
         for i in self.suspects:
-            photos[i] = doubt(photos[i], mesh)
+            photos[i] = without_outliers(photos[i], mesh)
         return photos, counts
 
     @property
@@ -87,10 +93,10 @@ class Descent:
 
     def descend(self, meter: "Meter") -> None:
         """All stages that are not done yet."""
-        if self.model is None:
+        if self.estimate is None:
             meter.begin("shape from masks")
             for _, frame in self.test:  # a photo that cannot be scored should not cost a fit
-                load_photo(frame)
+                load_view(frame)
             hull = visual_hull(
                 [photo.mask.numpy() > 127 for photo in self.photos],
                 [photo.camera for photo in self.photos],
@@ -98,20 +104,20 @@ class Descent:
             self.suspects = hull.suspects
             write_cameras(self.folder, self.capture, None)
             self._start(hull.mesh, meter)
-        assert self.model is not None
+        assert self.estimate is not None
         spendable = (1 - RESERVE) * self.settings.budget_s
         while self.stage < len(STAGES):
             stage = STAGES[self.stage]
             share = stage.share / sum(later.share for later in STAGES[self.stage :])
             if self.step == 0:
                 time_left = (spendable - self.seconds) * share
-                if self.model.mesh.uv is None and time_left < 2 * self._setup:
+                if self.estimate.mesh.uv is None and time_left < 2 * self._setup:
                     break  # no time to gain anything from new triangles
                 self._enter(stage, meter)
             until = self.seconds + (spendable - self.seconds) * share
             photos, counts = self._run_stage(stage, until, meter)
             if stage == STAGES[1]:
-                self._judge_drift(photos, counts)
+                self._judge_per_image_light(photos, counts)
             self.stage, self.step = self.stage + 1, 0
 
     def _start(self, shape: Mesh, meter: "Meter") -> None:
@@ -121,93 +127,93 @@ class Descent:
         """
         stage = STAGES[0]
         shape = stages.remesh(shape, stage.edge * stages.diagonal(shape))
-        look = Look.plain(len(shape.vertices), surroundings(self.photos), "world")
-        self._try(shape, look, replace(stage, name="compiling", steps=1), math.inf, meter)
+        appearance = Appearance.plain(len(shape.vertices), surroundings(self.photos), "world")
+        self._try(shape, appearance, replace(stage, name="compiling", steps=1), math.inf, meter)
         until = self.seconds + 0.5 * stage.share * (1 - RESERVE) * self.settings.budget_s
-        world, first = self._try(shape, look, stage, until, meter)
-        look, stage = replace(look, frame="camera"), replace(stage, steps=self.step)
-        camera, second = self._try(shape, look, stage, math.inf, meter)
-        self.model = second if camera < CAMERA_BONUS * world else first
+        world, first = self._try(shape, appearance, stage, until, meter)
+        appearance, stage = replace(appearance, frame="camera"), replace(stage, steps=self.step)
+        camera, second = self._try(shape, appearance, stage, math.inf, meter)
+        self.estimate = second if camera < CAMERA_BONUS * world else first
         self.stage, self.step = 1, 0
 
     def _try(
-        self, shape: Mesh, look: Look, stage: Stage, until: float, meter: "Meter"
-    ) -> tuple[float, Model]:
+        self, shape: Mesh, appearance: Appearance, stage: Stage, until: float, meter: "Meter"
+    ) -> tuple[float, Estimate]:
         """The loss that some steps from a start reach, and the model."""
         self.step = 0
         stride = stage.stride * stage.edge * stages.diagonal(shape)
-        self.model = Model(shape, look, stride, stage.smoothness)
-        name = f"{stage.name}, light fixed to {look.frame}"
+        self.estimate = Estimate(shape, appearance, stride, stage.smoothness)
+        name = f"{stage.name}, light fixed to {appearance.frame}"
         photos, counts = self._run_stage(stage, until, meter, name)
-        scene = self.model.scene()
-        return stages.mean_loss(self.model, photos, counts, lambda _: scene), self.model
+        scene = self.estimate.scene()
+        return stages.mean_loss(self.estimate, photos, counts, lambda _: scene), self.estimate
 
     def _enter(self, stage: Stage, meter: "Meter") -> None:
-        assert self.model is not None
+        assert self.estimate is not None
         begin = self.seconds
-        mesh, look = self.model.frozen()
+        mesh, appearance = self.estimate.frozen()
         size = stages.diagonal(mesh)
         if mesh.uv is None:
             meter.begin(f"{stage.name}: new triangles")
-            mesh, look = stages.retriangulate(mesh, look, stage.edge * size)
+            mesh, appearance = stages.retriangulate(mesh, appearance, stage.edge * size)
             if stage.textured:
-                mesh, look = stages.paint(mesh, look, stages.texture_side(self.photos))
+                mesh, appearance = stages.paint(mesh, appearance, stages.texture_side(self.photos))
         corrections = self._corrections(stage, mesh, size)
-        self.model = Model(
+        self.estimate = Estimate(
             mesh,
-            look,
+            appearance,
             stage.stride * stage.edge * size,
             stage.smoothness,
             corrections=corrections,
-            drift=self._drift(stage),
+            per_image_light=self._per_image_light(stage),
         )
         self._setup = self.seconds - begin
 
     def _corrections(self, stage: Stage, mesh: Mesh, size: float) -> Corrections | None:
         """Cameras are tried in the second stage; when they hardly move they are right as given."""
-        assert self.model is not None
+        assert self.estimate is not None
         if stage == STAGES[1]:
             return Corrections(torch.zeros(len(self.train), 6), mesh.vertices.mean(0), size)
-        found = self.model.corrections
+        found = self.estimate.corrections
         return found if found is not None and found.usual_deg > INEXACT_DEG else None
 
-    def _drift(self, stage: Stage) -> Drift | None:
+    def _per_image_light(self, stage: Stage) -> PerImageLight | None:
         """Light of each photo's own is tried in the second stage as well.
 
         Not where held-out photos stand apart, so that no neighbour could tell theirs.
         """
-        assert self.model is not None
+        assert self.estimate is not None
         train = set(self.capture.train)
         between = all({place - 1, place + 1} & train for place in self.capture.test)
         if stage == STAGES[1] and between:
-            deltas = torch.zeros(len(self.train), self.model.look.light.numel())
+            deltas = torch.zeros(len(self.train), self.estimate.appearance.light.numel())
             centres = torch.stack([frame.known_camera.centre for frame in self.capture.frames])
-            return Drift(deltas, self.capture.train, centres)
-        return self.model.drift
+            return PerImageLight(deltas, self.capture.train, centres)
+        return self.estimate.per_image_light
 
-    def _judge_drift(self, photos: Photos, counts: Tensor) -> None:
+    def _judge_per_image_light(self, photos: TrainingViews, counts: Tensor) -> None:
         """Photos keep a light of their own if their neighbours' explains them better than the mean.
 
         That is how held-out photos will be lit.
         """
-        assert self.model is not None
-        model, train = self.model, self.capture.train
+        assert self.estimate is not None
+        estimate, train = self.estimate, self.capture.train
         with torch.no_grad():
-            shared = model.scene()
-            mean = stages.mean_loss(model, photos, counts, lambda _: shared)
-            near = stages.mean_loss(model, photos, counts, lambda i: model.scene_at(train[i]))
-        if near > DRIFT_BONUS * mean:
-            model.share_light()
+            shared = estimate.scene()
+            mean = stages.mean_loss(estimate, photos, counts, lambda _: shared)
+            near = stages.mean_loss(estimate, photos, counts, lambda i: estimate.scene_at(train[i]))
+        if near > PER_IMAGE_BONUS * mean:
+            estimate.share_light()
 
     def _run_stage(
         self, stage: Stage, until: float, meter: "Meter", name: str = ""
-    ) -> tuple[Photos, Tensor]:
+    ) -> tuple[TrainingViews, Tensor]:
         """Descend until the clock shows ``until``; gives the evidence as the stage saw it."""
-        assert self.model is not None
-        model = self.model
+        assert self.estimate is not None
+        estimate = self.estimate
         meter.begin(name or stage.name)
         evidence, counts = self._evidence(stage)
-        photos = stages.photos_for(evidence, stage, model.mesh)
+        photos = stages.photos_for(evidence, stage, estimate.mesh)
         begin, first = self.seconds, self.step
 
         def done(step: int) -> float:
@@ -222,7 +228,7 @@ class Descent:
                     step=self.total,
                     seconds=round(self.seconds, 2),
                     stage=stage.name,
-                    vertices=len(model.mesh.vertices),
+                    vertices=len(estimate.mesh.vertices),
                     loss=round(loss, 5),
                     psnr_db=round(psnr, 3),
                 )
@@ -231,7 +237,7 @@ class Descent:
                 self.save()
 
         stages.descend(
-            model,
+            estimate,
             photos,
             counts,
             stage,
@@ -244,17 +250,17 @@ class Descent:
         self._preview(photos)
         return photos, counts
 
-    def _preview(self, photos: Photos) -> None:
-        assert self.model is not None
+    def _preview(self, photos: TrainingViews) -> None:
+        assert self.estimate is not None
         batch = photos.batch([0])
-        batch = replace(batch, camera=self.model.cameras(batch.camera, [0]))
+        batch = replace(batch, camera=self.estimate.cameras(batch.camera, [0]))
         self.folder.picture(
-            f"renders/preview_{self.total:05d}.png", side_by_side(self.model.scene([0]), batch)
+            f"renders/preview_{self.total:05d}.png", side_by_side(self.estimate.scene([0]), batch)
         )
 
     def save(self) -> None:
         """Write a checkpoint and the scene as it is."""
-        assert self.model is not None
+        assert self.estimate is not None
         facts = {
             "stage": self.stage,
             "step": self.step,
@@ -263,7 +269,7 @@ class Descent:
             "suspects": list(self.suspects),
             "capture": self.capture.name,
         }
-        write_checkpoint(self.folder, self.model, self.generator, facts)
+        write_checkpoint(self.folder, self.estimate, self.generator, facts)
         self._saved = time.monotonic()
 
     def _restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
@@ -280,7 +286,7 @@ class Descent:
         self.suspects = tuple(facts["suspects"])
         self.generator.set_state(tensors.pop("generator"))
         try:
-            self.model = Model.from_state(tensors, facts)
+            self.estimate = Estimate.from_state(tensors, facts)
         except KeyError as error:
             raise ValueError(
                 f"{self.folder.path}: the checkpoint has no {error}, another version wrote it; "
@@ -289,8 +295,8 @@ class Descent:
 
     def finish(self, complete: bool) -> tuple[Scene, dict[str, Any]]:
         """Score held-out photos and write the last files."""
-        assert self.model is not None
-        scene, scores = write_scores(self.folder, self.capture, self.model, self.suspects)
+        assert self.estimate is not None
+        scene, scores = write_scores(self.folder, self.capture, self.estimate, self.suspects)
         metrics = {
             "capture": self.capture.name,
             "seconds": self.seconds,

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from invgraph.fitting.object.photos import thick_parts
+from invgraph.fitting.object.views import thick_parts
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.mesh import Mesh
 from invgraph.raster import rasterize
@@ -163,13 +163,13 @@ def _carve(
     views: _Silhouettes, low: np.ndarray, high: np.ndarray, cells: int
 ) -> tuple[np.ndarray, np.ndarray, float]:
     from invgraph.fitting.object import hull_cpu
-    from invgraph.kernels.threads import run
+    from invgraph.kernels.threads import launch
 
     step = float((high - low).max()) / cells
     nx, ny, nz = (np.ceil((high - low) / step).astype(int) + 1).tolist()
     field = np.empty((nz, ny, nx), np.float32)
     vetoes = np.zeros((nz, len(views.focal)), np.int64)
-    run(hull_cpu.carve, low, step, views.projection, views.focal, views.distance, field, vetoes)
+    launch(hull_cpu.carve, low, step, views.projection, views.focal, views.distance, field, vetoes)
     return field, vetoes.sum(0), step
 
 

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from invgraph.fitting.object.photos import Batch
+from invgraph.fitting.object.views import Batch
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import linear_from_srgb

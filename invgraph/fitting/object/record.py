@@ -8,7 +8,7 @@ import torch
 
 from invgraph.data import Capture
 from invgraph.data.point_files import encode_points
-from invgraph.fitting.object.model import Model, without_visibility
+from invgraph.fitting.object.estimate import Estimate, without_visibility
 from invgraph.fitting.object.pictures import light_ball
 from invgraph.fitting.object.scores import mean_scores, score_all, trusted
 from invgraph.geometry.camera import stack
@@ -18,7 +18,7 @@ from invgraph.scene.scene_files import save_scene
 
 
 def write_checkpoint(
-    folder: RunFolder, model: Model, generator: torch.Generator, facts: dict[str, Any]
+    folder: RunFolder, estimate: Estimate, generator: torch.Generator, facts: dict[str, Any]
 ) -> None:
     """Write what a resumed fit starts from, and the scene as it is.
 
@@ -26,24 +26,24 @@ def write_checkpoint(
         generator: of the order of the photos.
         facts: how far the fit is; JSON.
     """
-    tensors = {**model.state(), "generator": generator.get_state()}
-    folder.save_state(tensors, {**facts, **model.facts()})
+    tensors = {**estimate.state(), "generator": generator.get_state()}
+    folder.save_state(tensors, {**facts, **estimate.facts()})
     with torch.no_grad():
-        save_scene(without_visibility(model.scene()), folder.path)
+        save_scene(without_visibility(estimate.scene()), folder.path)
 
 
 @torch.no_grad()
-def write_cameras(folder: RunFolder, capture: Capture, model: Model | None) -> None:
+def write_cameras(folder: RunFolder, capture: Capture, estimate: Estimate | None) -> None:
     """Write ``cameras.json``, as far as the model corrects the cameras.
 
     Args:
-        model: None while there is none; the cameras are then as given.
+        estimate: None while there is none; the cameras are then as given.
     """
     held_out = set(capture.test)
     cameras = [frame.known_camera for frame in capture.frames]
-    if model is not None:
+    if estimate is not None:
         for row, i in enumerate(capture.train):
-            cameras[i] = model.cameras(stack([cameras[i]]), [row])[0]
+            cameras[i] = estimate.cameras(stack([cameras[i]]), [row])[0]
     folder.write_json(
         "cameras.json",
         {
@@ -64,7 +64,7 @@ def write_cameras(folder: RunFolder, capture: Capture, model: Model | None) -> N
 
 
 def write_scores(
-    folder: RunFolder, capture: Capture, model: Model, suspects: Sequence[int]
+    folder: RunFolder, capture: Capture, estimate: Estimate, suspects: Sequence[int]
 ) -> tuple[Scene, dict[str, Any]]:
     """Score held-out photos and write the scene, cameras, sparse points and pictures.
 
@@ -74,22 +74,22 @@ def write_scores(
     Returns:
         The final scene, and what ``metrics.json`` says of it.
     """
-    corrections = model.corrections
-    model.refresh()
+    corrections = estimate.corrections
+    estimate.refresh()
     with torch.no_grad():
-        scene = model.scene()
+        scene = estimate.scene()
     save_scene(scene, folder.path)
-    write_cameras(folder, capture, model)
+    write_cameras(folder, capture, estimate)
     if capture.points is not None and len(capture.points):
         folder.write("points.ply", encode_points(capture.points))
-    views = score_all(model.scene_at, [(i, capture.frames[i]) for i in capture.test], folder)
+    views = score_all(estimate.scene_at, [(i, capture.frames[i]) for i in capture.test], folder)
     folder.picture("renders/light_ball.png", light_ball(scene))
     believed = trusted(views)
     return scene, {
         **mean_scores(views),
         "mask_iou_trusted": mean_scores(believed)["mask_iou"],
-        "light_fixed_to": model.look.frame,
-        "light_per_photo": model.drift is not None,
+        "light_fixed_to": estimate.appearance.frame,
+        "light_per_photo": estimate.per_image_light is not None,
         "camera_correction_deg": corrections.usual_deg if corrections is not None else 0.0,
         "suspect_masks": [capture.frames[capture.train[i]].name for i in suspects]
         + [view.name for view in views if view not in believed],

@@ -101,7 +101,7 @@ def score_all(
 
 
 def trusted(views: Sequence[ViewScore]) -> list[ViewScore]:
-    """Photos whose masks do not disagree with the fit far more than most do.
+    """Views whose masks do not disagree with the fit far more than most do.
 
     A mask is doubted when it misses ``SUSPECT_RATIO`` times the median's share of pixels, and at
     least ``SUSPECT_IOU`` more.

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invgraph.fitting.object.model import Look, Model
-from invgraph.fitting.object.photos import Batch, Photo, Photos
+from invgraph.fitting.object.estimate import Appearance, Estimate
 from invgraph.fitting.object.remesh import FILL, remesh, unwrap
+from invgraph.fitting.object.views import Batch, TrainingView, TrainingViews
 from invgraph.geometry.color import srgb_from_linear
 from invgraph.geometry.mesh import Mesh
 from invgraph.photometric import losses
@@ -59,8 +59,8 @@ STAGES = (
 
 
 def descend(
-    model: Model,
-    photos: Photos,
+    estimate: Estimate,
+    photos: TrainingViews,
     believed: Tensor,
     stage: Stage,
     views: int,
@@ -84,21 +84,21 @@ def descend(
         if done >= 1:
             break
         if step % REFRESH == 0 and step > first:
-            model.refresh()
+            estimate.refresh()
         if len(order) < views:
             order += torch.randperm(len(photos), generator=generator).tolist()
         chosen, order = order[:views], order[views:]
-        loss, color, batch = _compare(model, photos, chosen, believed, model.scene(chosen))
-        if model.drift is not None:
-            loss = loss + model.drift.cost(chosen)
-        model.step(loss, 0.1 ** max(0.0, (done - HOLD) / (1 - HOLD)))
+        loss, color, batch = _compare(estimate, photos, chosen, believed, estimate.scene(chosen))
+        if estimate.per_image_light is not None:
+            loss = loss + estimate.per_image_light.cost(chosen)
+        estimate.step(loss, 0.1 ** max(0.0, (done - HOLD) / (1 - HOLD)))
         report(step, partial(_measure, loss.detach(), color.detach(), batch))
 
 
 @torch.no_grad()
 def mean_loss(
-    model: Model,
-    photos: Photos,
+    estimate: Estimate,
+    photos: TrainingViews,
     believed: Tensor,
     scene: Callable[[int], Scene],
     count: int = 24,
@@ -109,16 +109,16 @@ def mean_loss(
         scene: maps a photo to the scene that is compared with it.
     """
     chosen = sorted({i * len(photos) // count for i in range(count)})
-    values = [_compare(model, photos, [i], believed, scene(i))[0].item() for i in chosen]
+    values = [_compare(estimate, photos, [i], believed, scene(i))[0].item() for i in chosen]
     return sum(values) / len(values)
 
 
 def _compare(
-    model: Model, photos: Photos, chosen: list[int], believed: Tensor, scene: Scene
+    estimate: Estimate, photos: TrainingViews, chosen: list[int], believed: Tensor, scene: Scene
 ) -> tuple[Tensor, Tensor, Batch]:
     """The loss of some photos, what was rendered, and the photos."""
     batch = photos.batch(chosen)
-    camera = model.cameras(batch.camera, chosen)
+    camera = estimate.cameras(batch.camera, chosen)
     seen = render(scene, camera, outputs=("color", "alpha"))
     assert seen.color is not None and seen.alpha is not None
     color = losses.photometric(seen.color, batch.color, (batch.mask > SURE) * batch.known)
@@ -140,25 +140,25 @@ def diagonal(mesh: Mesh) -> float:
     return float((vertices.amax(0) - vertices.amin(0)).norm())
 
 
-def photos_for(photos: Sequence[Photo], stage: Stage, mesh: Mesh) -> Photos:
+def photos_for(photos: Sequence[TrainingView], stage: Stage, mesh: Mesh) -> TrainingViews:
     """The photos at a scale that makes the object's windows about as large as the stage asks."""
     sizes = []
     for photo in photos:
         pixels, _ = photo.camera.project(mesh.vertices)
         sizes.append(float((pixels.amax(0) - pixels.amin(0)).max()))
-    return Photos(photos, min(1.0, stage.window / max(sizes)))
+    return TrainingViews(photos, min(1.0, stage.window / max(sizes)))
 
 
-def retriangulate(mesh: Mesh, look: Look, edge: float) -> tuple[Mesh, Look]:
+def retriangulate(mesh: Mesh, appearance: Appearance, edge: float) -> tuple[Mesh, Appearance]:
     """New triangles; every new vertex takes the colour of the nearest old one."""
     from scipy.spatial import KDTree
 
     fresh = remesh(mesh, edge)
     _, nearest = KDTree(mesh.vertices.numpy()).query(fresh.vertices.numpy())
-    return fresh, replace(look, albedo=look.albedo[torch.from_numpy(nearest)])
+    return fresh, replace(appearance, albedo=appearance.albedo[torch.from_numpy(nearest)])
 
 
-def texture_side(photos: Sequence[Photo]) -> int:
+def texture_side(photos: Sequence[TrainingView]) -> int:
     """Side of a texture that holds about as much detail as the photos show, texels.
 
     The silhouettes of a convex body cover a quarter of its surface on average (Cauchy's formula),
@@ -168,7 +168,7 @@ def texture_side(photos: Sequence[Photo]) -> int:
     return round(min(max((4 * shown * TEXELS_PER_PIXEL / FILL) ** 0.5, 64), 4096))
 
 
-def paint(mesh: Mesh, look: Look, size: int) -> tuple[Mesh, Look]:
+def paint(mesh: Mesh, appearance: Appearance, size: int) -> tuple[Mesh, Appearance]:
     """Give a mesh a texture atlas, painted with the look of its vertices."""
     from scipy.ndimage import distance_transform_edt
 
@@ -176,15 +176,15 @@ def paint(mesh: Mesh, look: Look, size: int) -> tuple[Mesh, Look]:
     assert mesh.uv is not None and mesh.uv_faces is not None
     corners = torch.cat([mesh.uv * torch.tensor([width, height]), torch.ones(len(mesh.uv), 1)], -1)
     fragments = rasterize(corners[None], mesh.uv_faces, height, width)
-    painted = interpolate(look.albedo[None], mesh.faces, fragments)[0]
+    painted = interpolate(appearance.albedo[None], mesh.faces, fragments)[0]
     nearest = distance_transform_edt(
         (fragments.face[0] < 0).numpy(), return_distances=False, return_indices=True
     )
     rows, columns = torch.from_numpy(np.asarray(nearest)).long()
     everywhere = (height, width, 1)
     return mesh, replace(
-        look,
+        appearance,
         albedo=painted[rows, columns],
-        roughness=look.roughness.expand(everywhere),
-        metallic=look.metallic.expand(everywhere),
+        roughness=appearance.roughness.expand(everywhere),
+        metallic=appearance.metallic.expand(everywhere),
     )

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from invgraph.fitting.place.maps import Maps
-from invgraph.fitting.place.sweep import Photo
-from invgraph.fitting.place.views import View, transfer
+from invgraph.fitting.place.sweep import PosedImage
+from invgraph.fitting.place.views import Pinhole, transfer
 
 
 def agreement(
     index: int,
-    views: Sequence[View],
+    views: Sequence[Pinhole],
     inverse_depths: Maps | Sequence[np.ndarray],
     sources: list[int],
     tolerance: float,
@@ -29,7 +29,7 @@ def agreement(
         The test is that of Yao et al., MVSNet (2018), section 4.2.
     """
     from invgraph.fitting.place import agreement_cpu
-    from invgraph.kernels.threads import run
+    from invgraph.kernels.threads import launch
 
     here = inverse_depths[index]
     votes = np.zeros(here.shape, np.int32)
@@ -37,11 +37,13 @@ def agreement(
         forth = transfer(views[index], views[other])
         back = transfer(views[other], views[index])
         there = inverse_depths[other]
-        run(agreement_cpu.agree, here, there, forth, back, float(tolerance), votes)
+        launch(agreement_cpu.agree, here, there, forth, back, float(tolerance), votes)
     return votes
 
 
-def fill(inverse_depth: np.ndarray, valid: np.ndarray, photo: Photo, source: Photo) -> np.ndarray:
+def fill(
+    inverse_depth: np.ndarray, valid: np.ndarray, photo: PosedImage, source: PosedImage
+) -> np.ndarray:
     """Inverse depth with gaps filled from the farther side along epipolar lines.
 
     Args:
@@ -51,12 +53,12 @@ def fill(inverse_depth: np.ndarray, valid: np.ndarray, photo: Photo, source: Pho
         source: what the gaps are hidden from.
     """
     from invgraph.fitting.place import agreement_cpu
-    from invgraph.kernels.threads import run
+    from invgraph.kernels.threads import launch
 
     view = photo.view
     epipole = view.matrix @ (view.rotation @ source.view.centre + view.translation)
     filled = np.empty_like(inverse_depth)
-    run(agreement_cpu.fill, inverse_depth, valid, epipole, filled)
+    launch(agreement_cpu.fill, inverse_depth, valid, epipole, filled)
     middle = np.median(inverse_depth[valid]) if valid.any() else np.median(inverse_depth)
     filled[filled < 0] = middle
     return filled

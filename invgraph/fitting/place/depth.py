@@ -12,10 +12,10 @@ from torch import Tensor
 
 from invgraph.fitting.place.agreement import agreement, fill
 from invgraph.fitting.place.descent import refine
+from invgraph.fitting.place.images import PosedImages
 from invgraph.fitting.place.maps import Maps
-from invgraph.fitting.place.photos import Photos
-from invgraph.fitting.place.sweep import Photo, match, spaced
-from invgraph.fitting.place.views import View, choose, neighbours, search_range
+from invgraph.fitting.place.sweep import PosedImage, match, spaced
+from invgraph.fitting.place.views import Pinhole, choose, neighbours, search_range
 from invgraph.geometry.camera import Camera
 
 _COARSE_SIZE = 200  # longer side of the images on which ranges of depth are found
@@ -84,7 +84,7 @@ def estimate_depth(
         community photo collections (2007): choose views, match, keep what agrees.
     """
     report = progress or (lambda stage, done, total: None)
-    photos = Photos(images, cameras, size)
+    photos = PosedImages(images, cameras, size)
     views, count = photos.views, len(photos)
     folder = None if keep is None else keep / _key(photos, points, sources)
     limits, matched, refined, votes = (
@@ -92,7 +92,7 @@ def estimate_depth(
     )
     if any(index not in limits for index in range(count)):
         for index, found in enumerate(
-            _ranges(photos, Photos(images, cameras, _COARSE_SIZE), points, report)
+            _ranges(photos, PosedImages(images, cameras, _COARSE_SIZE), points, report)
         ):
             limits[index] = found
     asked = []
@@ -146,7 +146,7 @@ class _Found(Sequence[DepthMap]):
         )
 
 
-def _key(photos: Photos, points: Tensor | None, sources: int) -> str:
+def _key(photos: PosedImages, points: Tensor | None, sources: int) -> str:
     """Changes when kept maps no longer fit."""
     digest = hashlib.sha256(str((sources, points is None)).encode())
     for camera in photos.cameras:
@@ -158,9 +158,9 @@ def _key(photos: Photos, points: Tensor | None, sources: int) -> str:
 
 def _descend(
     index: int,
-    photo: Photo,
-    nearby: list[Photo],
-    views: list[View],
+    photo: PosedImage,
+    nearby: list[PosedImage],
+    views: list[Pinhole],
     matched: Maps,
     asked: list[int],
     pixel: float,
@@ -175,8 +175,8 @@ def _descend(
 
 
 def _ranges(
-    photos: Photos,
-    small: Photos,
+    photos: PosedImages,
+    small: PosedImages,
     points: Tensor | None,
     report: Callable[[str, int, int], None],
 ) -> Iterator[np.ndarray]:
@@ -208,7 +208,7 @@ def _ranges(
         yield _widened(agreed, steps[index])
 
 
-def _range_of_points(index: int, view: View, points: Tensor) -> np.ndarray:
+def _range_of_points(index: int, view: Pinhole, points: Tensor) -> np.ndarray:
     seen = points.detach().cpu().double().numpy() @ view.rotation.T + view.translation
     seen = seen[seen[:, 2] > 0]
     pixels = seen @ view.matrix.T

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, smooth_l1_loss
 
-from invgraph.fitting.place.sweep import Photo
+from invgraph.fitting.place.sweep import PosedImage
 from invgraph.fitting.place.views import transfer
 
 STEPS = 40
@@ -22,8 +22,8 @@ _EDGE = 12.0  # how fast smoothness falls with the difference of colours
 def refine(
     inverse_depth: np.ndarray,
     seen: np.ndarray,
-    photo: Photo,
-    sources: list[Photo],
+    photo: PosedImage,
+    sources: list[PosedImage],
     pixel: float,
 ) -> np.ndarray:
     """Move inverse depths until the sources, warped, look like the photo.
@@ -82,7 +82,7 @@ def refine(
 class _Ray:
     """Where a source sees the photo's pixels, as a function of inverse depth in pixels."""
 
-    def __init__(self, photo: Photo, source: Photo, pixel: float) -> None:
+    def __init__(self, photo: PosedImage, source: PosedImage, pixel: float) -> None:
         matrix = transfer(photo.view, source.view)
         height, width = photo.grey.shape
         v, u = np.mgrid[:height, :width] + 0.5

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from invgraph.fitting.place.depth import DepthMap
-from invgraph.fitting.place.photos import RECENT, Recent
-from invgraph.fitting.place.views import View
+from invgraph.fitting.place.images import RECENT, Recent
+from invgraph.fitting.place.views import Pinhole
 from invgraph.geometry.mesh import Mesh, subdivide, vertex_normals
 from invgraph.scene import Material, Object
 
@@ -98,7 +98,7 @@ class _Layer:
     def of(item: DepthMap, confidence: float) -> "_Layer":
         # The error of a depth grows with its square.
         weight = item.confidence * (item.camera.focal.mean() / item.depth.clamp_min(1e-9)) ** 2
-        view = View.of(item.camera)
+        view = Pinhole.of(item.camera)
         matrix = view.matrix @ np.concatenate((view.rotation, view.translation[:, None]), 1)
         weight = torch.where(_trusted(item, confidence), weight, 0.0)
         return _Layer(item.depth.numpy(), weight.numpy(), matrix)
@@ -143,7 +143,7 @@ def _integrated(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Signed distances of one block, and the sum of weights."""
     from invgraph.fitting.place import fuse_cpu
-    from invgraph.kernels.threads import run
+    from invgraph.kernels.threads import launch
 
     sizes = np.array([layer.depth.shape for layer in layers])
     depths = np.zeros((len(layers), *sizes.max(0)), np.float32)
@@ -154,7 +154,7 @@ def _integrated(
         weights[n, :height, :width] = layer.weight
     shape = (_BLOCK + 1,) * 3
     distance, total = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    run(
+    launch(
         fuse_cpu.integrate,
         origin,
         voxel,

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from invgraph.files.tensors import read_tensors, write_tensors
-from invgraph.fitting.place.photos import Recent
+from invgraph.fitting.place.images import Recent
 
 
 class Maps:

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from invgraph.fitting.place.views import View, motion, transfer
+from invgraph.fitting.place.views import Pinhole, motion, transfer
 
 SMALL, LARGE = 80.0, 600.0  # penalties of semi-global matching; costs go up to 255
 
 
 @dataclass(frozen=True)
-class Photo:
+class PosedImage:
     """A photo as matching sees it.
 
     Attributes:
@@ -19,18 +19,18 @@ class Photo:
         grey: ``h w`` float32.
     """
 
-    view: View
+    view: Pinhole
     color: np.ndarray
     grey: np.ndarray
 
     @staticmethod
-    def of(color: np.ndarray, view: View) -> "Photo":
+    def of(color: np.ndarray, view: Pinhole) -> "PosedImage":
         """The photo with its luma."""
         grey = color @ np.array([0.299, 0.587, 0.114], np.float32)
-        return Photo(view, color, np.ascontiguousarray(grey))
+        return PosedImage(view, color, np.ascontiguousarray(grey))
 
 
-def match(photo: Photo, sources: list[Photo], planes: np.ndarray) -> np.ndarray:
+def match(photo: PosedImage, sources: list[PosedImage], planes: np.ndarray) -> np.ndarray:
     """Inverse depth per pixel by plane sweep and semi-global matching.
 
     Args:
@@ -48,7 +48,7 @@ def match(photo: Photo, sources: list[Photo], planes: np.ndarray) -> np.ndarray:
         processing by semiglobal matching (2008).
     """
     from invgraph.fitting.place import sweep_cpu
-    from invgraph.kernels.threads import run
+    from invgraph.kernels.threads import launch
 
     height, width = photo.grey.shape
     sizes = np.array([source.grey.shape for source in sources])
@@ -57,7 +57,7 @@ def match(photo: Photo, sources: list[Photo], planes: np.ndarray) -> np.ndarray:
         stacked[index, : sizes[index, 0], : sizes[index, 1]] = source.grey
     matrices = np.stack([transfer(photo.view, source.view) for source in sources])
     volume = np.empty((height, width, len(planes)), np.uint8)
-    run(
+    launch(
         sweep_cpu.sweep,
         photo.grey,
         stacked,
@@ -67,14 +67,14 @@ def match(photo: Photo, sources: list[Photo], planes: np.ndarray) -> np.ndarray:
         volume,
     )
     total = np.zeros(volume.shape, np.float32)
-    run(sweep_cpu.aggregate, volume, photo.color, np.float32(SMALL), np.float32(LARGE), total)
+    launch(sweep_cpu.aggregate, volume, photo.color, np.float32(SMALL), np.float32(LARGE), total)
     index = np.empty((height, width), np.float32)
-    run(sweep_cpu.pick, total, index)
+    launch(sweep_cpu.pick, total, index)
     step = (planes[-1] - planes[0]) / (len(planes) - 1)
     return (planes[0] + index * step).astype(np.float32)
 
 
-def spaced(low: float, high: float, view: View, sources: list[View], most: int) -> np.ndarray:
+def spaced(low: float, high: float, view: Pinhole, sources: list[Pinhole], most: int) -> np.ndarray:
     """Inverse depths about a pixel apart in the source that moves most."""
     moves = max(motion(view, source, (low + high) / 2) for source in sources)
     count = int(np.clip(np.ceil((high - low) * moves) + 1, 16, most))

@@ -15,7 +15,7 @@ _WANTED_DEG, _BELOW_DEG, _ABOVE_DEG = 6.0, 3.0, 10.0  # angle between rays that 
 
 
 @dataclass(frozen=True)
-class View:
+class Pinhole:
     """A camera in plain numbers.
 
     Attributes:
@@ -35,13 +35,13 @@ class View:
     width: int
 
     @staticmethod
-    def of(camera: Camera) -> "View":
+    def of(camera: Camera) -> "Pinhole":
         """The view of one camera without distortion."""
         pose, focal, principal = (
             tensor.detach().cpu().double().numpy()
             for tensor in (camera.camera_from_world, camera.focal, camera.principal)
         )
-        return View(pose[:3, :3], pose[:3, 3], focal, principal, camera.height, camera.width)
+        return Pinhole(pose[:3, :3], pose[:3, 3], focal, principal, camera.height, camera.width)
 
     @property
     def centre(self) -> np.ndarray:
@@ -55,7 +55,7 @@ class View:
         return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
 
 
-def transfer(reference: View, source: View) -> np.ndarray:
+def transfer(reference: Pinhole, source: Pinhole) -> np.ndarray:
     """The 3 x 4 matrix from (u, v, 1, inverse depth) of one view to pixels of another.
 
     Source:
@@ -67,14 +67,14 @@ def transfer(reference: View, source: View) -> np.ndarray:
     return np.concatenate((homography, (source.matrix @ shift)[:, None]), 1)
 
 
-def _probes(view: View) -> np.ndarray:
+def _probes(view: Pinhole) -> np.ndarray:
     u = (np.arange(_GRID) + 0.5) * view.width / _GRID
     v = (np.arange(_GRID) + 0.5) * view.height / _GRID
     grid = np.stack(np.meshgrid(u, v), -1).reshape(-1, 2)
     return np.concatenate((grid, np.ones((len(grid), 1))), 1)
 
 
-def _land(reference: View, source: View, inverse_depth: np.ndarray) -> tuple:
+def _land(reference: Pinhole, source: Pinhole, inverse_depth: np.ndarray) -> tuple:
     """Pixels of the reference's probes in the source, and whether they are inside."""
     probes = _probes(reference)
     matrix = transfer(reference, source)
@@ -90,13 +90,13 @@ def _land(reference: View, source: View, inverse_depth: np.ndarray) -> tuple:
     return pixels, inside
 
 
-def overlap(reference: View, source: View, inverse_depth: float) -> float:
+def overlap(reference: Pinhole, source: Pinhole, inverse_depth: float) -> float:
     """Share of an image that another view sees, were it a plane facing the camera."""
     count = _GRID * _GRID
     return float(_land(reference, source, np.full(count, inverse_depth))[1].mean())
 
 
-def motion(reference: View, source: View, inverse_depth: float) -> float:
+def motion(reference: Pinhole, source: Pinhole, inverse_depth: float) -> float:
     """Pixels that the reference's content moves in a source per unit of inverse depth."""
     count = _GRID * _GRID
     step = 1e-3 * max(inverse_depth, 1e-3 / max(_baseline(reference, source), 1e-12))
@@ -108,11 +108,11 @@ def motion(reference: View, source: View, inverse_depth: float) -> float:
     return float(np.median(np.linalg.norm((after - before)[both], axis=1)) / step)
 
 
-def _baseline(a: View, b: View) -> float:
+def _baseline(a: Pinhole, b: Pinhole) -> float:
     return float(np.linalg.norm(a.centre - b.centre))
 
 
-def neighbours(index: int, views: list[View]) -> list[int]:
+def neighbours(index: int, views: list[Pinhole]) -> list[int]:
     """Views near and not so near that look the same way, before anything is known about depth."""
     here = views[index]
     distance = np.linalg.norm(np.stack([view.centre for view in views]) - here.centre, axis=1)
@@ -122,7 +122,7 @@ def neighbours(index: int, views: list[View]) -> list[int]:
     return [int(ranked[place]) for place in _SPREAD if place < len(ranked)]
 
 
-def _candidates(index: int, views: list[View]) -> list[int]:
+def _candidates(index: int, views: list[Pinhole]) -> list[int]:
     """Others by distance, thinned out far away so that many photos do not take forever."""
     here = views[index].centre
     distance = np.linalg.norm(np.stack([view.centre for view in views]) - here, axis=1)
@@ -133,7 +133,7 @@ def _candidates(index: int, views: list[View]) -> list[int]:
     return [ranked[place] for place in np.unique(places)]
 
 
-def search_range(reference: View, sources: list[View]) -> tuple[float, float] | None:
+def search_range(reference: Pinhole, sources: list[Pinhole]) -> tuple[float, float] | None:
     """Inverse depths at which sources see enough of the reference; None if there are none."""
     seen = []
     nearest = min(_baseline(reference, source) for source in sources)
@@ -145,7 +145,7 @@ def search_range(reference: View, sources: list[View]) -> tuple[float, float] | 
     return (seen[0], seen[-1]) if len(seen) > 1 else None
 
 
-def choose(index: int, views: list[View], inverse_depths: np.ndarray, count: int) -> list[int]:
+def choose(index: int, views: list[Pinhole], inverse_depths: np.ndarray, count: int) -> list[int]:
     """The views that help most: they see the same, from an angle that suits matching.
 
     Args:

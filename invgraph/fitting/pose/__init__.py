@@ -2,12 +2,20 @@
 
 | name | what it is |
 |---|---|
-| ``load_model`` | a mesh file as something to look for |
+| ``load_object`` | a mesh file as something to look for |
 | ``estimate_pose`` | the pose in one image, as a ``PoseBelief`` |
 | ``track`` | the pose in every frame of a video |
 """
 
-from invgraph.fitting.pose.model import Model, load_model, make_model
+from invgraph.fitting.pose.known_object import KnownObject, load_object, make_object
 from invgraph.fitting.pose.track import Tracked, Tracker, estimate_pose, track
 
-__all__ = ["Model", "Tracked", "Tracker", "estimate_pose", "load_model", "make_model", "track"]
+__all__ = [
+    "KnownObject",
+    "Tracked",
+    "Tracker",
+    "estimate_pose",
+    "load_object",
+    "make_object",
+    "track",
+]

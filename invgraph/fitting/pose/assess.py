@@ -9,8 +9,8 @@ from torch.nn.functional import avg_pool2d, max_pool2d
 
 from invgraph.fitting.pose import contour, surface
 from invgraph.fitting.pose.colors import CELLS, Palette, density
-from invgraph.fitting.pose.model import Model
-from invgraph.fitting.pose.pose import LEAST_POINTS, compared, lit
+from invgraph.fitting.pose.known_object import KnownObject
+from invgraph.fitting.pose.refine import LEAST_POINTS, compared, lit
 from invgraph.fitting.pose.surface import Paint
 from invgraph.fitting.pose.window import Target, Window
 from invgraph.geometry import transforms
@@ -54,7 +54,7 @@ class Assessment:
 
 
 def assess(
-    model: Model,
+    model: KnownObject,
     target: Target,
     palette: Palette,
     paint: Paint,
@@ -64,7 +64,7 @@ def assess(
     """Compare the render of a pose with the image.
 
     Args:
-        window: ``look(model, target.camera, pose, margin)`` with a margin of at least 8 px.
+        window: ``crop_window(model, target.camera, pose, margin)`` with a margin of at least 8 px.
 
     Returns:
         None if too little of the object is in the image to say anything.
@@ -109,7 +109,9 @@ def assess(
     return Assessment(score, float(likelihood), border, hidden, light)
 
 
-def _border(model: Model, target: Target, window: Window, like: Tensor, outside: Tensor) -> float:
+def _border(
+    model: KnownObject, target: Target, window: Window, like: Tensor, outside: Tensor
+) -> float:
     """How much likelier the colours across the outline are if a border is there: mean logarithm.
 
     Args:

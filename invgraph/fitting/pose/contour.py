@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from invgraph.fitting.pose.colors import Palette
-from invgraph.fitting.pose.model import Model
+from invgraph.fitting.pose.known_object import KnownObject
 from invgraph.geometry.camera import Camera
 
 LINES = 240  # along the outline, at most
@@ -42,7 +42,7 @@ class Rim:
 
 
 def outline(
-    model: Model,
+    model: KnownObject,
     seen: Float[Tensor, "v 3"],
     pixels: Float[Tensor, "v 2"],
     camera: Camera,

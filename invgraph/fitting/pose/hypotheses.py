@@ -23,7 +23,7 @@ from invgraph.fitting.pose.assess import (
     border_gain,
     likely_error,
 )
-from invgraph.fitting.pose.model import Model
+from invgraph.fitting.pose.known_object import KnownObject
 from invgraph.fitting.pose.surface import Paint
 from invgraph.fitting.pose.window import NEAREST, Target
 from invgraph.geometry import transforms
@@ -86,7 +86,7 @@ class Comparison:
         across: px that the object's diameter takes in a small render.
     """
 
-    model: Model
+    model: KnownObject
     target: Target
     paint: Paint
     across: float
@@ -211,7 +211,7 @@ class Comparison:
 
 
 def narrow(
-    model: Model,
+    model: KnownObject,
     target: Target,
     paint: Paint,
     poses: Float[Tensor, "n 4 4"],
@@ -310,7 +310,7 @@ def descend(
 
 
 def shifted(
-    model: Model, poses: Float[Tensor, "n 4 4"], step: Float[Tensor, "n 6"]
+    model: KnownObject, poses: Float[Tensor, "n 4 4"], step: Float[Tensor, "n 6"]
 ) -> Float[Tensor, "n 4 4"]:
     """Move poses across, in diameters; away, by the logarithm; and turn them about the centre."""
     centre = transforms.apply(poses, model.centre[None])[:, 0]

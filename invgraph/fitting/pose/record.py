@@ -14,7 +14,7 @@ from invgraph.data.pose_files import PoseRow, bop_number, read_hypotheses, write
 from invgraph.geometry.camera import Camera
 from invgraph.report.film import encode_film
 from invgraph.report.overlay import SIDE, Overlay, draw_overlay
-from invgraph.report.track_recording import write_track_recording
+from invgraph.report.track_rerun_log import write_track_rerun_log
 from invgraph.runs.contents import HYPOTHESES, OVERLAYS, ROLES, TRACK_FILM
 from invgraph.runs.folder import RunFolder, file_stem
 from invgraph.scene import Scene
@@ -81,7 +81,7 @@ def write_results(folder: RunFolder, capture: Capture, rows: Sequence[PoseRow], 
 def write_overlays(
     folder: RunFolder,
     photos: Sequence[tuple[int, PoseRow, Path]],
-    look: Callable[[PoseRow], Scene],
+    appearance: Callable[[PoseRow], Scene],
     camera: Camera,
     progress: Callable[[float], None],
 ) -> list[dict[str, Any]]:
@@ -91,7 +91,7 @@ def write_overlays(
 
     Args:
         photos: place among the rows, pose, and file of each.
-        look: the object as it looked in a photo; its pose does not matter.
+        appearance: the object as it looked in a photo; its pose does not matter.
         camera: at the world's origin.
         progress: hears how far it is, 0 to 1.
 
@@ -115,7 +115,7 @@ def write_overlays(
         with contextlib.suppress(UnreadableImage):  # it could be read before
             overlay = draw_overlay(
                 thumbnail(path, SIDE),
-                look(row),
+                appearance(row),
                 camera,
                 row,
                 _mask(folder.path / COVERED / f"{stem}.png"),
@@ -151,7 +151,7 @@ def write_attachments(folder: RunFolder, rows: Sequence[PoseRow]) -> None:
 
     folder.write(TRACK_FILM, encode_film(panels(), RATE))
     with contextlib.suppress(ImportError):
-        write_track_recording(folder.path)
+        write_track_rerun_log(folder.path)
 
 
 def _png(pixels: np.ndarray) -> bytes:

@@ -10,7 +10,7 @@ from torch.nn.functional import avg_pool2d, conv2d, interpolate, max_pool2d, nor
 
 from invgraph.fitting.pose.colors import Palette
 from invgraph.fitting.pose.hypotheses import CLOSE, FEW, narrow, shifted
-from invgraph.fitting.pose.model import Model
+from invgraph.fitting.pose.known_object import KnownObject
 from invgraph.fitting.pose.surface import Paint
 from invgraph.fitting.pose.window import Target
 from invgraph.geometry import transforms
@@ -35,7 +35,7 @@ REACH = 2.0  # and diameters from a given place, across, that are looked at
 
 
 def search(
-    model: Model,
+    model: KnownObject,
     target: Target,
     palette: Palette,
     paint: Paint,
@@ -94,7 +94,7 @@ def search(
 
 
 def search_close(
-    model: Model, target: Target, paint: Paint, pose: Float[Tensor, "4 4"]
+    model: KnownObject, target: Target, paint: Paint, pose: Float[Tensor, "4 4"]
 ) -> list[Tensor]:
     """Poses that may be right, the most likely first, from many about a given one."""
     draw = torch.randn(SCATTERED, 6, generator=torch.Generator().manual_seed(0))
@@ -104,7 +104,7 @@ def search_close(
 
 
 def _beside(
-    model: Model, camera: Camera, pose: Tensor, score: Tensor, scale: Tensor
+    model: KnownObject, camera: Camera, pose: Tensor, score: Tensor, scale: Tensor
 ) -> Bool[Tensor, "h w"]:
     """Places of a small image that are no farther from a pose's than REACH."""
     middle = transforms.apply(pose, model.centre[None])
@@ -159,7 +159,7 @@ def _compare(image: Tensor, renders: Tensor) -> Tensor:
 
 
 def _poses(
-    model: Model, camera: Camera, turns: Tensor, size: float, pixels: Tensor
+    model: KnownObject, camera: Camera, turns: Tensor, size: float, pixels: Tensor
 ) -> Float[Tensor, "n 4 4"]:
     """The poses of renders that fit with their middles at pixels of the image."""
     rays = torch.cat([(pixels - camera.principal) / camera.focal, torch.ones(len(pixels), 1)], -1)
@@ -170,7 +170,7 @@ def _poses(
     return transforms.pose(rotation, depth * rays - rotation @ model.centre)
 
 
-def _renders(model: Model, paint: Paint) -> tuple[Tensor, Tensor]:
+def _renders(model: KnownObject, paint: Paint) -> tuple[Tensor, Tensor]:
     """Rotations, and per rotation three roots of colours, the mask and the ring around it."""
     turns = _rotations()
     mesh, owner = model.coarse(1.5 * ACROSS)

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from invgraph.data.frame import Frame
 from invgraph.fitting.pose.assess import Assessment, assess
+from invgraph.fitting.pose.color_model import MARGIN, ColorModel, initial_color_model, learn_palette
 from invgraph.fitting.pose.hypotheses import Comparison, descend
-from invgraph.fitting.pose.looks import MARGIN, Appearance, first_looks, learn_palette
-from invgraph.fitting.pose.model import Model
-from invgraph.fitting.pose.pose import Fit, refine, slide
+from invgraph.fitting.pose.known_object import KnownObject
+from invgraph.fitting.pose.refine import Fit, refine, slide
 from invgraph.fitting.pose.search import search, search_close
 from invgraph.fitting.pose.surface import Paint
-from invgraph.fitting.pose.window import Target, Window, look
+from invgraph.fitting.pose.window import Target, Window, crop_window
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
@@ -85,7 +85,7 @@ class Tracker:
     """
 
     def __init__(
-        self, model: Model, camera: Camera, init: Float[Tensor, "4 4"] | None = None
+        self, model: KnownObject, camera: Camera, init: Float[Tensor, "4 4"] | None = None
     ) -> None:
         if init is None and model.albedo is None:
             raise ValueError(
@@ -98,7 +98,7 @@ class Tracker:
             check_view(model, self.camera, init)
         self.pose = init
         self._lost = 0
-        self.looks: Appearance | None = None
+        self.color_model: ColorModel | None = None
 
     @torch.no_grad()
     def step(
@@ -106,30 +106,30 @@ class Tracker:
     ) -> tuple[PoseBelief, Assessment | None, Window | None]:
         """Find the object in the next image (linear RGB)."""
         target = Target(image, self.camera)
-        first = self.looks is None
+        first = self.color_model is None
         if first:
             if self.pose is not None and self.model.albedo is None:
                 self.pose = self._by_outline(target, self.pose)
-            self.looks = first_looks(self.model, target, self.pose)
-        looks = self.looks
-        assert looks is not None
+            self.color_model = initial_color_model(self.model, target, self.pose)
+        color_model = self.color_model
+        assert color_model is not None
         candidates = []
         if self.pose is not None and (first or self._lost == 0):
             if first and self.model.albedo is not None:
                 starts = [_at_distance(self.pose, share) for share in DISTANCES]
-                starts = [slide(self.model, target, looks.paint, start) for start in starts]
-                rough = self._descend(target, looks, starts, ROUGH, 1)
+                starts = [slide(self.model, target, color_model.paint, start) for start in starts]
+                rough = self._descend(target, color_model, starts, ROUGH, 1)
                 starts = [fit.pose for fit, _, _ in rough[:2]]
-                candidates += self._descend(target, looks, starts, rounds=ROUNDS)
+                candidates += self._descend(target, color_model, starts, rounds=ROUNDS)
             else:
-                start = slide(self.model, target, looks.paint, self.pose)
-                candidates += self._descend(target, looks, [start])
+                start = slide(self.model, target, color_model.paint, self.pose)
+                candidates += self._descend(target, color_model, [start])
         if (self.model.albedo is not None or not first) and self._lost % RETRY == 0:
-            for find, clear in self._searches(target, looks, first):
+            for find, clear in self._searches(target, color_model, first):
                 best = candidates[0][2] if candidates else None
                 if best and _there(best) and best.border >= clear:
                     break
-                candidates += self._try(target, looks, find())
+                candidates += self._try(target, color_model, find())
                 candidates.sort(key=lambda item: -item[2].likelihood)
         if not candidates:
             self._lost += 1
@@ -145,15 +145,15 @@ class Tracker:
 
     def scene(self, belief: PoseBelief, light: Float[Tensor, "9 3"]) -> Scene:
         """The object as it is known by now, at the pose that is believed most."""
-        assert self.looks is not None
-        material = Material(self.looks.paint.albedo, torch.ones(1), torch.zeros(1))
+        assert self.color_model is not None
+        material = Material(self.color_model.paint.albedo, torch.ones(1), torch.zeros(1))
         thing = Object(self.model.mesh, belief.pose, material)
         return Scene((thing,), (SphericalHarmonicLight(light),))
 
     def _descend(
         self,
         target: Target,
-        looks: Appearance,
+        color_model: ColorModel,
         starts: Sequence[Tensor],
         strides: tuple[int, ...] = STRIDES,
         rounds: int = 0,
@@ -169,19 +169,27 @@ class Tracker:
         """
         found = []
         for start in starts:
-            fit, palette, hidden = Fit(start, torch.zeros(6, 6)), looks.palette, None
-            seen = best = self._judge(target, looks, start) if rounds else None
+            fit, palette, hidden = Fit(start, torch.zeros(6, 6)), color_model.palette, None
+            seen = best = self._judge(target, color_model, start) if rounds else None
             pose = start
             for turn in range(max(rounds, 1)):
                 if rounds and seen is not None:
                     window, verdict = seen
                     hidden = verdict.hidden if turn >= ROUGH_ROUNDS else None
                     palette = learn_palette(
-                        self.model, target, fit.pose, window, looks.paint, looks.palette, hidden
+                        self.model,
+                        target,
+                        fit.pose,
+                        window,
+                        color_model.paint,
+                        color_model.palette,
+                        hidden,
                     )
                     hidden = None if hidden is None else window.paste(hidden)
-                fit = refine(self.model, target, palette, looks.paint, fit.pose, strides, hidden)
-                seen = self._judge(target, looks, fit.pose) if fit else None
+                fit = refine(
+                    self.model, target, palette, color_model.paint, fit.pose, strides, hidden
+                )
+                seen = self._judge(target, color_model, fit.pose) if fit else None
                 if fit is None or seen is None:
                     break
                 if best is None or seen[1].likelihood > best[1].likelihood:
@@ -195,24 +203,24 @@ class Tracker:
         return sorted(found, key=lambda item: -item[2].likelihood)
 
     def _judge(
-        self, target: Target, looks: Appearance, pose: Tensor
+        self, target: Target, color_model: ColorModel, pose: Tensor
     ) -> tuple[Window, Assessment] | None:
         """What the image says about a pose; None if it is out of the question."""
         if self._far_off(pose):
             return None
-        window = look(self.model, target.camera, pose, MARGIN)
+        window = crop_window(self.model, target.camera, pose, MARGIN)
         if window is None:
             return None
-        verdict = assess(self.model, target, looks.palette, looks.paint, pose, window)
+        verdict = assess(self.model, target, color_model.palette, color_model.paint, pose, window)
         return None if verdict is None else (window, verdict)
 
     def _by_outline(self, target: Target, pose: Tensor) -> Tensor:
         """An initial pose, improved by the outline alone if that explains the image better."""
-        window = look(self.model, target.camera, pose, MARGIN)
+        window = crop_window(self.model, target.camera, pose, MARGIN)
         assert window is not None
         paint = Paint.plain(len(self.model.normals))
         palette = learn_palette(self.model, target, pose, window, paint)
-        bare = Appearance(palette, paint)
+        bare = ColorModel(palette, paint)
         before = assess(self.model, target, palette, paint, pose, window)
         after = self._descend(target, bare, [pose], NARROW, rounds=ROUNDS)
         if before is None or not after or after[0][2].likelihood < before.likelihood + GAIN:
@@ -234,34 +242,38 @@ class Tracker:
         return not 1 / FARTHER < float(pose[2, 3] / self.pose[2, 3]) < FARTHER
 
     def _searches(
-        self, target: Target, looks: Appearance, first: bool
+        self, target: Target, color_model: ColorModel, first: bool
     ) -> Iterator[tuple[Callable[[], list[Tensor]], float]]:
         """Where else to look, and from which evidence of the outline there is no need to."""
-        wide = partial(search, self.model, target, looks.palette, looks.paint)
+        wide = partial(search, self.model, target, color_model.palette, color_model.paint)
         if first and self.pose is not None:
-            yield partial(search_close, self.model, target, looks.paint, self.pose), CLEAR
+            yield partial(search_close, self.model, target, color_model.paint, self.pose), CLEAR
             yield partial(wide, self.pose), ENOUGH
         else:
             for near in dict.fromkeys((self.pose, None)):
                 yield partial(wide, near), -math.inf
 
-    def _try(self, target: Target, looks: Appearance, starts: list[Tensor]) -> list[Candidate]:
+    def _try(
+        self, target: Target, color_model: ColorModel, starts: list[Tensor]
+    ) -> list[Candidate]:
         """Descend on the likelihood itself from some poses, and refine what has become likeliest.
 
         A refinement alone is faster, but led astray by what is in front of the object.
         """
         if not starts:
             return []
-        comparison = Comparison(self.model, target, looks.paint, POLISHED_PX)
+        comparison = Comparison(self.model, target, color_model.paint, POLISHED_PX)
         polished = descend(comparison, torch.stack(starts), POLISHING)
         best = comparison.likelihood(polished).argsort(descending=True)[:POLISHED]
-        return self._descend(target, looks, list(polished[best]), rounds=ROUNDS)
+        return self._descend(target, color_model, list(polished[best]), rounds=ROUNDS)
 
     def _advance(self, target: Target, fit: Fit, window: Window, verdict: Assessment) -> None:
-        assert self.looks is not None
+        assert self.color_model is not None
         self.pose, self._lost = fit.pose, 0
         if verdict.score > SURE:
-            self.looks = self.looks.learnt(self.model, target, fit.pose, window, verdict)
+            self.color_model = self.color_model.learnt(
+                self.model, target, fit.pose, window, verdict
+            )
 
 
 def _at_distance(pose: Tensor, share: float) -> Tensor:
@@ -271,7 +283,7 @@ def _at_distance(pose: Tensor, share: float) -> Tensor:
     return moved
 
 
-def _belief(model: Model, candidates: Sequence[Candidate]) -> PoseBelief:
+def _belief(model: KnownObject, candidates: Sequence[Candidate]) -> PoseBelief:
     """The mixture of the candidates that are not much worse than the best, each place once."""
     kept: list[tuple[Fit, Assessment]] = []
     for fit, _, verdict in candidates:
@@ -311,7 +323,7 @@ def _nowhere(pose: Tensor) -> PoseBelief:
     return PoseBelief(pose[None], torch.ones(1), 1e2 * torch.eye(6)[None], 0.0, False)
 
 
-def check_view(model: Model, camera: Camera, pose: Float[Tensor, "4 4"]) -> None:
+def check_view(model: KnownObject, camera: Camera, pose: Float[Tensor, "4 4"]) -> None:
     """Refuse a pose from which the object cannot be seen, or not as an object.
 
     Raises:
@@ -330,7 +342,7 @@ def check_view(model: Model, camera: Camera, pose: Float[Tensor, "4 4"]) -> None
             f"the initial pose, {float(centre[2]):.4g} m away, in an image of {camera.height}x"
             f"{camera.width} px; if the model is in millimetres, say so: --object-scale 0.001."
         )
-    if look(model, camera, pose, 0) is None:
+    if crop_window(model, camera, pose, 0) is None:
         raise ValueError(
             f"{model.name} is outside the image at the initial pose; give the pose in the first "
             "image as camera_from_object, in metres."
@@ -341,7 +353,7 @@ def check_view(model: Model, camera: Camera, pose: Float[Tensor, "4 4"]) -> None
 def estimate_pose(
     image: Float[Tensor, "h w 3"],
     camera: Camera,
-    model: Model,
+    model: KnownObject,
     init: Float[Tensor, "4 4"] | None = None,
 ) -> PoseBelief:
     """Where a known object is in one image.
@@ -362,7 +374,7 @@ def estimate_pose(
 def track(
     frames: Sequence[Frame],
     camera: Camera,
-    model: Model,
+    model: KnownObject,
     init: Float[Tensor, "4 4"] | None = None,
 ) -> Iterator[Tracked]:
     """Follow a known object through a video.

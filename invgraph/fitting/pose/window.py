@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from invgraph.fitting.pose.colors import CELLS, cells, density
-from invgraph.fitting.pose.model import Model
+from invgraph.fitting.pose.known_object import KnownObject
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import srgb_from_linear
@@ -113,7 +113,9 @@ class Window:
         ]
 
 
-def look(model: Model, camera: Camera, pose: Float[Tensor, "4 4"], margin: int) -> Window | None:
+def crop_window(
+    model: KnownObject, camera: Camera, pose: Float[Tensor, "4 4"], margin: int
+) -> Window | None:
     """Render the object where it is in the image; None where it is not in front of the camera."""
     seen = transforms.apply(pose, model.mesh.vertices)
     if not bool(seen.isfinite().all()) or float(seen[:, 2].amin()) < NEAREST:

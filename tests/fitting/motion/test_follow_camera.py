@@ -1,5 +1,6 @@
 """Recordings with the cameras that odometry finds: placed frames, once."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,11 @@ from moving_camera import camera, film
 
 from invgraph.data import read_capture
 from invgraph.data.trajectory_files import Trajectory
-from invgraph.fitting.motion import Motion, follow_camera, recording
+from invgraph.fitting.motion import Motion, follow_camera
 from invgraph.geometry.transforms import invert
+
+# The package gives the function of the same name.
+MODULE = sys.modules["invgraph.fitting.motion.follow_camera"]
 
 
 def test_placed_frames_get_cameras_and_the_rest_is_listed(
@@ -26,7 +30,7 @@ def test_placed_frames_get_cameras_and_the_rest_is_listed(
         seen = camera(torch.eye(4))
         return Motion(path, seen, points, tuple(placed), (0, 3, 5), torch.zeros(5))
 
-    monkeypatch.setattr(recording, "estimate_motion", found)
+    monkeypatch.setattr(MODULE, "estimate_motion", found)
     for _ in range(2):
         given = follow_camera(capture, tmp_path / "work")
         assert [f.name for f in given.frames] == [capture.frames[i].name for i in placed]
@@ -44,7 +48,7 @@ def test_other_frames_are_followed_anew(tmp_path: Path, monkeypatch: pytest.Monk
     def refused(frames, lens, *, progress=None) -> Motion:
         raise ValueError(f"{len(frames)} frames")
 
-    monkeypatch.setattr(recording, "estimate_motion", refused)
+    monkeypatch.setattr(MODULE, "estimate_motion", refused)
     with pytest.raises(ValueError, match="5 frames"):
         follow_camera(capture, tmp_path / "work")
     assert not list((tmp_path / "work").glob("*"))

@@ -12,7 +12,7 @@ from invgraph.fitting.motion.flow_cpu import follow
 from invgraph.fitting.motion.pictures import pyramid, shrinking
 from invgraph.fitting.motion.slants import slanted
 from invgraph.fitting.motion.tracks import follow_points
-from invgraph.kernels.threads import run
+from invgraph.kernels.threads import launch
 
 LENS = np.array([70.0, 72.0, 40.0, 30.0, 0.05, -0.03, 0.001, -0.002, 0.01])
 
@@ -31,7 +31,7 @@ def test_points_follow_a_known_shift() -> None:
     here, there = pyramid(waves(120, 160)), pyramid(waves(120, 160, 3.3, -1.6) + 15)
     places = np.array([[60.5, 50.5], [90.5, 70.5], [40.5, 80.5]])
     found = places.copy()
-    run(follow, here, there, places, found, 0.5)
+    launch(follow, here, there, places, found, 0.5)
     np.testing.assert_allclose(found - places, [[3.3, -1.6]] * 3, atol=0.06)
 
 
@@ -39,7 +39,7 @@ def test_points_that_leave_the_picture_are_lost() -> None:
     here, there = pyramid(waves(120, 160)), pyramid(waves(120, 160, 12.0, 0.0))
     places = np.array([[152.5, 60.5], [60.5, 60.5]])
     found = places + np.array([12.0, 0.0])
-    run(follow, here, there, places, found, 0.5)
+    launch(follow, here, there, places, found, 0.5)
     assert np.isnan(found[0]).all()
     np.testing.assert_allclose(found[1], [72.5, 60.5], atol=0.06)
 
@@ -79,7 +79,7 @@ def test_search_finds_the_depth_of_a_wall() -> None:
     places = np.array([[50.5, 40.5], [70.5, 50.5], [60.5, 30.5]])
     inverses, likeness = np.zeros(3), np.zeros((3, 2))
     candidates = np.linspace(0.1, 1.5, 64)[None]
-    run(
+    launch(
         search,
         images,
         np.array([0]),

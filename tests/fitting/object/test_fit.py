@@ -21,7 +21,7 @@ from invgraph.data.depth_files import read_depth
 from invgraph.evaluate import metrics
 from invgraph.fitting.fit import fit
 from invgraph.fitting.object import descent, stages
-from invgraph.fitting.object.photos import Photos, load_photo
+from invgraph.fitting.object.views import TrainingViews, load_view
 from invgraph.fitting.settings import FitSettings
 from invgraph.geometry import transforms
 from invgraph.geometry.mesh import torus
@@ -182,7 +182,7 @@ def test_same_seed_same_result(capture, short, tmp_path):
 
 def interrupt_step_26(monkeypatch) -> list[int]:
     """Press Ctrl-C at that step; gives a list that grows by one with every step."""
-    step, count = stages.Model.step, []
+    step, count = stages.Estimate.step, []
 
     def interrupt(self, loss, rate):
         count.append(0)
@@ -190,7 +190,7 @@ def interrupt_step_26(monkeypatch) -> list[int]:
             raise KeyboardInterrupt
         step(self, loss, rate)
 
-    monkeypatch.setattr(stages.Model, "step", interrupt)
+    monkeypatch.setattr(stages.Estimate, "step", interrupt)
     return count
 
 
@@ -270,7 +270,9 @@ def test_a_full_disk_is_said_and_leaves_the_checkpoint(capture, short, tmp_path,
 
 def test_another_capture_is_not_mixed_into_a_run(capture, short, tmp_path, monkeypatch):
     run = tmp_path / "run"
-    monkeypatch.setattr(stages.Model, "step", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(
+        stages.Estimate, "step", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     with pytest.raises(KeyboardInterrupt):
         fit(capture, run)
     other = write_capture(tmp_path / "other")
@@ -353,9 +355,9 @@ def test_a_camera_inside_the_object_does_no_harm(tmp_path, short):
 
 def test_windows_reach_over_the_border_and_know_it(capture):
     frame = read_capture(capture).frames[0]
-    photo = load_photo(frame)
+    photo = load_view(frame)
     moved = dataclasses.replace(photo, mask=photo.mask.roll(40, 0))
-    batch = Photos([photo, moved], 1.0).batch([0, 1])
+    batch = TrainingViews([photo, moved], 1.0).batch([0, 1])
     assert batch.known.amin() == 0 and batch.known.amax() == 1
     assert float((batch.mask * (1 - batch.known)).sum()) == 0
 

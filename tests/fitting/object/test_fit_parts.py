@@ -9,11 +9,11 @@ import torch
 from scenes import ring_of_cameras
 
 from invgraph.fitting.object.cameras import Corrections
-from invgraph.fitting.object.drift import RIDGE, Drift
 from invgraph.fitting.object.hull import visual_hull
-from invgraph.fitting.object.photos import Photo, doubt
+from invgraph.fitting.object.per_image_light import RIDGE, PerImageLight
 from invgraph.fitting.object.precondition import LIMIT, LargeSteps, UniformAdam
 from invgraph.fitting.object.remesh import mean_edge, remesh, unwrap
+from invgraph.fitting.object.views import TrainingView, without_outliers
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera, stack
 from invgraph.geometry.mesh import Mesh, icosphere, uniform_laplacian
@@ -68,9 +68,9 @@ def test_a_photo_is_doubted_where_its_mask_and_the_shape_differ_in_thick_parts()
     knob = ball_mask(camera, 0.3, (0.0, 0.0, 0.8)) & ~body
     layer = torch.from_numpy(body | knob).byte() * 255
     full = torch.full_like(layer, 255)
-    photo = Photo(full[..., None].expand(-1, -1, 3), layer, full, camera)
+    photo = TrainingView(full[..., None].expand(-1, -1, 3), layer, full, camera)
     ball = icosphere(4)
-    known = doubt(photo, Mesh(0.6 * ball.vertices, ball.faces)).known.numpy()
+    known = without_outliers(photo, Mesh(0.6 * ball.vertices, ball.faces)).known.numpy()
     assert knob.sum() > 100 and known[knob].mean() < 10
     assert known[ball_mask(camera, 0.4)].min() == 255
     assert (known == 0).sum() < 2 * knob.sum()
@@ -245,21 +245,23 @@ def test_a_held_out_photo_is_lit_as_its_neighbours_in_the_capture():
     centres = torch.tensor(
         [[0.0, 0, 0], [1, 0, 0], [2, 0, 0], [2, 3, 0], [2, 6, 0], [2, 8, 0], [9, 9, 9]]
     )
-    drift = Drift(rows, (1, 2, 5), centres)
-    assert drift.around(0).tolist() == [[0, 1, 2]]
-    assert drift.around(6).tolist() == [[6, 7, 8]]
+    per_image_light = PerImageLight(rows, (1, 2, 5), centres)
+    assert per_image_light.around(0).tolist() == [[0, 1, 2]]
+    assert per_image_light.around(6).tolist() == [[6, 7, 8]]
     between = torch.tensor([[5.25, 6.25, 7.25]])  # 4 is 6 away from 2 and 2 from 5
-    torch.testing.assert_close(drift.around(4), between)
+    torch.testing.assert_close(per_image_light.around(4), between)
     near = torch.tensor([[2 / 3, 5 / 3, 8 / 3]])  # 2 is 1 away from 1 and 8 from 5; itself is out
-    torch.testing.assert_close(drift.around(2), near)
-    assert drift.mean.tolist() == [[3, 4, 5]]
-    assert drift.own([2, 0]).tolist() == [[[6, 7, 8]], [[0, 1, 2]]]
+    torch.testing.assert_close(per_image_light.around(2), near)
+    assert per_image_light.mean.tolist() == [[3, 4, 5]]
+    assert per_image_light.own([2, 0]).tolist() == [[[6, 7, 8]], [[0, 1, 2]]]
 
 
 def test_light_of_other_photos_does_not_descend_and_differences_cost():
-    drift = Drift(torch.tensor([[0.0, 0, 0], [1, 2, 2], [1, 1, 1]]), (0, 1, 2), torch.eye(3))
-    cost = drift.cost([0, 1])
+    per_image_light = PerImageLight(
+        torch.tensor([[0.0, 0, 0], [1, 2, 2], [1, 1, 1]]), (0, 1, 2), torch.eye(3)
+    )
+    cost = per_image_light.cost([0, 1])
     assert cost.item() == pytest.approx(RIDGE * 9 / 2)
     cost.backward()
-    assert drift.deltas.grad is not None
-    assert drift.deltas.grad.coalesce().indices()[0].tolist() == [0, 1]
+    assert per_image_light.deltas.grad is not None
+    assert per_image_light.deltas.grad.coalesce().indices()[0].tolist() == [0, 1]

@@ -12,8 +12,8 @@ from test_places import camera_at, photograph, speckled, wall
 from invgraph.data import Capture
 from invgraph.data.frame import make_frame
 from invgraph.fitting.fit import fit
-from invgraph.fitting.place import run as place
-from invgraph.fitting.place.run import _thinned
+from invgraph.fitting.place import fit_place as place
+from invgraph.fitting.place.fit_place import _thinned
 from invgraph.fitting.settings import FitSettings
 from invgraph.geometry.color import srgb_from_linear
 

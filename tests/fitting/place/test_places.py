@@ -12,10 +12,10 @@ from torch import Tensor
 
 from invgraph.fitting.place import DepthMap, Matches, estimate_depth, fuse, refine_cameras
 from invgraph.fitting.place.agreement import agreement, fill
+from invgraph.fitting.place.images import RECENT, PosedImages
 from invgraph.fitting.place.maps import Maps
-from invgraph.fitting.place.photos import RECENT, Photos
-from invgraph.fitting.place.sweep import Photo
-from invgraph.fitting.place.views import View, transfer
+from invgraph.fitting.place.sweep import PosedImage
+from invgraph.fitting.place.views import Pinhole, transfer
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import linear_from_srgb
 from invgraph.geometry.mesh import Mesh, icosphere, volume
@@ -102,8 +102,8 @@ def test_what_the_other_photo_cannot_see_takes_the_depth_behind():
 
 
 def test_gaps_are_filled_from_the_farther_end_of_their_epipolar_line():
-    view = View.of(camera_at(0.0))
-    photo = Photo(view, np.zeros((1, 6, 3), np.float32), np.zeros((1, 6), np.float32))
+    view = Pinhole.of(camera_at(0.0))
+    photo = PosedImage(view, np.zeros((1, 6, 3), np.float32), np.zeros((1, 6), np.float32))
     right = replace_view(photo, camera_at(1.0))
     inverse = np.array([[0.5, 0, 0, 0.2, 0, 0]], np.float32)
     valid = np.array([[True, False, False, True, False, False]])
@@ -111,13 +111,13 @@ def test_gaps_are_filled_from_the_farther_end_of_their_epipolar_line():
     np.testing.assert_allclose(filled, [[0.5, 0.2, 0.2, 0.2, 0.2, 0.2]])
 
 
-def replace_view(photo: Photo, camera: Camera) -> Photo:
-    return Photo(View.of(camera), photo.color, photo.grey)
+def replace_view(photo: PosedImage, camera: Camera) -> PosedImage:
+    return PosedImage(Pinhole.of(camera), photo.color, photo.grey)
 
 
 def test_agreement_counts_sources_that_lead_back():
     camera, other = camera_at(0.0), camera_at(0.4)
-    views = [View.of(camera), View.of(other)]
+    views = [Pinhole.of(camera), Pinhole.of(other)]
     flat = np.full((HEIGHT, WIDTH), 0.25, np.float32)
     votes = agreement(0, views, [flat, flat], [1], 1.0)
     # The disparity is 100 * 0.4 / 4 = 10 px: the first 10 columns leave the other photo.
@@ -132,7 +132,7 @@ def test_transfer_moves_pixels_as_cameras_do():
         camera_at(0.0),
         camera_from_world=look_at(eye, torch.tensor([0.0, 0.0, 5.0]), torch.tensor([0.0, -1, 0])),
     )
-    matrix = transfer(View.of(camera_at(0.2)), View.of(turned))
+    matrix = transfer(Pinhole.of(camera_at(0.2)), Pinhole.of(turned))
     moved = matrix @ [30.0, 40.0, 1.0, 1 / 3]
     point = camera_at(0.2).unproject_pixels(torch.tensor([[30.0, 40.0]]), torch.tensor([3.0]))
     np.testing.assert_allclose(moved[:2] / moved[2], turned.project(point)[0][0], atol=1e-3)
@@ -341,7 +341,7 @@ def test_kept_maps_are_used_again_and_belong_to_their_cameras(tmp_path):
 def test_only_the_last_photos_stay_in_memory():
     cameras = [camera_at(0.01 * index) for index in range(RECENT + 5)]
     images = Counted([torch.rand(HEIGHT, WIDTH, 3)] * len(cameras))
-    photos = Photos(images, cameras, 40)
+    photos = PosedImages(images, cameras, 40)
     images.asked = 0  # the check of types looks at some
     for index in [*range(len(photos)), len(photos) - 1]:
         assert photos[index].grey.shape == (24, 32)

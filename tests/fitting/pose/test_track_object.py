@@ -22,8 +22,8 @@ from invgraph.data.frame import Frame
 from invgraph.data.images import UnreadableImage
 from invgraph.data.pose_files import PoseRow, read_rows
 from invgraph.fitting import pose as tracking
-from invgraph.fitting.pose.photos import read_sequence
-from invgraph.fitting.pose.run import track_object
+from invgraph.fitting.pose.sequence import read_sequence
+from invgraph.fitting.pose.track_object import track_object
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import srgb_from_linear
 from invgraph.geometry.mesh import cube
@@ -32,7 +32,7 @@ from invgraph.rendering.render import render
 from invgraph.report import write_report
 from invgraph.report.overlay import FOUND, draw_overlay
 from invgraph.report.track_map import track_map
-from invgraph.runs.contents import read_poses
+from invgraph.runs.contents import read_cameras
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
 from invgraph.scene.belief import PoseBelief
 from invgraph.scene.mesh_files import save_mesh
@@ -99,7 +99,7 @@ class Estimator:
         self,
         frames: Sequence[Frame],
         camera: Camera,
-        model: tracking.Model,
+        model: tracking.KnownObject,
         init: torch.Tensor | None,
     ) -> Iterator[tracking.Tracked]:
         self.starts.append(init)
@@ -169,7 +169,7 @@ def test_a_run_has_tables_overlays_a_film_a_scene_and_a_report(
     torch.testing.assert_close(estimator.starts, [pose_of(0)])
     finished(run)
     assert (run / "recording.rrd").stat().st_size > 1000
-    [camera] = read_poses(run)
+    [camera] = read_cameras(run)
     assert camera.size == (HEIGHT, WIDTH) and camera.principal == (32, 24)
     with (run / "poses_bop.csv").open() as file:
         records = list(csv.DictReader(file))

@@ -7,13 +7,13 @@ import torch
 import tracking_scenes
 from tracking_scenes import lens, painted_cube, pose_at
 
-from invgraph.fitting.pose import Model, Tracker, estimate_pose
+from invgraph.fitting.pose import KnownObject, Tracker, estimate_pose
 from invgraph.scene.belief import PoseBelief, difference, perturb
 
 TRUE = pose_at((0.5, 0.6, 0.2), (0.01, -0.01, 0.45))
 
 
-def photo(model: Model, pose: torch.Tensor | None, blur: int = 1) -> torch.Tensor:
+def photo(model: KnownObject, pose: torch.Tensor | None, blur: int = 1) -> torch.Tensor:
     """A picture of the model, or of nothing, before clutter."""
     behind = tracking_scenes.backdrop()
     image = behind if pose is None else tracking_scenes.photo(model, pose, lens(), behind)
@@ -29,7 +29,7 @@ def away(belief: PoseBelief, truth: torch.Tensor) -> tuple[float, float]:
 
 
 @pytest.fixture(scope="module")
-def model() -> Model:
+def model() -> KnownObject:
     return painted_cube()
 
 

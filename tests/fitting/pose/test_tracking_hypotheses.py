@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from tracking_scenes import backdrop, lens, painted_cube, photo, pose_at
 
 from invgraph.evaluate.metrics import pose_error
-from invgraph.fitting.pose import Model, make_model, surface
+from invgraph.fitting.pose import KnownObject, make_object, surface
 from invgraph.fitting.pose.assess import BROKEN, SMOOTH, assess, border_gain, likely_error
+from invgraph.fitting.pose.color_model import initial_color_model
 from invgraph.fitting.pose.hypotheses import FEW, OUT, Comparison, descend, narrow, shifted
-from invgraph.fitting.pose.looks import first_looks
 from invgraph.fitting.pose.search import search, search_close
-from invgraph.fitting.pose.window import Target, look
+from invgraph.fitting.pose.window import Target, crop_window
 from invgraph.geometry import transforms
 from invgraph.geometry.mesh import icosphere
 
@@ -24,7 +24,7 @@ EAST = torch.tensor([[0.4, 0.0, 0.0, 0.0, 0.0, 0.0]])
 
 
 @pytest.fixture(scope="module")
-def cube() -> Model:
+def cube() -> KnownObject:
     return painted_cube()
 
 
@@ -33,9 +33,9 @@ def target(cube) -> Target:
     return Target(photo(cube, TRUTH, lens(), backdrop()), lens())
 
 
-def comparison(cube: Model, target: Target, across: float = 28.0) -> Comparison:
-    looks = first_looks(cube, target, None)
-    return Comparison(cube, target, looks.paint, across)
+def comparison(cube: KnownObject, target: Target, across: float = 28.0) -> Comparison:
+    color_model = initial_color_model(cube, target, None)
+    return Comparison(cube, target, color_model.paint, across)
 
 
 def steps(count: int, size: float) -> torch.Tensor:
@@ -118,17 +118,17 @@ def test_no_pose_gets_less_likely_on_the_way_down(cube, target):
 
 
 def test_many_poses_end_in_few_that_stand_apart(cube, target):
-    looks = first_looks(cube, target, None)
+    color_model = initial_color_model(cube, target, None)
     starts = shifted(cube, TRUTH.expand(150, 4, 4), steps(150, 0.4))
-    ends = narrow(cube, target, looks.paint, starts)
+    ends = narrow(cube, target, color_model.paint, starts)
     assert 1 <= len(ends) <= FEW
     assert pose_error(ends[0], TRUTH)[1] < min(pose_error(pose, TRUTH)[1] for pose in ends[1:])
 
 
 def test_the_best_of_many_poses_is_close(cube, target):
-    looks = first_looks(cube, target, None)
+    color_model = initial_color_model(cube, target, None)
     starts = shifted(cube, TRUTH.expand(150, 4, 4), steps(150, 0.4))
-    shift, turn = pose_error(narrow(cube, target, looks.paint, starts)[0], TRUTH)
+    shift, turn = pose_error(narrow(cube, target, color_model.paint, starts)[0], TRUTH)
     assert shift < 0.02 and turn < 6
 
 
@@ -152,17 +152,17 @@ def test_a_border_is_likelier_where_colours_change():
 def test_the_outline_tells_the_object_from_a_wall_of_its_colour():
     mesh = icosphere(3)
     mesh = replace(mesh, vertices=0.05 * mesh.vertices)
-    ball = make_model(mesh, torch.full_like(mesh.vertices, 0.4), "ball")
+    ball = make_object(mesh, torch.full_like(mesh.vertices, 0.4), "ball")
     pose = transforms.pose(torch.eye(3), torch.tensor([0.0, 0.0, 0.5]))
     wall = torch.full((120, 160, 3), 0.3)
     there = photo(ball, pose, lens(), backdrop())
     borders = []
     for image in (there, wall):
         target = Target(image, lens())
-        looks = first_looks(ball, target, None)
-        window = look(ball, lens(), pose, 24)
+        color_model = initial_color_model(ball, target, None)
+        window = crop_window(ball, lens(), pose, 24)
         assert window is not None
-        found = assess(ball, target, looks.palette, looks.paint, pose, window)
+        found = assess(ball, target, color_model.palette, color_model.paint, pose, window)
         assert found is not None
         borders.append(found.border)
     assert borders[0] > 1.0
@@ -170,15 +170,15 @@ def test_the_outline_tells_the_object_from_a_wall_of_its_colour():
 
 
 def test_what_is_far_from_a_given_pose_is_not_looked_for(cube, target):
-    looks = first_looks(cube, target, None)
+    color_model = initial_color_model(cube, target, None)
     far = shifted(cube, TRUTH[None], torch.tensor([[1.5, 0.0, 0.0, 0.0, 0.0, 0.0]]))[0]
-    found = search(cube, target, looks.palette, looks.paint, far)
+    found = search(cube, target, color_model.palette, color_model.paint, far)
     moved = torch.stack([pose[:2, 3] - far[:2, 3] for pose in found]).norm(dim=-1)
     assert float(moved.max()) < 3.5 * cube.diameter
 
 
 def test_a_search_close_by_ends_at_the_truth_and_goes_no_farther(cube, target):
-    paint = first_looks(cube, target, None).paint
+    paint = initial_color_model(cube, target, None).paint
     step = torch.tensor([[0.3, -0.2, 0.08, 0.15, -0.1, 0.1], [3.0, 0.0, 0.0, 0.0, 0.0, 0.0]])
     beside, far = shifted(cube, TRUTH.expand(2, 4, 4), step)
     shift, turn = pose_error(search_close(cube, target, paint, beside)[0], TRUTH)
@@ -190,7 +190,7 @@ def test_a_search_close_by_ends_at_the_truth_and_goes_no_farther(cube, target):
 
 
 def test_a_search_finds_what_stands_far_from_the_first_guess(cube, target):
-    looks = first_looks(cube, target, None)
+    color_model = initial_color_model(cube, target, None)
     for near in (None, shifted(cube, TRUTH[None], EAST)[0]):
-        found = search(cube, target, looks.palette, looks.paint, near)
+        found = search(cube, target, color_model.palette, color_model.paint, near)
         assert min(pose_error(pose, TRUTH)[1] for pose in found) < 8

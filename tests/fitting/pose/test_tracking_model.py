@@ -14,8 +14,8 @@ from tracking_scenes import box
 from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
-from invgraph.fitting.pose import load_model, make_model
-from invgraph.fitting.pose.model import FINE, LEARNT
+from invgraph.fitting.pose import load_object, make_object
+from invgraph.fitting.pose.known_object import FINE, LEARNT
 from invgraph.geometry.color import linear_from_srgb
 from invgraph.geometry.mesh import Mesh, icosphere, split_finely, subdivide
 from invgraph.scene.mesh_files import load_colored_mesh, save_mesh
@@ -28,7 +28,7 @@ def edges(mesh: Mesh) -> torch.Tensor:
 
 def test_a_box_in_metres(tmp_path: Path):
     save_mesh(box(0.1), tmp_path / "box.ply")
-    model = load_model(tmp_path / "box.ply")
+    model = load_object(tmp_path / "box.ply")
     assert model.name == "box" and model.albedo is None
     assert model.diameter == pytest.approx(0.1 * math.sqrt(3), rel=1e-5)
     assert torch.allclose(model.centre, torch.zeros(3), atol=1e-6)
@@ -46,8 +46,8 @@ def test_a_box_in_metres(tmp_path: Path):
 def test_millimetres_are_refused_and_mended_by_the_scale(tmp_path: Path):
     save_mesh(box(100.0), tmp_path / "box.stl")
     with pytest.raises(ValueError, match=r"173.2 m across.*0.001 for millimetres \(--object-scale"):
-        load_model(tmp_path / "box.stl")
-    model = load_model(tmp_path / "box.stl", 0.001)
+        load_object(tmp_path / "box.stl")
+    model = load_object(tmp_path / "box.stl", 0.001)
     assert model.diameter == pytest.approx(0.1 * math.sqrt(3), rel=1e-5)
 
 
@@ -56,13 +56,13 @@ def test_scales_that_are_none_are_refused(scale: float, tmp_path: Path):
     with pytest.raises(
         ValueError, match=r"expected a positive scale, metres per unit of .* but got"
     ):
-        load_model(tmp_path / "box.ply", scale)
+        load_object(tmp_path / "box.ply", scale)
 
 
 def test_holes_are_rims(tmp_path: Path):
     whole = box(0.1)
     save_mesh(Mesh(whole.vertices, whole.faces[2:]), tmp_path / "open.off")
-    model = load_model(tmp_path / "open.off")
+    model = load_object(tmp_path / "open.off")
     border = model.sides[:, 0] == model.sides[:, 1]
     ends = model.mesh.vertices[model.rims[border]]
     length = (ends[:, 0] - ends[:, 1]).norm(dim=1).sum()
@@ -71,7 +71,7 @@ def test_holes_are_rims(tmp_path: Path):
 
 def test_a_file_without_normals_gets_them(tmp_path: Path):
     (tmp_path / "one.obj").write_text("v 0 0 0\nv 0.1 0 0\nv 0 0.1 0\nf 1 2 3\n")
-    model = load_model(tmp_path / "one.obj")
+    model = load_object(tmp_path / "one.obj")
     assert torch.allclose(model.normals, torch.tensor([0.0, 0.0, 1.0]))
     assert (model.sides[:, 0] == model.sides[:, 1]).any()
 
@@ -85,22 +85,22 @@ def test_a_large_flat_sheet(tmp_path: Path):
         sheet = subdivide(sheet)
     assert len(sheet.vertices) > 2000  # its hull has no volume
     save_mesh(sheet, tmp_path / "sheet.ply")
-    assert load_model(tmp_path / "sheet.ply").diameter == pytest.approx(0.5, rel=1e-3)
+    assert load_object(tmp_path / "sheet.ply").diameter == pytest.approx(0.5, rel=1e-3)
 
 
 def test_a_point_is_no_model(tmp_path: Path):
     (tmp_path / "dot.obj").write_text("v 1 1 1\nv 1 1 1\nv 1 1 1\nf 1 2 3\n")
     with pytest.raises(ValueError, match=r"dot\.obj holds no triangle with an area"):
-        load_model(tmp_path / "dot.obj")
+        load_object(tmp_path / "dot.obj")
     dot = Mesh(torch.ones(3, 3), torch.tensor([[0, 1, 2]], dtype=torch.int32))
     with pytest.raises(ValueError, match="dot: all vertices are at one place; export the model"):
-        make_model(dot, None, "dot")
+        make_object(dot, None, "dot")
 
 
 def test_vertices_that_are_not_finite(tmp_path: Path):
     (tmp_path / "bad.obj").write_text("v 0 0 0\nv nan 0 0\nv 0 1 0\nf 1 2 3\n")
     with pytest.raises(ValueError, match=r"bad\.obj holds vertices that are not finite"):
-        load_model(tmp_path / "bad.obj")
+        load_object(tmp_path / "bad.obj")
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_files_that_are_no_model(name: str, text: str | None, reason: str, tmp_p
     if text is not None:
         (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=rf"{name} .*({reason})"):
-        load_model(tmp_path / name)
+        load_object(tmp_path / name)
 
 
 def test_texture_is_sampled_after_splitting(tmp_path: Path):
@@ -129,7 +129,7 @@ def test_texture_is_sampled_after_splitting(tmp_path: Path):
         "mtllib quad.mtl\nusemtl m\nv 0 0 0\nv 0.4 0 0\nv 0.4 0.2 0\nv 0 0.2 0\n"
         "vt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\nf 1/1 2/2 3/3\nf 1/1 3/3 4/4\n"
     )
-    model = load_model(tmp_path / "quad.obj")
+    model = load_object(tmp_path / "quad.obj")
     assert model.albedo is not None and float(edges(model.mesh).max()) < 0.4 / 60
     x, y, _ = model.mesh.vertices.unbind(1)
     red, blue = linear_from_srgb(torch.tensor([200 / 255, 100 / 255]))
@@ -144,7 +144,7 @@ def test_base_colour_of_a_material(tmp_path: Path):
     part: Any = trimesh.creation.box((0.1, 0.1, 0.1))
     part.visual = TextureVisuals(material=PBRMaterial(baseColorFactor=[204, 51, 102, 255]))
     part.export(tmp_path / "one.glb")
-    albedo = load_model(tmp_path / "one.glb").albedo
+    albedo = load_object(tmp_path / "one.glb").albedo
     # glTF's factors are linear already.
     assert albedo is not None
     assert torch.allclose(albedo, torch.tensor([0.8, 0.2, 0.4]), atol=1e-3)
@@ -155,7 +155,7 @@ def test_colours_of_vertices(tmp_path: Path):
     upper = part.vertices[:, 2] > 0
     part.visual.vertex_colors = np.where(upper[:, None], [255, 0, 0, 255], [0, 128, 0, 255])
     part.export(tmp_path / "two.ply")
-    model = load_model(tmp_path / "two.ply")
+    model = load_object(tmp_path / "two.ply")
     assert model.albedo is not None and len(model.albedo) == len(model.mesh.vertices)
     green = float(linear_from_srgb(torch.tensor([128 / 255]))[0])
     for vertex, color in zip(model.mesh.vertices, model.albedo, strict=True):
@@ -182,7 +182,7 @@ def test_seams_are_closed_and_their_colours_averaged():
     corners = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]])
     faces = torch.tensor([[0, 1, 2], [4, 3, 5]], dtype=torch.int32)
     color = torch.arange(6.0)[:, None].expand(6, 3).contiguous()
-    model = make_model(Mesh(corners, faces), color, "pair")
+    model = make_object(Mesh(corners, faces), color, "pair")
     assert len(model.mesh.vertices) == 4 and model.albedo is not None
     assert sorted(model.albedo[:, 0].tolist()) == [0, 2, 3, 5]
     assert int((model.sides[:, 0] != model.sides[:, 1]).sum()) == 1
@@ -202,7 +202,7 @@ def test_a_million_faces(tmp_path: Path):
         tmp_path / "ball.ply"
     )
     began = time.process_time()
-    model = load_model(tmp_path / "ball.ply")
+    model = load_object(tmp_path / "ball.ply")
     assert time.process_time() - began < 60
     assert len(model.mesh.faces) == 20 * 4**8
     assert model.diameter == pytest.approx(0.2, rel=1e-3)

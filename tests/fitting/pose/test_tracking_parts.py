@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from torch.nn.functional import avg_pool2d
 from tracking_scenes import box, lens, painted_cube, pose_at
 
-from invgraph.fitting.pose import Model, contour, make_model, surface
+from invgraph.fitting.pose import KnownObject, contour, make_object, surface
 from invgraph.fitting.pose.colors import BINS, CELLS, FLOOR, Palette, cells, density
-from invgraph.fitting.pose.pose import _Lines, _pixel_by_twist, _Points
+from invgraph.fitting.pose.refine import _Lines, _pixel_by_twist, _Points
 from invgraph.fitting.pose.surface import Paint
-from invgraph.fitting.pose.window import Target, Window, look
+from invgraph.fitting.pose.window import Target, Window, crop_window
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.mesh import icosphere
@@ -28,14 +28,14 @@ HALF = 190 * 0.05 / 0.45  # px, half of the front face of the cube below
 
 
 @functools.cache
-def plain_box() -> Model:
-    return make_model(box(0.1), None, "box")
+def plain_box() -> KnownObject:
+    return make_object(box(0.1), None, "box")
 
 
 def front(roll: float) -> tuple[Window, contour.Rim]:
     """A cube seen from the front, turned about the line of sight, and its outline."""
     model = plain_box()
-    window = look(model, lens(), pose_at((0.0, 0.0, roll), (0.0, 0.0, 0.5)), 40)
+    window = crop_window(model, lens(), pose_at((0.0, 0.0, roll), (0.0, 0.0, 0.5)), 40)
     assert window is not None
     rim = contour.outline(model, window.seen, window.pixels, window.camera, window.covered)
     return window, rim
@@ -101,7 +101,7 @@ def test_outline_of_a_cube_from_the_front_is_its_front_square():
 @given(st.tuples(*[st.floats(-3, 3)] * 3), st.tuples(*[st.floats(-0.05, 0.05)] * 2))
 def test_outline_of_a_turned_cube_is_where_the_mask_ends(turn, place):
     model = plain_box()
-    window = look(model, lens(), pose_at(turn, (*place, 0.5)), 10)
+    window = crop_window(model, lens(), pose_at(turn, (*place, 0.5)), 10)
     assert window is not None
     rim = contour.outline(model, window.seen, window.pixels, window.camera, window.covered)
     # Every point of the mask is on the inner side of none of the lines: a cube is convex.
@@ -115,7 +115,7 @@ def test_outline_of_a_turned_cube_is_where_the_mask_ends(turn, place):
 def test_image_border_is_no_outline():
     model = plain_box()
     camera = lens()
-    window = look(model, camera, pose_at((0.0, 0.0, 0.0), (-0.19, 0.0, 0.5)), 40)
+    window = crop_window(model, camera, pose_at((0.0, 0.0, 0.0), (-0.19, 0.0, 0.5)), 40)
     assert window is not None and bool(window.covered[:, 0].any())
     rim = contour.outline(model, window.seen, window.pixels, window.camera, window.covered)
     left = rim.pixels[:, 0] + window.left
@@ -275,7 +275,7 @@ def test_pixel_by_twist():
 
 def test_jacobian_of_the_lines():
     model = plain_box()
-    window = look(model, lens(), POSE, 20)
+    window = crop_window(model, lens(), POSE, 20)
     assert window is not None
     rim = contour.outline(model, window.seen, window.pixels, window.camera, window.covered)
     ones = torch.ones(len(rim.points))
@@ -319,7 +319,7 @@ def test_blur_is_half_the_width_of_the_sharpest_borders(blur, wanted):
 def test_a_mask_of_a_window_lands_where_the_window_is():
     camera = lens()
     pose = pose_at((0.0, 0.0, 0.0), (0.03, 0.01, 0.5))
-    window = look(painted_cube(), camera, pose, 8)
+    window = crop_window(painted_cube(), camera, pose, 8)
     assert window is not None
     whole = window.paste(window.covered)
     assert whole.shape == (camera.height, camera.width)

@@ -8,7 +8,7 @@ import torch
 from invgraph.data.depth_files import encode_depth
 from invgraph.geometry.camera import Camera
 from invgraph.report.pictures import reduced
-from invgraph.report.recording import ORANGE, jpeg
+from invgraph.report.rerun_log import ORANGE, jpeg
 
 if TYPE_CHECKING:
     from rerun import RecordingStream

@@ -13,7 +13,7 @@ from invgraph.data import Capture, Frame
 from invgraph.evaluate import metrics
 from invgraph.fitting.object.record import write_cameras
 from invgraph.fitting.place import DepthMap, estimate_depth, fuse
-from invgraph.fitting.place.photos import StraightPhotos
+from invgraph.fitting.place.images import UndistortedImages
 from invgraph.geometry.color import linear_from_srgb
 from invgraph.photometric.warp import undistort
 from invgraph.rendering.render import render
@@ -79,7 +79,7 @@ def fit_place(
         for i in capture.train
         if capture.frames[i].name not in used
     ]
-    photos = StraightPhotos(train)
+    photos = UndistortedImages(train)
     write_cameras(folder, capture, None)
     points = None if capture.points is None else capture.points.float()
     maps: Sequence[DepthMap] = []
@@ -147,7 +147,7 @@ def _thinned(frames: list[Frame], most: int) -> list[Frame]:
     return [frames[int(place * len(frames) / most)] for place in range(most)]
 
 
-def _all_see(points: Tensor | None, photos: StraightPhotos) -> bool:
+def _all_see(points: Tensor | None, photos: UndistortedImages) -> bool:
     """Whether sparse points can bound the depths of every photo."""
     if points is None:
         return False
@@ -161,7 +161,7 @@ def _all_see(points: Tensor | None, photos: StraightPhotos) -> bool:
 
 @torch.no_grad()
 def _score_all(
-    scene: Scene, capture: Capture, photos: StraightPhotos, folder: RunFolder
+    scene: Scene, capture: Capture, photos: UndistortedImages, folder: RunFolder
 ) -> list[PlaceScore]:
     """Score held-out photos and leave photo, render and difference of each in ``renders/``."""
     step = max(1, len(photos) // 16)

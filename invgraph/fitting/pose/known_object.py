@@ -20,7 +20,7 @@ LARGEST_M = 20.0  # nothing this large is handled with a camera near it, unless 
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class KnownObject:
     """A rigid object of known shape.
 
     Attributes:
@@ -67,7 +67,7 @@ class Model:
         return Mesh(vertices[owner], torch.unique(faces, dim=0).int()), owner
 
 
-def load_model(path: Path, scale: float | None = None) -> Model:
+def load_object(path: Path, scale: float | None = None) -> KnownObject:
     """Read a model: shape, and colours from its texture, material or vertices where it has any.
 
     Args:
@@ -83,7 +83,7 @@ def load_model(path: Path, scale: float | None = None) -> Model:
         raise ValueError(f"expected a positive scale, metres per unit of {path}, but got {scale}.")
     mesh, albedo = mesh_files.load_colored_mesh(path, FINE, MOST_FACES)
     mesh = replace(mesh, vertices=mesh.vertices * (scale or 1.0))
-    model = make_model(mesh, albedo, path.stem)
+    model = make_object(mesh, albedo, path.stem)
     if scale is None and model.diameter > LARGEST_M:
         raise ValueError(
             f"{path} is {model.diameter:.4g} m across if its unit is the metre; give the metres "
@@ -92,7 +92,7 @@ def load_model(path: Path, scale: float | None = None) -> Model:
     return model
 
 
-def make_model(mesh: Mesh, albedo: Float[Tensor, "v 3"] | None, name: str) -> Model:
+def make_object(mesh: Mesh, albedo: Float[Tensor, "v 3"] | None, name: str) -> KnownObject:
     """Prepare a mesh for tracking.
 
     Args:
@@ -110,7 +110,9 @@ def make_model(mesh: Mesh, albedo: Float[Tensor, "v 3"] | None, name: str) -> Mo
     if albedo is None:
         mesh = split_finely(mesh, LEARNT * diameter, MOST_FACES)
     rims, sides = _rims(mesh.faces)
-    return Model(name, mesh, vertex_normals(mesh), albedo, rims, sides, _spread(mesh), diameter)
+    return KnownObject(
+        name, mesh, vertex_normals(mesh), albedo, rims, sides, _spread(mesh), diameter
+    )
 
 
 def _one_vertex_per_place(mesh: Mesh, albedo: Tensor | None) -> tuple[Mesh, Tensor | None]:

@@ -9,8 +9,8 @@ import numpy as np
 
 from invgraph.data.pose_files import PoseRow, read_hypotheses, read_rows
 from invgraph.geometry.mesh import vertex_normals
-from invgraph.report.recording import ORANGE, TIMELINE, jpeg, recorded
-from invgraph.runs.contents import HYPOTHESES, OVERLAYS, TRACK, Pose, read_poses
+from invgraph.report.rerun_log import ORANGE, TIMELINE, jpeg, recorded
+from invgraph.runs.contents import HYPOTHESES, OVERLAYS, TRACK, CameraRecord, read_cameras
 from invgraph.runs.folder import file_stem
 from invgraph.scene.scene_files import load_scene
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 GREY = (190, 190, 190)
 
 
-def write_track_recording(run: Path) -> None:
+def write_track_rerun_log(run: Path) -> None:
     """Write ``recording.rrd``: photos with outlines, the mesh at its poses, scores, uncertainty.
 
     Everything is in the camera's frame. Names stay data: no entity is named after a file.
@@ -43,7 +43,7 @@ def write_track_recording(run: Path) -> None:
         lines = rr.LineStrips3D([path], colors=ORANGE, radii=rr.Radius.ui_points(1.0))
         stream.log("camera/path", lines, static=True)
         mesh, reach = _mesh(run)
-        camera = next(iter(read_poses(run)), None)
+        camera = next(iter(read_cameras(run)), None)
         there = False
         for index, row in enumerate(rows):
             stream.set_time(TIMELINE, sequence=index)
@@ -105,7 +105,7 @@ def _mesh(run: Path) -> "tuple[Mesh3D | None, float]":
     return mesh, 0.4 * float((vertices.amax(0) - vertices.amin(0)).norm())
 
 
-def _log_picture(stream: "RecordingStream", file: Path, camera: Pose | None) -> None:
+def _log_picture(stream: "RecordingStream", file: Path, camera: CameraRecord | None) -> None:
     """The two halves of a photo's overlay, in front of the camera."""
     import rerun as rr
     from PIL import Image

@@ -9,8 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from invgraph.data import Frame
-from invgraph.fitting.place.sweep import Photo
-from invgraph.fitting.place.views import View
+from invgraph.fitting.place.sweep import PosedImage
+from invgraph.fitting.place.views import Pinhole
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import srgb_from_linear
 from invgraph.photometric.warp import undistort
@@ -35,7 +35,7 @@ class Recent(Generic[T]):
         return self._kept[index]
 
 
-class StraightPhotos(Sequence[Tensor]):
+class UndistortedImages(Sequence[Tensor]):
     """Photographs without their lens distortion, read from disk each time one is asked for.
 
     Args:
@@ -57,7 +57,7 @@ class StraightPhotos(Sequence[Tensor]):
         return undistort(frame.load()[0], frame.known_camera)[0]
 
 
-class Photos:
+class PosedImages:
     """Photos averaged down by a whole factor until their longer side fits.
 
     Args:
@@ -90,16 +90,16 @@ class Photos:
         self.cameras = [
             camera.binned(step) for camera, step in zip(cameras, self._steps, strict=True)
         ]
-        self.views = [View.of(camera) for camera in self.cameras]
+        self.views = [Pinhole.of(camera) for camera in self.cameras]
         self._recent = Recent(self._load)
 
     def __len__(self) -> int:
         return len(self._images)
 
-    def __getitem__(self, index: int) -> Photo:
+    def __getitem__(self, index: int) -> PosedImage:
         return self._recent[index]
 
-    def _load(self, index: int) -> Photo:
+    def _load(self, index: int) -> PosedImage:
         image, camera, step = self._images[index], self._whole[index], self._steps[index]
         if tuple(image.shape) != (camera.height, camera.width, 3):
             raise ValueError(
@@ -112,7 +112,7 @@ class Photos:
             color = color[: view.height * step, : view.width * step]
             blocks = color.reshape(view.height, step, view.width, step, 3)
             color = np.ascontiguousarray(blocks.mean((1, 3), dtype=np.float32))
-        return Photo.of(color, view)
+        return PosedImage.of(color, view)
 
 
 def _check(index: int, camera: Camera) -> None:

@@ -10,10 +10,10 @@ from torch.nn.functional import max_pool2d
 from invgraph.fitting.pose import colors, contour, surface
 from invgraph.fitting.pose.assess import Assessment
 from invgraph.fitting.pose.colors import Palette
-from invgraph.fitting.pose.model import Model
-from invgraph.fitting.pose.pose import predicted, visible
+from invgraph.fitting.pose.known_object import KnownObject
+from invgraph.fitting.pose.refine import predicted, visible
 from invgraph.fitting.pose.surface import Paint
-from invgraph.fitting.pose.window import Target, Window, look
+from invgraph.fitting.pose.window import Target, Window, crop_window
 from invgraph.geometry import transforms
 from invgraph.geometry.color import srgb_from_linear
 
@@ -24,7 +24,7 @@ OWN = 3.0  # times likelier on the object than in the image: such a colour is th
 
 
 @dataclass(frozen=True, eq=False)
-class Appearance:
+class ColorModel:
     """What is known of the object's colours and of those around it."""
 
     palette: Palette
@@ -32,35 +32,37 @@ class Appearance:
 
     def learnt(
         self,
-        model: Model,
+        model: KnownObject,
         target: Target,
         pose: Float[Tensor, "4 4"],
         window: Window,
         verdict: Assessment,
-    ) -> "Appearance":
+    ) -> "ColorModel":
         """What is known after another image, in which the object is at a pose."""
         fresh = learn_palette(model, target, pose, window, self.paint)
         settled = len(self.palette.places) == len(fresh.places)  # else it is of the model alone
-        return Appearance(
+        return ColorModel(
             self.palette.blend(fresh, LEARN) if settled else fresh,
             _paint(model, target, pose, window, verdict, self.paint),
         )
 
 
-def first_looks(model: Model, target: Target, pose: Float[Tensor, "4 4"] | None) -> Appearance:
+def initial_color_model(
+    model: KnownObject, target: Target, pose: Float[Tensor, "4 4"] | None
+) -> ColorModel:
     """Colours of the object, from the model or else from the image at its pose."""
     paint = Paint.plain(len(model.normals))
     if model.albedo is not None:
         paint = Paint(model.albedo, torch.full_like(paint.seen, torch.inf))
-        return Appearance(_palette_of_model(model, target, paint), paint)
-    window = None if pose is None else look(model, target.camera, pose, MARGIN)
+        return ColorModel(_palette_of_model(model, target, paint), paint)
+    window = None if pose is None else crop_window(model, target.camera, pose, MARGIN)
     assert pose is not None and window is not None
     paint = _paint(model, target, pose, window, None, paint)
-    return Appearance(learn_palette(model, target, pose, window, paint), paint)
+    return ColorModel(learn_palette(model, target, pose, window, paint), paint)
 
 
 def learn_palette(
-    model: Model,
+    model: KnownObject,
     target: Target,
     pose: Float[Tensor, "4 4"],
     window: Window,
@@ -94,7 +96,7 @@ def learn_palette(
     return colors.palette(model.places, pixels, radius, shown, wanted, covered, outside)
 
 
-def _palette_of_model(model: Model, target: Target, paint: Paint) -> Palette:
+def _palette_of_model(model: KnownObject, target: Target, paint: Paint) -> Palette:
     """The model's colours in weak to strong light against the colours of the whole image."""
     levels = torch.linspace(0.15, 1.2, 8)
     shades = srgb_from_linear((levels[:, None, None] * paint.albedo).clamp(0, 1)).reshape(-1, 3)
@@ -103,7 +105,7 @@ def _palette_of_model(model: Model, target: Target, paint: Paint) -> Palette:
 
 
 def _paint(
-    model: Model,
+    model: KnownObject,
     target: Target,
     pose: Tensor,
     window: Window,

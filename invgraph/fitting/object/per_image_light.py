@@ -10,7 +10,7 @@ from torch.nn.functional import embedding
 RIDGE = 1e-3  # cost of a squared coefficient: what a photo does not show stays as in the others
 
 
-class Drift:
+class PerImageLight:
     """How the light of every training photo differs from the light that all share.
 
     Photos that follow each other in the capture, from places near each other, are assumed to be lit

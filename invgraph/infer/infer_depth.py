@@ -9,7 +9,7 @@ from invgraph.data import Capture
 from invgraph.data.cache import cache_folder
 from invgraph.encoders import DepthModel
 from invgraph.geometry.camera import Camera
-from invgraph.infer.run import DepthRun
+from invgraph.infer.depth_writer import DepthWriter
 from invgraph.runs.predictions import FACTS
 from invgraph.runs.progress import Meter
 
@@ -19,7 +19,7 @@ _FEWEST = 30  # points of the path's map in a frame, to compare scales
 
 def infer_depth(
     model: DepthModel, capture: Capture, folder: Path, *, motion: bool = True, name: str = ""
-) -> DepthRun:
+) -> DepthWriter:
     """Write the depth of every frame of a recording, and the camera's path.
 
     Args:
@@ -64,7 +64,7 @@ def infer_depth(
                     path[frame.name] = pose
         meter.begin("depth")
         clock = all(frame.time is not None for frame in frames)
-        with DepthRun(folder, lens, facts, clock=clock) as run:
+        with DepthWriter(folder, lens, facts, clock=clock) as run:
             run.notes.extend(notes)
             for index, frame in enumerate(frames):
                 image = frame.load()[0]

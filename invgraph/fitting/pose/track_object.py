@@ -24,7 +24,6 @@ from invgraph.data.pose_files import (
     write_rows,
 )
 from invgraph.fitting import pose as tracking
-from invgraph.fitting.pose.photos import one_camera, read_sequence
 from invgraph.fitting.pose.record import (
     COVERED,
     measures,
@@ -33,6 +32,7 @@ from invgraph.fitting.pose.record import (
     write_overlays,
     write_results,
 )
+from invgraph.fitting.pose.sequence import one_camera, read_sequence
 from invgraph.geometry.camera import Camera
 from invgraph.report.words import duration
 from invgraph.runs.contents import HYPOTHESES, TRACK
@@ -102,12 +102,12 @@ def track_object(
 
     capture = read_sequence(images)
     lens = one_camera(capture, camera)
-    known = tracking.load_model(model, scale)
+    known = tracking.load_object(model, scale)
     if resume and (done := _finished(out, capture.name, known.name)) is not None:
         return done
     start = None if init is None else torch.from_numpy(read_pose(init)).float()
     folder = RunFolder(out, resume)
-    run = _Run(capture, folder, known, lens)
+    run = _Tracking(capture, folder, known, lens)
     interrupted = None
     with Meter() as meter:
         try:
@@ -170,7 +170,7 @@ def _remove_empty(path: Path) -> None:
         path.rmdir()
 
 
-class _Run:
+class _Tracking:
     """A run under way; what is in its folder is read back first.
 
     Raises:
@@ -178,7 +178,7 @@ class _Run:
     """
 
     def __init__(
-        self, capture: Capture, folder: RunFolder, model: tracking.Model, camera: Camera
+        self, capture: Capture, folder: RunFolder, model: tracking.KnownObject, camera: Camera
     ) -> None:
         self.capture, self.folder, self.model, self.camera = capture, folder, model, camera
         self.rows: list[PoseRow] = []
@@ -286,7 +286,7 @@ class _Run:
         found["views"] = write_overlays(
             self.folder,
             [(place, self.rows[place], photos[self.rows[place].frame]) for place in places],
-            self._look,
+            self._appearance,
             self.camera,
             lambda done: meter.show(done, ""),
         )
@@ -297,7 +297,7 @@ class _Run:
         self.folder.write_json("metrics.json", found)
         return found
 
-    def _look(self, row: PoseRow) -> Scene:
+    def _appearance(self, row: PoseRow) -> Scene:
         """The object as it was last seen, in the light of one photo where that is still known."""
         scene = self.scene
         if scene is None:

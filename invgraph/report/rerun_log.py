@@ -14,7 +14,7 @@ from invgraph.data.depth_files import read_depth
 from invgraph.data.point_files import decode_points
 from invgraph.report.model import frustum, world_up
 from invgraph.report.pictures import reduced
-from invgraph.runs.contents import RECORDING, Pose, RunFolder, read_run
+from invgraph.runs.contents import RERUN_LOG, CameraRecord, RunContents, read_run
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -27,7 +27,7 @@ TIMELINE = "photo"
 BLUE, ORANGE, GREY = (59, 130, 246), (242, 140, 26), (150, 150, 150)
 
 
-def write_recording(run: Path, photos: Iterable[tuple[str, np.ndarray]] = ()) -> None:
+def write_rerun_log(run: Path, photos: Iterable[tuple[str, np.ndarray]] = ()) -> None:
     """Write ``recording.rrd``: mesh, sparse points, cameras, and along a timeline the photos.
 
     Held-out photos come from the run folder, with their renders and depth maps. Names stay data:
@@ -53,13 +53,13 @@ def recorded(run: Path, blueprint: Callable[[], "Blueprint"]) -> Iterator["Recor
     import rerun as rr
 
     stream = rr.RecordingStream("invgraph")
-    fresh = run / f".{RECORDING}.{secrets.token_hex(4)}.part"
+    fresh = run / f".{RERUN_LOG}.{secrets.token_hex(4)}.part"
     try:
         stream.save(fresh, default_blueprint=blueprint())
         yield stream
         stream.flush()
         stream.disconnect()
-        os.replace(fresh, run / RECORDING)
+        os.replace(fresh, run / RERUN_LOG)
     except BaseException:
         with contextlib.suppress(OSError):
             fresh.unlink()
@@ -82,7 +82,7 @@ def _blueprint():
     )
 
 
-def _log_world(stream: "RecordingStream", folder: RunFolder) -> None:
+def _log_world(stream: "RecordingStream", folder: RunContents) -> None:
     import rerun as rr
 
     up = world_up(folder.poses)
@@ -113,7 +113,7 @@ def _log_world(stream: "RecordingStream", folder: RunFolder) -> None:
 
 
 def _log_photos(
-    stream: "RecordingStream", folder: RunFolder, photos: Iterable[tuple[str, np.ndarray]]
+    stream: "RecordingStream", folder: RunContents, photos: Iterable[tuple[str, np.ndarray]]
 ) -> None:
     import rerun as rr
     from PIL import Image
@@ -152,7 +152,9 @@ def _log_photos(
                 stream.log("world/camera/depth", depth)
 
 
-def _log_camera(stream: "RecordingStream", index: int, pose: Pose, size: tuple[int, int]) -> None:
+def _log_camera(
+    stream: "RecordingStream", index: int, pose: CameraRecord, size: tuple[int, int]
+) -> None:
     """From here on the stream's time is that of photo ``index``, of ``size`` width and height."""
     import rerun as rr
 
@@ -179,17 +181,17 @@ def jpeg(picture: "Image"):
     return rr.EncodedImage(contents=data.getvalue(), media_type="image/jpeg")
 
 
-def _split(pose: Pose) -> str:
+def _split(pose: CameraRecord) -> str:
     return "test" if pose.split == "test" else "train"
 
 
-def _frustum_length(poses: list[Pose]) -> float:
+def _frustum_length(poses: list[CameraRecord]) -> float:
     """A depth at which frusta are drawn: a part of how far the cameras are apart."""
     centres = np.array([pose.centre for pose in poses])
     return max(0.06 * float(np.linalg.norm(np.ptp(centres, axis=0))), 1e-6)
 
 
-def _outline(pose: Pose, length: float) -> np.ndarray:
+def _outline(pose: CameraRecord, length: float) -> np.ndarray:
     """A pyramid drawn in one stroke."""
     corners = frustum(pose)
     apex, rim = corners[0], corners[0] + length * (corners[1:] - corners[0])

@@ -21,9 +21,9 @@ from invgraph.geometry.color import srgb_from_linear
 from invgraph.geometry.transforms import invert
 from invgraph.infer.cloud import Cloud
 from invgraph.infer.film import DepthFilm
-from invgraph.infer.recording import blueprint, log_frame, log_path
-from invgraph.report.recording import recorded
-from invgraph.runs.contents import RECORDING
+from invgraph.infer.rerun_log import blueprint, log_frame, log_path
+from invgraph.report.rerun_log import recorded
+from invgraph.runs.contents import RERUN_LOG
 from invgraph.runs.predictions import FACTS, MILLIMETRE, write_depth, write_facts
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ TUM, KITTI = "trajectory_tum.txt", "trajectory_kitti.txt"
 _MEDIAN_LEVEL = 5000  # of the first frame, in the PNG of depth without a unit
 
 
-class DepthRun:
+class DepthWriter:
     """Writes what a network says about a video; used as a context.
 
     While it lasts: a depth map per frame (``predictions.write_depth``), a film and a
@@ -78,7 +78,7 @@ class DepthRun:
         self._open = contextlib.ExitStack()
         self._stream: RecordingStream | None = None
 
-    def __enter__(self) -> "DepthRun":
+    def __enter__(self) -> "DepthWriter":
         self._folder.mkdir(parents=True, exist_ok=True)
         # Maps of an earlier run are replaced one by one from here on.
         (self._folder / FACTS).unlink(missing_ok=True)
@@ -86,7 +86,7 @@ class DepthRun:
         try:
             self._stream = self._open.enter_context(recorded(self._folder, blueprint))
         except ImportError:
-            self.notes.append(f"{RECORDING} was left out: pip install rerun-sdk makes it possible.")
+            self.notes.append(f"{RERUN_LOG} was left out: pip install rerun-sdk makes it possible.")
         return self
 
     @torch.no_grad()
@@ -154,7 +154,7 @@ class DepthRun:
         self._finish()
 
     def _finish(self) -> None:
-        made = [FILM, *([RECORDING] if self._stream is not None else [])]
+        made = [FILM, *([RERUN_LOG] if self._stream is not None else [])]
         if self._poses:
             made += [TUM, POINTS]
             trajectory = self._trajectory()
@@ -168,7 +168,7 @@ class DepthRun:
                     f"{KITTI} was left out: {len(self._times) - len(self._poses)} of "
                     f"{len(self._times)} frames have no pose, which the format cannot say."
                 )
-        for name in {FILM, RECORDING, TUM, KITTI, POINTS} - set(made):
+        for name in {FILM, RERUN_LOG, TUM, KITTI, POINTS} - set(made):
             (self._folder / name).unlink(missing_ok=True)  # of an earlier run
         lens = self._lens
         facts = self._facts | {

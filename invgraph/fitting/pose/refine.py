@@ -15,9 +15,9 @@ from torch.nn.functional import avg_pool2d, conv2d
 
 from invgraph.fitting.pose import contour, surface
 from invgraph.fitting.pose.colors import Palette
-from invgraph.fitting.pose.model import Model
+from invgraph.fitting.pose.known_object import KnownObject
 from invgraph.fitting.pose.surface import Paint
-from invgraph.fitting.pose.window import NEAREST, Target, Window, box_around, look
+from invgraph.fitting.pose.window import NEAREST, Target, Window, box_around, crop_window
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
 from invgraph.raster import interpolate
@@ -54,7 +54,7 @@ class Fit:
 
 
 def refine(
-    model: Model,
+    model: KnownObject,
     target: Target,
     palette: Palette,
     paint: Paint,
@@ -84,7 +84,7 @@ def refine(
         hidden = torch.zeros_like(target.cell, dtype=torch.bool)
     for stride in strides:
         stride = max(1, round(stride * min(1.0, size / FULL_PX)))
-        window = look(model, target.camera, pose, contour.REACH * stride + 2)
+        window = crop_window(model, target.camera, pose, contour.REACH * stride + 2)
         if window is None:
             return None
         front = window.cut(hidden[None])[0]
@@ -95,14 +95,14 @@ def refine(
 
 
 def slide(
-    model: Model, target: Target, paint: Paint, pose: Float[Tensor, "4 4"]
+    model: KnownObject, target: Target, paint: Paint, pose: Float[Tensor, "4 4"]
 ) -> Float[Tensor, "4 4"]:
     """Move an object parallel to the image to where its rendered colours fit best.
 
     All shifts are compared at once, in a small copy of the image: a start for :func:`refine` when
     the object jumped.
     """
-    window = look(model, target.camera, pose, 2)
+    window = crop_window(model, target.camera, pose, 2)
     if window is None or not bool((paint.seen > 0).any()):
         return pose
     size = max(window.camera.height, window.camera.width)
@@ -131,7 +131,7 @@ def slide(
 
 
 def predicted(
-    model: Model, window: Window, pose: Float[Tensor, "4 4"], target: Target, paint: Paint
+    model: KnownObject, window: Window, pose: Float[Tensor, "4 4"], target: Target, paint: Paint
 ) -> Float[Tensor, "3 h w"] | None:
     """Root of the object's colours in a window, under the light that fits them best.
 
@@ -233,7 +233,12 @@ def _pixel_by_twist(camera: Camera, turned: Tensor, seen: Tensor) -> Tensor:
 
 
 def _outline(
-    model: Model, window: Window, target: Target, palette: Palette, stride: int, hidden: Tensor
+    model: KnownObject,
+    window: Window,
+    target: Target,
+    palette: Palette,
+    stride: int,
+    hidden: Tensor,
 ) -> _Lines | None:
     rim = contour.outline(model, window.seen, window.pixels, window.camera, window.covered)
     if len(rim.points) < 6:
@@ -244,20 +249,20 @@ def _outline(
     return _Lines(rim, window, (mean, variance, body * seen))
 
 
-def visible(model: Model, window: Window, normals: Tensor) -> Tensor:
+def visible(model: KnownObject, window: Window, normals: Tensor) -> Tensor:
     """All vertices that the window shows; ``normals`` in the camera frame."""
     depth, tolerance = window.fragments.depth[0], 0.01 * model.diameter
     return surface.visible(window.seen, normals, window.pixels, depth, tolerance).nonzero()[:, 0]
 
 
-def compared(model: Model, window: Window, normals: Tensor) -> Tensor:
+def compared(model: KnownObject, window: Window, normals: Tensor) -> Tensor:
     """Vertices that the window shows, a spread of them if there are many."""
     shown = visible(model, window, normals)
     return shown[:: -(-len(shown) // POINTS)] if len(shown) else shown
 
 
 def _surface(
-    model: Model,
+    model: KnownObject,
     window: Window,
     pose: Tensor,
     target: Target,

@@ -37,7 +37,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Photo:
+class TrainingView:
     """A decoded photograph, as bytes.
 
     Attributes:
@@ -53,7 +53,7 @@ class Photo:
     camera: Camera
 
 
-def load_photo(frame: Frame) -> Photo:
+def load_view(frame: Frame) -> TrainingView:
     """Decode a photograph that has a mask; an image with alpha is laid on black.
 
     Raises:
@@ -68,10 +68,10 @@ def load_photo(frame: Frame) -> Photo:
     if frame.mask_source == "alpha":
         image = image * mask[..., None]
     mask, camera = _bytes(mask), frame.known_camera
-    return Photo(_bytes(srgb_from_linear(image)), mask, torch.full_like(mask, 255), camera)
+    return TrainingView(_bytes(srgb_from_linear(image)), mask, torch.full_like(mask, 255), camera)
 
 
-def surroundings(photos: Sequence[Photo]) -> Float[Tensor, "3"]:
+def surroundings(photos: Sequence[TrainingView]) -> Float[Tensor, "3"]:
     """Mean linear colour of what the photos show just outside the object."""
     total, count = torch.zeros(3, dtype=torch.float64), 0
     for photo in photos:
@@ -107,7 +107,7 @@ def _erode(region: Tensor, reach: int) -> Tensor:
 
 
 @torch.no_grad()
-def doubt(photo: Photo, shape: Mesh) -> Photo:
+def without_outliers(photo: TrainingView, shape: Mesh) -> TrainingView:
     """The photo, unknown where its mask and a shape disagree in thick parts: something moved."""
     camera, mask = photo.camera, photo.mask > 127
     screen = camera.homogeneous_pixels(shape.vertices)[None]
@@ -116,7 +116,7 @@ def doubt(photo: Photo, shape: Mesh) -> Photo:
     return replace(photo, known=photo.known.masked_fill(moved, 0))
 
 
-class Photos:
+class TrainingViews:
     """Windows of photos around the object, at one scale.
 
     Args:
@@ -124,7 +124,7 @@ class Photos:
         scale: size relative to theirs, at most 1; colours are averaged over the object alone.
     """
 
-    def __init__(self, photos: Sequence[Photo], scale: float) -> None:
+    def __init__(self, photos: Sequence[TrainingView], scale: float) -> None:
         whole = [_shrink(photo, scale) for photo in photos]
         boxes = [_box(photo.mask) for photo in whole]
         self.height = round(max(bottom - top for top, _, bottom, _ in boxes) * (1 + 2 * MARGIN))
@@ -135,7 +135,7 @@ class Photos:
         return len(self._windows)
 
     def _cut(
-        self, photo: Photo, box: tuple[int, int, int, int]
+        self, photo: TrainingView, box: tuple[int, int, int, int]
     ) -> tuple[UInt8[Tensor, "h w 5"], Camera]:
         camera = photo.camera
         top = (box[0] + box[2] - self.height) // 2
@@ -161,7 +161,7 @@ def _bytes(values: Tensor) -> UInt8[Tensor, "..."]:
     return (values.clamp(0, 1) * 255).round().byte()
 
 
-def _shrink(photo: Photo, scale: float) -> Photo:
+def _shrink(photo: TrainingView, scale: float) -> TrainingView:
     if scale >= 1:
         return photo
     camera = photo.camera
@@ -172,7 +172,7 @@ def _shrink(photo: Photo, scale: float) -> Photo:
     layers = interpolate(layers, size=size, mode="area")[0].movedim(0, -1)
     image = layers[..., :3] / layers[..., 3:4].clamp_min(1e-6)
     mask, known = _bytes(layers[..., 3:]).unbind(-1)
-    return Photo(_bytes(srgb_from_linear(image)), mask, known, camera.resize(*size))
+    return TrainingView(_bytes(srgb_from_linear(image)), mask, known, camera.resize(*size))
 
 
 def _box(mask: Tensor) -> tuple[int, int, int, int]:

@@ -51,7 +51,7 @@ class Placed:
         material = self.object.material
         return any(t.ndim == 3 for t in (material.albedo, material.roughness, material.metallic))
 
-    def look(
+    def shade(
         self,
         pixels: Pixels,
         fragments: Fragments,

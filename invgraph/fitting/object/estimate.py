@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from invgraph.fitting.object.cameras import Corrections
-from invgraph.fitting.object.drift import Drift
+from invgraph.fitting.object.per_image_light import PerImageLight
 from invgraph.fitting.object.precondition import LargeSteps, UniformAdam
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.mesh import Mesh
@@ -24,7 +24,7 @@ LEAVES = ("albedo", "roughness", "metallic", "light")
 
 
 @dataclass(frozen=True)
-class Look:
+class Appearance:
     """Appearance parameters without bounds: what descends.
 
     Attributes:
@@ -46,11 +46,11 @@ class Look:
     @staticmethod
     def plain(
         vertices: int, background: Float[Tensor, "3"], frame: Literal["world", "camera"]
-    ) -> "Look":
+    ) -> "Appearance":
         """Grey, rather glossy, under even light."""
         light = torch.zeros((LIGHT_ORDER + 1) ** 2, 3)
         light[0] = 3.5
-        return Look(
+        return Appearance(
             torch.zeros(vertices, 3),
             torch.full((1,), -0.4),
             torch.full((1,), -4.0),
@@ -65,34 +65,36 @@ def without_visibility(scene: Scene) -> Scene:
     return replace(scene, objects=tuple(replace(o, visibility=None) for o in scene.objects))
 
 
-class Model:
+class Estimate:
     """A mesh and its look on their way down.
 
     Args:
         mesh: start; its triangles stay.
-        look: start.
+        appearance: start.
         stride: length of a usual vertex step, world units.
         smoothness: of vertex steps, as in :class:`LargeSteps`.
         table: its visibility; found by looking when left out.
         corrections: of the cameras, which then descend as well.
-        drift: of the light from photo to photo, likewise.
+        per_image_light: of the light from photo to photo, likewise.
     """
 
     def __init__(
         self,
         mesh: Mesh,
-        look: Look,
+        appearance: Appearance,
         stride: float,
         smoothness: float,
         table: Float[Tensor, "v d"] | None = None,
         corrections: Corrections | None = None,
-        drift: Drift | None = None,
+        per_image_light: PerImageLight | None = None,
     ) -> None:
         self.mesh = mesh
         self._stride, self._smoothness = stride, smoothness
         self.steps = LargeSteps(mesh.vertices, mesh.faces, smoothness)
-        leaves = {name: getattr(look, name).detach().clone().requires_grad_() for name in LEAVES}
-        self.look = replace(look, **leaves)
+        leaves = {
+            name: getattr(appearance, name).detach().clone().requires_grad_() for name in LEAVES
+        }
+        self.appearance = replace(appearance, **leaves)
         self.optimizers: tuple[torch.optim.Optimizer, ...] = (
             UniformAdam([self.steps.u], lr=stride),
             torch.optim.Adam(
@@ -109,9 +111,9 @@ class Model:
         if corrections is not None:
             twists = torch.optim.SparseAdam([corrections.twists], lr=TWIST, betas=(0.8, 0.99))
             self.optimizers += (twists,)
-        self.drift = drift
-        if drift is not None:
-            deltas = torch.optim.SparseAdam([drift.deltas], lr=DELTA, betas=(0.8, 0.99))
+        self.per_image_light = per_image_light
+        if per_image_light is not None:
+            deltas = torch.optim.SparseAdam([per_image_light.deltas], lr=DELTA, betas=(0.8, 0.99))
             self.optimizers += (deltas,)
         self._rates = [[group["lr"] for group in o.param_groups] for o in self.optimizers]
         if table is None:
@@ -131,29 +133,29 @@ class Model:
             photos: training photos that it shall be rendered for, in the order of the cameras; when
                 left out, the light is the mean of all photos'.
         """
-        if self.drift is None:
-            return self._lit(self.look.light)
+        if self.per_image_light is None:
+            return self._lit(self.appearance.light)
         if photos is None:
-            return self._lit(self.look.light + self.drift.mean)
-        return self._lit(self.look.light + self.drift.own(photos))
+            return self._lit(self.appearance.light + self.per_image_light.mean)
+        return self._lit(self.appearance.light + self.per_image_light.own(photos))
 
     def scene_at(self, place: int) -> Scene:
         """The scene in the light in which the neighbours of a photo in the capture were taken."""
-        if self.drift is None:
-            return self._lit(self.look.light)
-        return self._lit(self.look.light + self.drift.around(place))
+        if self.per_image_light is None:
+            return self._lit(self.appearance.light)
+        return self._lit(self.appearance.light + self.per_image_light.around(place))
 
     def _lit(self, light: Float[Tensor, "*b k 3"]) -> Scene:
-        look = self.look
+        appearance = self.appearance
         material = Material(
-            albedo=torch.sigmoid(look.albedo),
-            roughness=torch.sigmoid(look.roughness),
-            metallic=torch.sigmoid(look.metallic),
+            albedo=torch.sigmoid(appearance.albedo),
+            roughness=torch.sigmoid(appearance.roughness),
+            metallic=torch.sigmoid(appearance.metallic),
         )
         shape = replace(self.mesh, vertices=self.steps.vertices())
         thing = Object(shape, torch.eye(4), material, visibility=self.visibility)
-        around = SphericalHarmonicLight(light, frame=look.frame)
-        return Scene((thing,), (around,), look.background)
+        around = SphericalHarmonicLight(light, frame=appearance.frame)
+        return Scene((thing,), (around,), appearance.background)
 
     def step(self, loss: Tensor, rate: float) -> None:
         """Descend once; ``rate`` scales all step sizes."""
@@ -174,58 +176,61 @@ class Model:
     def facts(self) -> dict[str, Any]:
         """What :meth:`from_state` needs besides the tensors; JSON."""
         return {
-            "frame": self.look.frame,
+            "frame": self.appearance.frame,
             "stride": self._stride,
             "smoothness": self._smoothness,
             "size": None if self.corrections is None else self.corrections.size,
-            "places": None if self.drift is None else self.drift.places,
+            "places": None if self.per_image_light is None else self.per_image_light.places,
         }
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that decides how the descent goes on."""
-        mesh, look = self.frozen()
+        mesh, appearance = self.frozen()
         tensors = {"vertices": mesh.vertices, "faces": mesh.faces, "visibility": self.visibility}
         if mesh.uv is not None and mesh.uv_faces is not None:
             tensors |= {"uv": mesh.uv, "uv_faces": mesh.uv_faces}
-        tensors |= {name: getattr(look, name) for name in (*LEAVES, "background")}
+        tensors |= {name: getattr(appearance, name) for name in (*LEAVES, "background")}
         if self.corrections is not None:
             tensors |= {"twists": self.corrections.twists, "centre": self.corrections.centre}
-        if self.drift is not None:
-            tensors |= {"deltas": self.drift.deltas, "centres": self.drift.centres}
+        if self.per_image_light is not None:
+            tensors |= {
+                "deltas": self.per_image_light.deltas,
+                "centres": self.per_image_light.centres,
+            }
         for o, i, state in self._moments():
             tensors |= {f"moment.{o}.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
         return tensors
 
     @staticmethod
-    def from_state(tensors: dict[str, Tensor], facts: dict[str, Any]) -> "Model":
+    def from_state(tensors: dict[str, Tensor], facts: dict[str, Any]) -> "Estimate":
         """The model that :meth:`state` and :meth:`facts` describe."""
         mesh = Mesh(
             tensors["vertices"], tensors["faces"], tensors.get("uv"), tensors.get("uv_faces")
         )
         parts = {name: tensors[name] for name in (*LEAVES, "background")}
-        look = Look(**parts, frame=facts["frame"])
+        appearance = Appearance(**parts, frame=facts["frame"])
         corrections = None
         if facts["size"] is not None:
             corrections = Corrections(tensors["twists"], tensors["centre"], facts["size"])
-        drift = None
+        per_image_light = None
         if facts["places"] is not None:
-            drift = Drift(tensors["deltas"], facts["places"], tensors["centres"])
-        model = Model(
+            per_image_light = PerImageLight(tensors["deltas"], facts["places"], tensors["centres"])
+        estimate = Estimate(
             mesh,
-            look,
+            appearance,
             facts["stride"],
             facts["smoothness"],
             tensors["visibility"],
             corrections,
-            drift,
+            per_image_light,
         )
         for name, tensor in tensors.items():
             if name.startswith("moment."):
                 o, i, key = name.split(".")[1:]
-                optimizer = model.optimizers[int(o)]
+                optimizer = estimate.optimizers[int(o)]
                 parameters = [p for group in optimizer.param_groups for p in group["params"]]
                 optimizer.state[parameters[int(i)]][key] = tensor
-        return model
+        return estimate
 
     def _moments(self) -> Iterator[tuple[int, int, dict[str, Any]]]:
         for o, optimizer in enumerate(self.optimizers):
@@ -233,19 +238,19 @@ class Model:
             for i, parameter in enumerate(parameters):
                 yield o, i, optimizer.state[parameter]
 
-    def frozen(self) -> tuple[Mesh, Look]:
+    def frozen(self) -> tuple[Mesh, Appearance]:
         """Shape and look as they are now."""
         with torch.no_grad():
             mesh = replace(self.mesh, vertices=self.steps.vertices())
         return mesh, replace(
-            self.look,
-            **{name: getattr(self.look, name).detach().clone() for name in LEAVES},
+            self.appearance,
+            **{name: getattr(self.appearance, name).detach().clone() for name in LEAVES},
         )
 
     @torch.no_grad()
     def share_light(self) -> None:
         """Give up what photos differ in: their mean is the light of all."""
-        if self.drift is not None:
-            self.look.light.add_(self.drift.mean)
-            self.drift, self.optimizers = None, self.optimizers[:-1]
+        if self.per_image_light is not None:
+            self.appearance.light.add_(self.per_image_light.mean)
+            self.per_image_light, self.optimizers = None, self.optimizers[:-1]
             self._rates = self._rates[:-1]
