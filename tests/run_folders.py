@@ -12,7 +12,8 @@ from PIL import Image
 from invgraph.data.depth_files import encode_depth
 from invgraph.data.point_files import encode_points
 from invgraph.geometry.mesh import Mesh
-from invgraph.runs.folder import file_stem
+from invgraph.runs.facts import Kind, RunFacts
+from invgraph.runs.folder import RunFolder, file_stem
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
 from invgraph.scene.scene_files import save_scene
 
@@ -63,13 +64,21 @@ def torus_scene(side: int = 64) -> Scene:
     )
 
 
+def begin_run(folder: Path, kind: Kind = "object") -> Path:
+    """Fill ``folder`` like a run that was killed soon after it began."""
+    with RunFolder(folder, RunFacts(kind, "torus")) as run:
+        run.write("log.csv", b"step,seconds,stage,loss,psnr_db\n0,0.1,hull,0.5,10\n1,0.")
+    return folder
+
+
 def write_run(
     folder: Path, names: list[str] | None = None, size: int = 96, frames: int = 24
 ) -> Path:
     """Fill ``folder`` like a finished fit; ``names`` are those of the held-out photos."""
     names = names or ["photo_000", "photo_008", "photo_016"]
+    with RunFolder(folder, RunFacts("object", "torus")) as run:
+        run.write_json("metrics.json", {})
     renders = folder / "renders"
-    renders.mkdir(parents=True)
     y, x = np.mgrid[0:size, 0:size] / size
     for index, name in enumerate(names):
         photo = np.stack([x, y, np.full_like(x, index / len(names))], -1)

@@ -32,6 +32,13 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise
 
 
+def remove_parts(folder: Path) -> None:
+    """Remove what a kill left half-written below ``folder``; nobody may be writing there."""
+    for part in folder.rglob(".*.part"):
+        if part.is_file() and not part.is_symlink():
+            part.unlink(missing_ok=True)
+
+
 def fingerprint(path: Path) -> str:
     """The sha256 of a file in hexadecimal digits: equal for equal contents, whatever its name.
 

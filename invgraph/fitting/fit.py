@@ -1,14 +1,21 @@
 """``fit``: from photographs to a scene, a run folder and a report."""
 
-import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from invgraph.data.capture import Capture
+from invgraph.fitting.cameras import recover_cameras
+from invgraph.fitting.motion import follow_camera
+from invgraph.fitting.object.descent import fit_object
+from invgraph.fitting.place.fit_place import fit_place, require_enough
 from invgraph.fitting.settings import FitSettings
-from invgraph.runs.folder import RunFolder
+from invgraph.report import write_report
+from invgraph.runs.facts import RunFacts
+from invgraph.runs.folder import RunFolder, check_out
+from invgraph.runs.progress import Meter
 from invgraph.scene import Scene
+from invgraph.scene.scene_files import load_scene
 
 
 @dataclass(frozen=True)
@@ -63,47 +70,32 @@ def fit(
         KeyboardInterrupt: after Ctrl-C, once what there is was scored and written.
     """
     from invgraph.data.formats import read_capture
-    from invgraph.fitting.object.descent import Descent
-    from invgraph.fitting.place.fit_place import fit_place, require_enough
-    from invgraph.report import write_report
-    from invgraph.runs.progress import Meter
 
-    folder = RunFolder(Path(out), resume)
-    state = folder.load_state() if resume else None
+    out = Path(out)
+    check_out(out, resume)
     capture = read_capture(capture) if isinstance(capture, Path) else capture
-    if resume and (done := _finished(folder, capture.name)) is not None:
-        return done
     place = not any(frame.mask_source for frame in capture.frames)
-    if place:
-        require_enough(capture)
-    else:
-        capture.require_masks()
-    if not capture.has_cameras:
-        capture = _with_cameras(capture, folder, settings.seed)
-    if place:
-        scene, metrics, interrupted = fit_place(capture, folder, settings.budget_s)
+    read = {
+        "photos": len(capture.frames),
+        "held_out": len(capture.test),
+        "format": capture.kind,
+        "skipped": len(capture.skipped),
+    }
+    facts = RunFacts("place" if place else "object", capture.name, read, asdict(settings))
+    with RunFolder(out, facts, resume) as folder:
+        if resume and (metrics := folder.finished()) is not None:
+            return _finished(folder, metrics)
+        if place:
+            require_enough(capture)
+        else:
+            capture.require_masks()
+        if not capture.has_cameras:
+            capture = _with_cameras(capture, folder, settings.seed)
+        if place:
+            scene, metrics, interrupted = fit_place(capture, folder, settings.budget_s)
+        else:
+            scene, metrics, interrupted = fit_object(capture, folder, settings)
         report = write_report(folder.path)
-        if interrupted is not None:
-            raise interrupted
-        return FitResult(scene, metrics, folder.path, report)
-    run = Descent(capture, folder, settings, state)
-    interrupted = None
-    with Meter() as meter:
-        try:
-            run.descend(meter)
-        except KeyboardInterrupt as stop:
-            if run.estimate is None:
-                raise
-            interrupted = stop
-        run.save()
-        meter.begin("scores")
-        scene, metrics = run.finish(complete=interrupted is None)
-        if interrupted is None:
-            try:
-                run.attach(scene, meter)
-            except KeyboardInterrupt as stop:
-                interrupted = stop
-    report = write_report(folder.path)
     if interrupted is not None:
         raise interrupted
     return FitResult(scene, metrics, folder.path, report)
@@ -114,10 +106,6 @@ def _with_cameras(capture: Capture, folder: RunFolder, seed: int) -> Capture:
 
     A video's camera is followed from frame to frame, unless that fails.
     """
-    from invgraph.fitting.cameras import recover_cameras
-    from invgraph.fitting.motion import follow_camera
-    from invgraph.runs.progress import Meter
-
     with Meter() as meter:
         moving = all(frame.time is not None for frame in capture.frames)
         if moving and not any(frame.mask_source for frame in capture.frames):
@@ -128,24 +116,8 @@ def _with_cameras(capture: Capture, folder: RunFolder, seed: int) -> Capture:
         return recover_cameras(capture, folder.path / "sfm", seed=seed, progress=meter)
 
 
-def _finished(folder: RunFolder, name: str) -> FitResult | None:
-    from invgraph.report import write_report
-    from invgraph.scene.scene_files import load_scene
-
-    path, report = folder.path / "metrics.json", folder.path / "report.html"
-    if not path.exists():
-        return None
-    try:
-        metrics = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}); delete it to score anew.") from error
-    if not metrics.get("complete"):
-        return None
-    if metrics.get("capture") != name:
-        raise ValueError(
-            f"{folder.path} is a run on {metrics.get('capture')} but the capture is {name}; choose "
-            "another --out."
-        )
+def _finished(folder: RunFolder, metrics: dict[str, Any]) -> FitResult:
+    report = folder.path / "report.html"
     if not report.exists():
         write_report(folder.path)
     return FitResult(load_scene(folder.path), metrics, folder.path, report)

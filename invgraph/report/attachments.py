@@ -65,7 +65,7 @@ def complete_attachments(run: Path) -> None:
         ValueError: ``run`` is not a folder, or holds nothing that a fit writes.
     """
     folder = read_run(run)
-    if folder.track is not None:
+    if folder.kind == "pose":
         if folder.rerun_log is None:
             with contextlib.suppress(ImportError):
                 write_track_rerun_log(run)

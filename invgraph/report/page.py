@@ -36,7 +36,7 @@ def write_report(run: Path) -> Path:
         ValueError: ``run`` is not a folder, or holds nothing that a fit writes.
     """
     folder = read_run(Path(run))
-    if folder.track is not None:
+    if folder.kind == "pose":
         return write_track_page(folder)
     page = Page(folder, _lead(folder), list(folder.missing))
     points = read_points(folder, page.missing)

@@ -27,13 +27,15 @@ def write_track_page(folder: RunContents) -> Path:
     Raises:
         OSError: the table cannot be read.
     """
-    assert folder.track is not None
     missing = list(folder.missing)
-    try:
-        rows = read_rows(folder.track)
-    except ValueError:
-        missing.append("poses.csv (the poses): the file is damaged")
-        rows = []
+    rows: list[PoseRow] = []
+    if folder.track is None:
+        missing.append("poses.csv (the poses)")
+    else:
+        try:
+            rows = read_rows(folder.track)
+        except ValueError:
+            missing.append("poses.csv (the poses): the file is damaged")
     if folder.metrics.get("complete") is False:
         total = folder.metrics.get("photos")
         missing.append(f"poses.csv has {len(rows)} of {total} photos; the film comes at the end")

@@ -10,11 +10,25 @@ from typing import Any
 
 import numpy as np
 
+from invgraph.runs.facts import Kind
+from invgraph.runs.folder import LOG, METRICS, read_run_file
+
 ROLES = ("photo", "render", "difference", "depth")
 FILM, RERUN_LOG = "flythrough.mp4", "recording.rrd"
 # Of an object that was followed through photos.
 TRACK, HYPOTHESES = "poses.csv", "hypotheses.jsonl"
 TRACK_FILM, OVERLAYS = "overlay.mp4", "overlays"
+
+# What a finished run of each kind has besides its scores. A place keeps its light in its colours,
+# and an object that was found in no photo has no scene.
+_WANTED: dict[Kind, set[str]] = {
+    "object": {"cameras", "log", "scene", "light", "pictures"},
+    "place": {"cameras", "scene", "pictures"},
+    "pose": {"cameras", "pictures"},
+    "depth": {"log"},
+    "encoder": {"log"},
+    "inference": set(),
+}
 
 
 @dataclass(frozen=True)
@@ -52,6 +66,7 @@ class RunContents:
     """
 
     path: Path
+    kind: Kind
     metrics: dict[str, Any]
     log: list[dict[str, Any]]
     views: list[ScoredView]
@@ -70,38 +85,36 @@ def read_run(path: Path) -> RunContents:
     """Read what is there.
 
     Raises:
-        ValueError: ``path`` is not a folder, or holds nothing that a fit writes.
+        ValueError: ``path`` is not a folder, holds no run or one of another version.
     """
     if not path.is_dir():
         raise ValueError(f"{path} is not a folder; pass the run folder that `invgraph fit` wrote.")
+    kind = read_run_file(path)["kind"]
     missing: list[str] = []
+    wanted = _WANTED[kind]
+    unasked: list[str] = []  # what a run of this kind need not have
     track = _inside(path, TRACK)
-    scores = "the scores on held-out photos" if track is None else "the scores"
-    metrics = _read_json(path, "metrics.json", scores, missing)
-    cameras = _read_json(path, "cameras.json", "the camera positions", missing)
-    # Neither a place nor an object's poses have curves, or a light that is shown by itself.
-    short = track is not None or metrics.get("kind") == "place"
-    log = [] if short else _read_log(path, missing)
+    scores = "the scores" if kind == "pose" else "the scores on held-out photos"
+    metrics = _read_json(path, METRICS, scores, missing)
+    told = missing if "cameras" in wanted else unasked
+    cameras = _read_json(path, "cameras.json", "the camera positions", told)
+    log = _read_log(path, missing if "log" in wanted else unasked)
     glb = _inside(path, "scene.glb")
-    if glb is None and track is None:  # an object that was never found has none
+    if glb is None and "scene" in wanted:
         missing.append("scene.glb (the reconstructed mesh)")
     light_ball = _inside(path, "renders/light_ball.png")
-    if light_ball is None and not short:
+    if light_ball is None and "light" in wanted:
         missing.append("renders/light_ball.png (the light)")
     pictures = _find_pictures(path)
-    if not pictures:
+    if not pictures and "pictures" in wanted:
         missing.append("renders/*_photo.png and *_render.png (the comparisons)")
     previews = _find_previews(path)
-    if not (metrics or cameras or log or glb or pictures or previews or track):
-        raise ValueError(
-            f"{path} holds none of the files of a run (metrics.json, log.csv, scene.glb, ...); "
-            "pass the folder that `invgraph fit` wrote."
-        )
     views = _views(metrics, pictures)
-    shown = FILM if track is None else TRACK_FILM
+    shown = TRACK_FILM if kind == "pose" else FILM
     points, film, rerun_log = (_inside(path, name) for name in ("points.ply", shown, RERUN_LOG))
     return RunContents(
         path,
+        kind,
         metrics,
         log,
         views,
@@ -158,7 +171,7 @@ def _read_json(run: Path, name: str, what: str, missing: list[str]) -> dict[str,
 
 def _read_log(run: Path, missing: list[str]) -> list[dict[str, Any]]:
     """Rows with at least a finite time; the last one may have been cut off by a kill."""
-    file = _inside(run, "log.csv")
+    file = _inside(run, LOG)
     if file is None:
         missing.append("log.csv (the curves)")
         return []

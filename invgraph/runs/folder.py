@@ -1,53 +1,100 @@
-"""The run folder: everything a fit leaves on disk, readable after a kill at any moment."""
+"""The run folder: what every kind of run leaves on disk, readable after a kill at any moment."""
 
+import contextlib
 import csv
-import io
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
-import numpy as np
+from filelock import FileLock, Timeout
 from jaxtyping import Float
 from torch import Tensor
 
-from invgraph.files.atomic import write_atomically
+from invgraph.files.atomic import remove_parts, write_atomically
 from invgraph.files.tensors import read_tensors, write_tensors
-from invgraph.geometry.color import srgb_from_linear
+from invgraph.runs.facts import KINDS, RunFacts, session
 
+RUN = "run.json"
+METRICS = "metrics.json"
+LOG = "log.csv"
 CHECKPOINT = "checkpoint.safetensors"
-LOG_COLUMNS: tuple[str, ...] = ("step", "seconds", "stage", "loss", "psnr_db", "vertices")
+RENDERS = "renders"
+LOCK = ".lock"
+_FORMAT, _VERSION = "invgraph run", 1
+_OWN = {RUN, LOCK}
 
 
 class RunFolder:
-    """A folder whose files are replaced whole or not at all.
+    """The folder of a run and the right to write there; used as a context.
+
+    Files are replaced whole or not at all. ``run.json`` holds the facts of the run and of every
+    session that worked on it, ``metrics.json`` what came out, ``log.csv`` the curves,
+    ``checkpoint.safetensors`` what a resumed run starts from, ``renders/`` the pictures. A run that
+    ends without leaving more than its facts takes them away again.
 
     Args:
         path: created when missing.
-        resume: go on with a run that is there already.
+        facts: of the run.
+        resume: go on with the run that is there, if there is one.
 
     Raises:
-        ValueError: the folder holds something and ``resume`` is off, or something that is no run,
-            or it cannot be a folder.
+        ValueError: the folder holds something and ``resume`` is off; or something that is no run,
+            a run of an older version, of another kind or about something else; or another process
+            is writing there; or it cannot be a folder.
     """
 
-    def __init__(self, path: Path, resume: bool = False) -> None:
-        self.path = Path(path)
-        if self.path.exists() and not self.path.is_dir():
-            raise ValueError(
-                f"{self.path} is a file but a run needs a folder; choose another --out."
-            )
-        if not resume and self.path.exists() and any(self.path.iterdir()):
-            raise ValueError(
-                f"{self.path} is not empty; continue it by --resume or choose another --out."
-            )
-        if resume and self.path.exists() and any(self.path.iterdir()) and not self._begun:
-            raise ValueError(f"{self.path} holds something but no run; choose another --out.")
-        (self.path / "renders").mkdir(parents=True, exist_ok=True)
+    def __init__(self, path: Path, facts: RunFacts, resume: bool = False) -> None:
+        self.path, self.facts = Path(path), facts
+        check_out(self.path, resume)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = _locked(self.path)
+        try:
+            check_out(self.path, resume)  # again: now nobody else can change it
+            stored = read_run_file(self.path) if _holds_something(self.path) else None
+            if stored is not None:
+                self._require_same(stored)
+            remove_parts(self.path)
+            sessions = [] if stored is None else stored["sessions"]
+            self._fresh = stored is None
+            content = {"format": _FORMAT, "version": _VERSION, **asdict(facts)}
+            self.write_json(RUN, {**content, "sessions": [*sessions, session()]})
+            (self.path / RENDERS).mkdir(exist_ok=True)
+        except BaseException:
+            self._lock.release()
+            raise
 
-    @property
-    def _begun(self) -> bool:
-        return (self.path / "renders").is_dir()
+    def _require_same(self, stored: dict[str, Any]) -> None:
+        ours = (self.facts.kind, self.facts.name)
+        theirs = (stored["kind"], stored["name"])
+        if ours != theirs:
+            raise ValueError(
+                f"{self.path} is a run of kind {theirs[0]} on {theirs[1]}, not of kind {ours[0]} "
+                f"on {ours[1]}; choose another --out."
+            )
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        empty = self._fresh and not any(
+            entry.is_file() and entry.name not in _OWN for entry in self.path.rglob("*")
+        )
+        self._lock.release()
+        if empty:
+            with contextlib.suppress(OSError):
+                for name in _OWN:
+                    (self.path / name).unlink(missing_ok=True)
+                folders = [entry for entry in self.path.rglob("*") if entry.is_dir()]
+                for folder in [*sorted(folders, reverse=True), self.path]:
+                    folder.rmdir()
 
     def write(self, name: str, content: bytes) -> None:
         """Replace one file of the run; after a failure the old one is still there."""
@@ -59,7 +106,12 @@ class RunFolder:
 
     def picture(self, name: str, image: Float[Tensor, "h w 3"]) -> None:
         """Write a linear image as an 8-bit sRGB PNG."""
+        import io
+
+        import numpy as np
         from PIL import Image
+
+        from invgraph.geometry.color import srgb_from_linear
 
         pixels = (srgb_from_linear(image.detach().clamp(0, 1)) * 255).round().byte().numpy()
         file = io.BytesIO()
@@ -67,18 +119,22 @@ class RunFolder:
         self.write(name, file.getvalue())
 
     def log(self, **row: Any) -> None:
-        """Append one row to ``log.csv``."""
-        path = self.path / "log.csv"
-        fresh = not path.exists()
+        """Append one row to ``log.csv``; every row has the columns of the first."""
+        path = self.path / LOG
         with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, LOG_COLUMNS)
-            if fresh:
+            writer = csv.DictWriter(file, list(row))
+            if file.tell() == 0:
                 writer.writeheader()
             writer.writerow(row)
 
+    @property
+    def checkpoint(self) -> Path:
+        """The file that a resumed run starts from."""
+        return self.path / CHECKPOINT
+
     def save_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Write a checkpoint; ``facts`` must be JSON."""
-        write_tensors(self.path / CHECKPOINT, tensors, facts)
+        write_tensors(self.checkpoint, tensors, facts)
 
     def load_state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The last checkpoint, or nothing when there is none.
@@ -86,10 +142,84 @@ class RunFolder:
         Raises:
             ValueError: the checkpoint is damaged.
         """
-        remedy = "delete it and start the run again"
-        return read_tensors(self.path / CHECKPOINT, remedy)
+        return read_tensors(self.checkpoint, "delete it and start the run again")
+
+    def finished(self) -> dict[str, Any] | None:
+        """What ``metrics.json`` says of a run with nothing left to do; None if there is more to do.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        path = self.path / METRICS
+        if not path.exists():
+            return None
+        try:
+            metrics = json.loads(path.read_text(encoding="utf-8"))
+            return metrics if metrics["complete"] else None
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ValueError(f"{path} is damaged ({error}); delete it to score anew.") from error
+
+
+def check_out(path: Path, resume: bool) -> None:
+    """Refuse a folder that a run cannot be written to, before any work is done.
+
+    Raises:
+        ValueError: as for :class:`RunFolder`.
+    """
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{path} is a file but a run needs a folder; choose another --out.")
+    if not _holds_something(path):
+        return
+    if not resume:
+        raise ValueError(f"{path} is not empty; continue it by --resume or choose another --out.")
+    read_run_file(path)
+
+
+def read_run_file(path: Path) -> dict[str, Any]:
+    """The facts in the ``run.json`` of a folder, with its ``sessions``.
+
+    Raises:
+        ValueError: the folder holds no run, a damaged one, or one of another version.
+    """
+    file = path / RUN
+    if not file.is_file():
+        raise ValueError(
+            f"{path} holds no {RUN}: it is no run, or one that an older version left and that this "
+            "version does not read; choose another folder and start the run again."
+        )
+    try:
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        known, version = stored["format"] == _FORMAT, stored["version"]
+        good = stored["kind"] in KINDS and isinstance(stored["name"], str)
+        good = good and isinstance(stored["sessions"], list)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise ValueError(f"{file} is damaged ({reason}); start the run again.") from error
+    if not known or version != _VERSION or not good:
+        raise ValueError(
+            f"{file} is of version {str(version)[:20]} but this reads {_VERSION}; use the invgraph "
+            "that wrote it, or start the run again."
+        )
+    return stored
 
 
 def file_stem(index: int, name: str) -> str:
     """A file name that is safe everywhere, from a name that is not trusted."""
     return f"{index:04d}_" + re.sub(r"[^A-Za-z0-9]+", "_", Path(name).stem).strip("_")[:40]
+
+
+def _holds_something(path: Path) -> bool:
+    return path.is_dir() and any(entry.name != LOCK for entry in path.iterdir())
+
+
+def _locked(path: Path) -> FileLock:
+    """The lock of a folder; the system lets go of it when this process ends, however it ends."""
+    lock = FileLock(path / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(
+            f"{path} is being written by another process; wait for it, stop it or choose another "
+            "--out."
+        ) from None
+    return lock

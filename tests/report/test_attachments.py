@@ -11,7 +11,7 @@ import pytest
 import torch
 from av.video.stream import VideoStream
 from PIL import Image
-from run_folders import look_at, torus_scene, write_run
+from run_folders import begin_run, look_at, torus_scene, write_run
 
 from invgraph.cli import main
 from invgraph.data.depth_files import encode_depth, read_depth
@@ -235,7 +235,7 @@ def test_the_recording_opens_and_holds_everything(run: Path) -> None:
         "/photo_name",
     ):
         assert f"{entity} " in said or f"{entity}\n" in said, entity
-    assert "fine" not in said.split() and not list(run.glob(".*"))
+    assert "fine" not in said.split() and not list(run.glob(".*.part"))
 
 
 def test_the_recording_of_damaged_runs(run: Path) -> None:
@@ -313,8 +313,8 @@ def test_without_time_what_is_old_goes_and_the_page_says_how_to_get_it(run: Path
 
 
 def test_runs_without_a_scene_are_left_as_they_are(tmp_path: Path) -> None:
-    (tmp_path / "log.csv").write_text("step,seconds,stage,loss,psnr_db\n0,0.1,hull,0.5,10\n")
-    complete_attachments(tmp_path)
-    assert "Fly-through" not in write_report(tmp_path).read_text()
+    run = begin_run(tmp_path / "run")
+    complete_attachments(run)
+    assert "Fly-through" not in write_report(run).read_text()
     with pytest.raises(ValueError, match="is not a folder"):
         complete_attachments(tmp_path / "absent")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from run_folders import look_at, torus_scene, write_run
+from run_folders import begin_run, look_at, torus_scene, write_run
 
 from invgraph.rendering.harmonics import evaluate, irradiance_coefficients
 from invgraph.report import write_report
@@ -188,8 +188,7 @@ def test_a_missing_or_damaged_file_is_named(
 
 
 def test_a_run_that_was_just_begun_says_what_is_missing(tmp_path: Path) -> None:
-    (tmp_path / "log.csv").write_text("step,seconds,stage,loss,psnr_db\n0,0.1,hull,0.5,10\n1,0.")
-    page = read_page(tmp_path)
+    page = read_page(begin_run(tmp_path / "run"))
     assert "not complete" in page.text and "--resume" in page.text
     assert page.text.count("scene.glb") == 1
 
@@ -228,7 +227,7 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is not a folder; pass the run folder"):
         write_report(tmp_path / "absent")
-    with pytest.raises(ValueError, match="holds none of the files of a run"):
+    with pytest.raises(ValueError, match=r"holds no run\.json: it is no run"):
         write_report(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,11 +27,9 @@ from invgraph.fitting.object.views import (
 )
 from invgraph.fitting.settings import FitSettings
 from invgraph.geometry.mesh import Mesh
-from invgraph.runs.folder import RunFolder
+from invgraph.runs.folder import METRICS, RunFolder
+from invgraph.runs.progress import Meter
 from invgraph.scene import Scene
-
-if TYPE_CHECKING:
-    from invgraph.runs.progress import Meter
 
 SAVE_EVERY_S = 30.0
 LOG_EVERY = 10
@@ -43,16 +41,47 @@ REPORT_S = 3.0  # kept for the page itself
 ATTACHMENTS_S = 15.0  # at most for the fly-through and the recording
 
 
+def fit_object(
+    capture: Capture, folder: RunFolder, settings: FitSettings
+) -> tuple[Scene, dict[str, Any], KeyboardInterrupt | None]:
+    """Reconstruct an object from photographs with masks and cameras.
+
+    Args:
+        capture: the photographs.
+        folder: of the run; a checkpoint in it is gone on with.
+        settings: time and quality.
+
+    Returns:
+        The scene, what ``metrics.json`` holds, and Ctrl-C if it came once there was a scene.
+
+    Raises:
+        ValueError: a photo or mask is unusable, or the checkpoint is of another version.
+        KeyboardInterrupt: Ctrl-C before there was anything to keep.
+    """
+    run = Descent(capture, folder, settings)
+    interrupted = None
+    with Meter() as meter:
+        try:
+            run.descend(meter)
+        except KeyboardInterrupt as stop:
+            if run.estimate is None:
+                raise
+            interrupted = stop
+        run.save()
+        meter.begin("scores")
+        scene, metrics = run.finish(complete=interrupted is None)
+        if interrupted is None:
+            try:
+                run.attach(scene, meter)
+            except KeyboardInterrupt as stop:
+                interrupted = stop
+    return scene, metrics, interrupted
+
+
 class Descent:
     """A fit under way: what a checkpoint holds, and the clock."""
 
-    def __init__(
-        self,
-        capture: Capture,
-        folder: RunFolder,
-        settings: FitSettings,
-        state: tuple[dict[str, Tensor], dict[str, Any]] | None,
-    ) -> None:
+    def __init__(self, capture: Capture, folder: RunFolder, settings: FitSettings) -> None:
         self._began = time.monotonic()
         self.folder, self.settings, self.capture = folder, settings, capture
         self.train = [(i, capture.frames[i]) for i in capture.train]
@@ -66,7 +95,7 @@ class Descent:
         self.suspects: tuple[int, ...] = ()
         self._saved = self._began
         self._setup = 0.0
-        if state is not None:
+        if (state := folder.load_state()) is not None:
             self._restore(*state)
 
     def _evidence(self, stage: Stage) -> tuple[list[TrainingView], Tensor]:
@@ -91,7 +120,7 @@ class Descent:
         """Time spent, earlier sessions included."""
         return time.monotonic() - self._began
 
-    def descend(self, meter: "Meter") -> None:
+    def descend(self, meter: Meter) -> None:
         """All stages that are not done yet."""
         if self.estimate is None:
             meter.begin("shape from masks")
@@ -120,7 +149,7 @@ class Descent:
                 self._judge_per_image_light(photos, counts)
             self.stage, self.step = self.stage + 1, 0
 
-    def _start(self, shape: Mesh, meter: "Meter") -> None:
+    def _start(self, shape: Mesh, meter: Meter) -> None:
         """Try light that stays with the world and light that stays with the camera.
 
         Both take equally many steps, after one that has the kernels compiled.
@@ -137,7 +166,7 @@ class Descent:
         self.stage, self.step = 1, 0
 
     def _try(
-        self, shape: Mesh, appearance: Appearance, stage: Stage, until: float, meter: "Meter"
+        self, shape: Mesh, appearance: Appearance, stage: Stage, until: float, meter: Meter
     ) -> tuple[float, Estimate]:
         """The loss that some steps from a start reach, and the model."""
         self.step = 0
@@ -148,7 +177,7 @@ class Descent:
         scene = self.estimate.scene()
         return stages.mean_loss(self.estimate, photos, counts, lambda _: scene), self.estimate
 
-    def _enter(self, stage: Stage, meter: "Meter") -> None:
+    def _enter(self, stage: Stage, meter: Meter) -> None:
         assert self.estimate is not None
         begin = self.seconds
         mesh, appearance = self.estimate.frozen()
@@ -206,7 +235,7 @@ class Descent:
             estimate.share_light()
 
     def _run_stage(
-        self, stage: Stage, until: float, meter: "Meter", name: str = ""
+        self, stage: Stage, until: float, meter: Meter, name: str = ""
     ) -> tuple[TrainingViews, Tensor]:
         """Descend until the clock shows ``until``; gives the evidence as the stage saw it."""
         assert self.estimate is not None
@@ -267,17 +296,11 @@ class Descent:
             "total": self.total,
             "seconds": self.seconds,
             "suspects": list(self.suspects),
-            "capture": self.capture.name,
         }
         write_checkpoint(self.folder, self.estimate, self.generator, facts)
         self._saved = time.monotonic()
 
     def _restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        if facts["capture"] != self.capture.name:
-            raise ValueError(
-                f"{self.folder.path} is a run on {facts['capture']} but the capture is "
-                f"{self.capture.name}; choose another --out."
-            )
         self.total = facts["total"]
         self._began -= facts["seconds"]
         if facts["stage"] == 0:
@@ -304,10 +327,10 @@ class Descent:
             "skipped": list(self.capture.skipped),
             **scores,
         }
-        self.folder.write_json("metrics.json", metrics)
+        self.folder.write_json(METRICS, metrics)
         return scene, metrics
 
-    def attach(self, scene: Scene, meter: "Meter") -> None:
+    def attach(self, scene: Scene, meter: Meter) -> None:
         """Make the fly-through and the recording, as far as the budget allows."""
         from invgraph.report.attachments import write_attachments
 

@@ -17,7 +17,7 @@ from invgraph.fitting.place.images import UndistortedImages
 from invgraph.geometry.color import linear_from_srgb
 from invgraph.photometric.warp import undistort
 from invgraph.rendering.render import render
-from invgraph.runs.folder import RunFolder, file_stem
+from invgraph.runs.folder import METRICS, RunFolder, file_stem
 from invgraph.runs.progress import Meter
 from invgraph.scene import Scene
 from invgraph.scene.scene_files import save_scene
@@ -113,7 +113,6 @@ def fit_place(
     names = ("psnr_mask_db", "ssim_mask", "psnr_whole_db", "covered")
     found = {
         "capture": capture.name,
-        "kind": "place",
         **{name: value for name in names if (value := _mean(rows, name)) is not None},
         "seconds": time.monotonic() - began,
         "complete": interrupted is None,
@@ -122,7 +121,7 @@ def fit_place(
         "skipped": [*capture.skipped, *unused],
         "views": [_finite(row) for row in rows],
     }
-    folder.write_json("metrics.json", found)
+    folder.write_json(METRICS, found)
     return scene, found, interrupted
 
 

@@ -31,7 +31,6 @@ def measures(
     scores = [row.score for row in rows if row.found]
     return {
         "capture": capture.name,
-        "kind": "track",
         "object": name,
         "complete": False,
         "photos": len(capture.frames),

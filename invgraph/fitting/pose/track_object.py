@@ -2,11 +2,10 @@
 
 import contextlib
 import io
-import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,14 +33,14 @@ from invgraph.fitting.pose.record import (
 )
 from invgraph.fitting.pose.sequence import one_camera, read_sequence
 from invgraph.geometry.camera import Camera
+from invgraph.report import write_report
 from invgraph.report.words import duration
 from invgraph.runs.contents import HYPOTHESES, TRACK
-from invgraph.runs.folder import RunFolder, file_stem
+from invgraph.runs.facts import RunFacts
+from invgraph.runs.folder import METRICS, RunFolder, check_out, file_stem
+from invgraph.runs.progress import Meter
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
 from invgraph.scene.scene_files import load_scene, save_scene
-
-if TYPE_CHECKING:
-    from invgraph.runs.progress import Meter
 
 SAVE_EVERY_S = 30.0
 COVERED_SIDE = 640  # of the masks of what is in front of the object, pixels
@@ -97,77 +96,46 @@ def track_object(
             message says which and why.
         KeyboardInterrupt: after Ctrl-C, once what there is was written.
     """
-    from invgraph.report import write_report
-    from invgraph.runs.progress import Meter
-
+    check_out(out, resume)
     capture = read_sequence(images)
     lens = one_camera(capture, camera)
     known = tracking.load_object(model, scale)
-    if resume and (done := _finished(out, capture.name, known.name)) is not None:
-        return done
     start = None if init is None else torch.from_numpy(read_pose(init)).float()
-    folder = RunFolder(out, resume)
-    run = _Tracking(capture, folder, known, lens)
-    interrupted = None
-    with Meter() as meter:
-        try:
-            run.follow(start, meter)
-        except KeyboardInterrupt as stop:
-            interrupted = stop
-        finally:
+    name = f"{known.name} in {capture.name}"
+    read = {"photos": len(capture.frames), "faces": len(known.mesh.faces)}
+    given = {"object": model, "pose": init, "camera": camera}
+    settings = {key: None if path is None else str(path) for key, path in given.items()}
+    facts = RunFacts("pose", name, read, {**settings, "object_scale": scale})
+    with RunFolder(out, facts, resume) as folder:
+        if resume and (metrics := folder.finished()) is not None:
+            return _finished(folder, metrics)
+        run = _Tracking(capture, folder, known, lens)
+        interrupted = None
+        with Meter() as meter:
+            try:
+                run.follow(start, meter)
+            except KeyboardInterrupt as stop:
+                interrupted = stop
             if not run.rows:
-                _remove_empty(folder.path)
-        if not run.rows:
-            raise interrupted or ValueError(
-                f"{images}: no photo could be read, first {run.skipped[0]}"
-            )
-        try:
-            metrics = run.finish(meter, quick=interrupted is not None)
-        except KeyboardInterrupt as stop:
-            interrupted = stop
-            metrics = {}
-    report = write_report(folder.path)
+                raise interrupted or ValueError(
+                    f"{images}: no photo could be read, first {run.skipped[0]}"
+                )
+            try:
+                metrics = run.finish(meter, quick=interrupted is not None)
+            except KeyboardInterrupt as stop:
+                interrupted = stop
+                metrics = {}
+        report = write_report(folder.path)
     if interrupted is not None:
         raise interrupted
     return TrackResult(tuple(run.rows), metrics, folder.path, report)
 
 
-def _finished(out: Path, capture: str, name: str) -> TrackResult | None:
-    """The run in a folder if nothing is left to do there.
-
-    Raises:
-        ValueError: it is of another kind, capture or object.
-    """
-    from invgraph.report import write_report
-
-    path, report = out / "metrics.json", out / "report.html"
-    if not path.is_file():
-        return None
-    try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
-        kind, complete = metrics["kind"], metrics["complete"]
-    except (ValueError, KeyError, TypeError):
-        kind, complete, metrics = None, False, {}
-    if kind != "track":
-        raise ValueError(f"{out} holds a run of another kind; choose another --out.")
-    begun, asked = (metrics.get("object"), metrics.get("capture")), (name, capture)
-    if begun != asked:
-        raise ValueError(
-            f"{out} is a run on {begun[0]} in {begun[1]}, not on {name} in {capture}; choose "
-            "another --out."
-        )
-    if not complete:
-        return None
+def _finished(folder: RunFolder, metrics: dict[str, Any]) -> TrackResult:
+    report = folder.path / "report.html"
     if not report.is_file():
-        write_report(out)
-    return TrackResult(tuple(read_rows(out / TRACK)), metrics, out, report)
-
-
-def _remove_empty(path: Path) -> None:
-    """Leave nothing of a run that came to nothing, so that the same command can be tried again."""
-    with contextlib.suppress(OSError):
-        (path / "renders").rmdir()
-        path.rmdir()
+        write_report(folder.path)
+    return TrackResult(tuple(read_rows(folder.path / TRACK)), metrics, folder.path, report)
 
 
 class _Tracking:
@@ -214,7 +182,7 @@ class _Tracking:
             return None
         return torch.from_numpy(poses[-1]).float()
 
-    def follow(self, start: Tensor | None, meter: "Meter") -> None:
+    def follow(self, start: Tensor | None, meter: Meter) -> None:
         """Find the object in the photos that are left; unreadable ones are left out."""
         meter.begin("poses")
         began, before = time.monotonic(), self.next
@@ -265,7 +233,7 @@ class _Tracking:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(file.getvalue())
 
-    def finish(self, meter: "Meter", quick: bool) -> dict[str, Any]:
+    def finish(self, meter: Meter, quick: bool) -> dict[str, Any]:
         """Write everything but the rows.
 
         Args:
@@ -279,7 +247,7 @@ class _Tracking:
         write_camera(self.folder, self.camera, self.rows[-1].frame)
         write_results(self.folder, self.capture, self.rows, self.model.name)
         found = measures(self.capture, self.rows, self.model.name, self.skipped)
-        self.folder.write_json("metrics.json", found)
+        self.folder.write_json(METRICS, found)
         meter.begin("overlays")
         places = range(0, len(self.rows), -(-len(self.rows) // QUICK) if quick else 1)
         photos = {frame.name: frame.image_path for frame in self.capture.frames}
@@ -294,7 +262,7 @@ class _Tracking:
             meter.begin("film, recording")
             write_attachments(self.folder, self.rows)
             found["complete"] = True
-        self.folder.write_json("metrics.json", found)
+        self.folder.write_json(METRICS, found)
         return found
 
     def _appearance(self, row: PoseRow) -> Scene:

@@ -19,6 +19,7 @@ from scenes import ring_of_cameras
 from invgraph.data import read_capture
 from invgraph.data.depth_files import read_depth
 from invgraph.evaluate import metrics
+from invgraph.files.tensors import read_tensors, write_tensors
 from invgraph.fitting.fit import fit
 from invgraph.fitting.object import descent, stages
 from invgraph.fitting.object.views import TrainingViews, load_view
@@ -26,7 +27,7 @@ from invgraph.fitting.settings import FitSettings
 from invgraph.geometry import transforms
 from invgraph.geometry.mesh import torus
 from invgraph.rendering.render import render
-from invgraph.runs.folder import RunFolder
+from invgraph.runs.folder import CHECKPOINT
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
 from invgraph.scene.scene_files import load_scene
 
@@ -215,12 +216,12 @@ def test_a_checkpoint_of_another_version_is_refused(capture, short, tmp_path, mo
     interrupt_step_26(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         fit(capture, run, FitSettings(budget_s=600.0))
-    folder = RunFolder(run, resume=True)
-    state = folder.load_state()
+    path = run / CHECKPOINT
+    state = read_tensors(path, "")
     assert state is not None
     tensors, facts = state
     del facts["smoothness"]
-    folder.save_state(tensors, facts)
+    write_tensors(path, tensors, facts)
     with pytest.raises(ValueError, match="no 'smoothness', another version wrote it; delete"):
         fit(capture, run, FitSettings(budget_s=600.0), resume=True)
 
@@ -229,8 +230,9 @@ def test_a_checkpoint_of_another_version_is_refused(capture, short, tmp_path, mo
 def test_a_killed_run_can_be_read_and_resumed(capture, tmp_path):
     run = tmp_path / "run"
     script = (
-        "import sys; from pathlib import Path; from invgraph.fit import descent, stages, fit\n"
-        "from invgraph.fit import FitSettings\n"
+        "import sys; from pathlib import Path; from invgraph import fit\n"
+        "from invgraph.fitting.object import descent, stages\n"
+        "from invgraph.fitting.settings import FitSettings\n"
         "descent.SAVE_EVERY_S = 0.0\n"
         "long = stages.Stage('coarse', 64, 1 / 16, 0.05, 20.0, 100000, 1.0)\n"
         "descent.STAGES = (long, long)\n"
@@ -265,7 +267,7 @@ def test_a_full_disk_is_said_and_leaves_the_checkpoint(capture, short, tmp_path,
     with pytest.raises(OSError, match="No space left"):
         fit(capture, run, FitSettings(budget_s=600.0))
     monkeypatch.undo()
-    assert RunFolder(run, resume=True).load_state() is not None
+    assert read_tensors(run / CHECKPOINT, "") is not None
 
 
 def test_another_capture_is_not_mixed_into_a_run(capture, short, tmp_path, monkeypatch):

@@ -1,6 +1,5 @@
 """The pieces of a fit, each against an answer that is known."""
 
-import json
 import math
 
 import numpy as np
@@ -17,7 +16,6 @@ from invgraph.fitting.object.views import TrainingView, without_outliers
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera, stack
 from invgraph.geometry.mesh import Mesh, icosphere, uniform_laplacian
-from invgraph.runs.folder import RunFolder, file_stem
 
 
 def ball_mask(
@@ -135,72 +133,6 @@ def test_unwrap_gives_every_face_its_own_place():
     a, b = (corners[:, i] - corners[:, 0] for i in (1, 2))
     areas = (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).abs() / 2
     assert float(areas.min()) > 0 and 0.3 < float(areas.sum()) < 1
-
-
-def test_run_folder_refuses_to_mix_runs(tmp_path):
-    (tmp_path / "mine.txt").write_text("keep")
-    with pytest.raises(ValueError, match=r"not empty.*--resume"):
-        RunFolder(tmp_path)
-    with pytest.raises(ValueError, match="holds something but no run"):
-        RunFolder(tmp_path, resume=True)
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
-    RunFolder(tmp_path / "run")
-    RunFolder(tmp_path / "run", resume=True)
-
-
-def test_run_folder_refuses_a_file(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("x")
-    with pytest.raises(ValueError, match="is a file"):
-        RunFolder(path)
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
-    folder = RunFolder(tmp_path / "run")
-    folder.write_json("metrics.json", {"a": 1})
-
-    def full(_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        folder.write_json("metrics.json", {"a": 2})
-    assert json.loads((folder.path / "metrics.json").read_text()) == {"a": 1}
-    assert [p.name for p in folder.path.glob("*.part")] == []
-
-
-def test_state_comes_back_exactly(tmp_path):
-    folder = RunFolder(tmp_path / "run")
-    assert folder.load_state() is None
-    tensors = {"x": torch.randn(3, 2), "faces": torch.arange(6, dtype=torch.int32).reshape(2, 3)}
-    folder.save_state(tensors, {"step": 7})
-    state = folder.load_state()
-    assert state is not None
-    back, facts = state
-    assert facts == {"step": 7} and back.keys() == tensors.keys()
-    assert all(torch.equal(back[name], tensors[name]) for name in tensors)
-
-
-def test_a_damaged_state_is_named(tmp_path):
-    folder = RunFolder(tmp_path / "run")
-    (folder.path / "checkpoint.safetensors").write_bytes(b"\x80\x04nonsense")
-    with pytest.raises(ValueError, match=r"checkpoint\.safetensors is damaged"):
-        folder.load_state()
-
-
-def test_log_rows_are_appended(tmp_path):
-    folder = RunFolder(tmp_path / "run")
-    for step in range(2):
-        folder.log(step=step, seconds=0.5, stage="shape", loss=1.0, psnr_db=20.0, vertices=4)
-    lines = (folder.path / "log.csv").read_text().splitlines()
-    assert lines[0] == "step,seconds,stage,loss,psnr_db,vertices" and len(lines) == 3
-
-
-@pytest.mark.parametrize("name", ["../../etc/passwd", "<img src=x>", "a b/c\n.png", "ünï.jpg"])
-def test_file_stems_are_harmless(name):
-    stem = file_stem(3, name)
-    assert stem.startswith("0003_") and all(c.isalnum() or c == "_" for c in stem)
-    assert stem.isascii()
 
 
 def _edges(mesh):

@@ -1,0 +1,233 @@
+"""The run folder: its facts, its lock, and what a kill leaves."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from invgraph.runs.contents import read_run
+from invgraph.runs.facts import KINDS, RunFacts
+from invgraph.runs.folder import RunFolder, file_stem
+
+FACTS = RunFacts("object", "chair", {"photos": 12}, {"budget_s": 60.0, "seed": 3})
+
+
+@pytest.fixture
+def folder(tmp_path: Path):
+    with RunFolder(tmp_path / "run", FACTS) as folder:
+        yield folder
+
+
+def begun(path: Path, facts: RunFacts = FACTS) -> Path:
+    """A run that has left a file."""
+    with RunFolder(path, facts) as folder:
+        folder.log(step=1)
+    return path
+
+
+def test_the_facts_of_a_run_are_in_one_file(tmp_path: Path):
+    run = begun(tmp_path / "run")
+    with RunFolder(run, FACTS, resume=True):
+        pass
+    stored = json.loads((run / "run.json").read_text())
+    assert stored["kind"] == "object" and stored["name"] == "chair"
+    assert stored["read"] == {"photos": 12}
+    assert stored["settings"] == {"budget_s": 60.0, "seed": 3}
+    first, second = stored["sessions"]
+    assert first["command"] == sys.orig_argv
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", second["began"])
+    assert first["versions"]["torch"] == torch.__version__
+    assert {"python", "invgraph", "numba", "numpy"} <= first["versions"].keys()
+    assert first["machine"]["cores"] == os.cpu_count() and first["machine"]["processor"]
+
+
+def test_a_run_in_a_checkout_knows_its_commit(folder: RunFolder):
+    commit = json.loads((folder.path / "run.json").read_text())["sessions"][0]["commit"]
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        assert commit is None
+        return
+    head = ["git", "-C", str(root), "rev-parse", "HEAD"]
+    assert commit.split()[0] == subprocess.run(head, capture_output=True, text=True).stdout.strip()
+
+
+def test_another_folder_is_never_mixed_with_a_run(tmp_path: Path):
+    (tmp_path / "mine.txt").write_text("keep")
+    with pytest.raises(ValueError, match=r"is not empty; continue it by --resume or choose"):
+        RunFolder(tmp_path, FACTS)
+    with pytest.raises(ValueError, match=r"holds no run\.json: it is no run, or one that an older"):
+        RunFolder(tmp_path, FACTS, resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_run_is_not_begun_twice_unless_resumed(tmp_path: Path):
+    run = begun(tmp_path / "run")
+    with pytest.raises(ValueError, match=r"is not empty; continue it by --resume"):
+        RunFolder(run, FACTS)
+    RunFolder(run, FACTS, resume=True).__exit__(None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "place"}, "is a run of kind object on chair, not of kind place on chair"),
+        ({"name": "table"}, "is a run of kind object on chair, not of kind object on table"),
+    ],
+)
+def test_a_run_goes_on_only_as_what_it_is(tmp_path: Path, change: dict, message: str):
+    run = begun(tmp_path / "run")
+    with pytest.raises(ValueError, match=message + "; choose another --out"):
+        RunFolder(run, replace(FACTS, **change), resume=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"run\.json is damaged"),
+        ("[]", r"run\.json is damaged"),
+        ("[" * 100_000, r"run\.json is damaged"),
+        ('{"format": "invgraph run", "version": 1}', r"run\.json is damaged"),
+        (
+            '{"format": "invgraph run", "version": 2, "kind": "x", "name": "", "sessions": []}',
+            "is of version 2 but this reads 1; use the invgraph that wrote it",
+        ),
+    ],
+)
+def test_a_damaged_or_other_run_is_refused(tmp_path: Path, text: str, message: str):
+    run = begun(tmp_path / "run")
+    (run / "run.json").write_text(text)
+    for read in (lambda: RunFolder(run, FACTS, resume=True), lambda: read_run(run)):
+        with pytest.raises(ValueError, match=message):
+            read()
+    assert (run / "run.json").read_text() == text
+
+
+def test_a_run_of_an_older_version_is_refused_with_a_remedy(tmp_path: Path):
+    (tmp_path / "renders").mkdir()
+    (tmp_path / "metrics.json").write_text("{}")
+    for read in (lambda: RunFolder(tmp_path, FACTS, resume=True), lambda: read_run(tmp_path)):
+        with pytest.raises(ValueError, match=r"an older version left.*start the run again"):
+            read()
+
+
+def test_a_file_is_no_folder(tmp_path: Path):
+    path = tmp_path / "file"
+    path.write_text("x")
+    with pytest.raises(ValueError, match="is a file but a run needs a folder"):
+        RunFolder(path, FACTS)
+
+
+def test_one_writer_at_a_time(folder: RunFolder):
+    folder.log(step=1)
+    with pytest.raises(ValueError, match="is being written by another process; wait for it"):
+        RunFolder(folder.path, FACTS, resume=True)
+    assert len(json.loads((folder.path / "run.json").read_text())["sessions"]) == 1
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from invgraph.runs.facts import RunFacts
+from invgraph.runs.folder import RunFolder
+folder = RunFolder(Path(sys.argv[1]), RunFacts("object", "chair"))
+folder.log(step=1)
+(folder.path / ".scene.glb.0a1b2c3d.part").write_bytes(b"half")
+(folder.path / "renders" / ".a.png.0a1b2c3d.part").write_bytes(b"half")
+print("there", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_kill_frees_the_folder_and_its_half_files_go(tmp_path: Path):
+    run = tmp_path / "run"
+    command = [sys.executable, "-c", HOLD, str(run)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "there\n"
+        with pytest.raises(ValueError, match="is being written by another process"):
+            RunFolder(run, FACTS, resume=True)
+        assert list(run.rglob("*.part"))
+        os.kill(process.pid, signal.SIGKILL)
+    with RunFolder(run, FACTS, resume=True):
+        assert not list(run.rglob("*.part"))
+        assert (run / "log.csv").read_text() == "step\n1\n"
+
+
+def test_a_run_that_came_to_nothing_leaves_nothing(tmp_path: Path):
+    run = tmp_path / "run"
+    with pytest.raises(RuntimeError), RunFolder(run, FACTS):
+        raise RuntimeError
+    assert not run.exists()
+    begun(run)
+    with RunFolder(run, FACTS, resume=True):
+        pass
+    assert run.exists()
+
+
+def test_a_run_is_finished_when_its_metrics_say_so(folder: RunFolder):
+    assert folder.finished() is None
+    folder.write_json("metrics.json", {"complete": False})
+    assert folder.finished() is None
+    folder.write_json("metrics.json", {"complete": True, "a": 1})
+    assert folder.finished() == {"complete": True, "a": 1}
+    for damage in ("{", "[]", "{}"):
+        folder.write("metrics.json", damage.encode())
+        with pytest.raises(ValueError, match=r"metrics\.json is damaged.*delete it to score anew"):
+            folder.finished()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_of_any_kind_can_be_read_from_its_first_moment(tmp_path: Path, kind):
+    run = begun(tmp_path / "run", replace(FACTS, kind=kind))
+    found = read_run(run)
+    assert found.kind == kind and any("metrics.json" in line for line in found.missing)
+
+
+def test_a_failed_write_leaves_the_old_file(folder, monkeypatch):
+    folder.write_json("metrics.json", {"a": 1})
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        folder.write_json("metrics.json", {"a": 2})
+    assert json.loads((folder.path / "metrics.json").read_text()) == {"a": 1}
+    assert [p.name for p in folder.path.glob("*.part")] == []
+
+
+def test_state_comes_back_exactly(folder):
+    assert folder.load_state() is None
+    tensors = {"x": torch.randn(3, 2), "faces": torch.arange(6, dtype=torch.int32).reshape(2, 3)}
+    folder.save_state(tensors, {"step": 7})
+    state = folder.load_state()
+    assert state is not None
+    back, facts = state
+    assert facts == {"step": 7} and back.keys() == tensors.keys()
+    assert all(torch.equal(back[name], tensors[name]) for name in tensors)
+
+
+def test_a_damaged_state_is_named(folder):
+    (folder.path / "checkpoint.safetensors").write_bytes(b"\x80\x04nonsense")
+    with pytest.raises(ValueError, match=r"checkpoint\.safetensors is damaged"):
+        folder.load_state()
+
+
+def test_log_rows_are_appended(folder):
+    for step in range(2):
+        folder.log(step=step, seconds=0.5, stage="shape", loss=1.0, psnr_db=20.0, vertices=4)
+    lines = (folder.path / "log.csv").read_text().splitlines()
+    assert lines[0] == "step,seconds,stage,loss,psnr_db,vertices" and len(lines) == 3
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "<img src=x>", "a b/c\n.png", "ünï.jpg"])
+def test_file_stems_are_harmless(name):
+    stem = file_stem(3, name)
+    assert stem.startswith("0003_") and all(c.isalnum() or c == "_" for c in stem)
+    assert stem.isascii()
