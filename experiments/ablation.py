@@ -59,7 +59,7 @@ def main() -> None:
                 [learned],
                 out,
                 settings,
-                resume=(out / "checkpoint.safetensors").exists(),
+                resume=True,
                 logger="none",
                 work=arguments.work,
             )

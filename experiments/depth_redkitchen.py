@@ -185,7 +185,7 @@ def main() -> None:
             [learned],
             out,
             settings,
-            resume=(out / "checkpoint.safetensors").exists(),
+            resume=True,
             budget_s=60 * arguments.minutes - spent,
             work=arguments.work,
         )

@@ -86,7 +86,7 @@ def main() -> None:
             [capture],
             out,
             settings,
-            resume=(out / "checkpoint.safetensors").exists(),
+            resume=True,
             budget_s=60 * arguments.minutes,
             work=arguments.work,
         )

@@ -33,10 +33,6 @@ def settings(steps: int, seed: int) -> tuple[DepthSettings, ContrastSettings]:
     return depth, encoder
 
 
-def unfinished(out: Path) -> bool:
-    return (out / "checkpoint.safetensors").exists()
-
-
 def trained(
     learned: Capture, steps: int, seed: int, pretrained: bool, work: Path
 ) -> tuple[Path, float]:
@@ -46,12 +42,10 @@ def trained(
     encoder, spent = None, 0.0
     if pretrained:
         before = work / f"encoder_{steps}_{seed}"
-        found = train_encoder(
-            [learned], before, contrast, resume=unfinished(before), logger="none", work=work
-        )
+        found = train_encoder([learned], before, contrast, resume=True, logger="none", work=work)
         encoder, spent = found.model, found.seconds
     found = train_depth(
-        [learned], out, depth, resume=unfinished(out), encoder=encoder, logger="none", work=work
+        [learned], out, depth, resume=True, encoder=encoder, logger="none", work=work
     )
     return found.model, spent + found.seconds
 

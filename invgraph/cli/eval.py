@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from invgraph.data import Capture
     from invgraph.data.trajectory_files import Trajectory
     from invgraph.evaluate.depth_score import DepthScore
-    from invgraph.runs.predictions import InferFacts
+    from invgraph.runs.predictions import Predictions
 
 # Name, heading, unit, which way is better.
 DEPTH_ROWS = (
@@ -59,9 +59,9 @@ def depth(
     from invgraph.data import read_capture
     from invgraph.evaluate.depth_metrics import scored_pixels
     from invgraph.evaluate.depth_score import score_depth, summarise
-    from invgraph.runs.predictions import read_depth, read_facts
+    from invgraph.runs.predictions import read_depth, read_index
 
-    facts = read_facts(predictions)
+    facts = read_index(predictions)
     found = read_capture(capture)
     chosen = _with_truth(facts, found)
     if not allow_trained:
@@ -174,7 +174,7 @@ def odometry(
 COMMANDS = {"depth": depth, "odometry": odometry}
 
 
-def _with_truth(facts: "InferFacts", capture: "Capture") -> list[int]:
+def _with_truth(facts: "Predictions", capture: "Capture") -> list[int]:
     """Indices of the capture's frames that are predicted and have measured depth."""
     measured = capture.truth.depth if capture.truth is not None else ()
     if not any(entry is not None for entry in measured):
@@ -199,7 +199,7 @@ def _with_truth(facts: "InferFacts", capture: "Capture") -> list[int]:
     return chosen
 
 
-def _refuse_trained(facts: "InferFacts", capture: "Capture", chosen: list[int]) -> None:
+def _refuse_trained(facts: "Predictions", capture: "Capture", chosen: list[int]) -> None:
     from invgraph.files.atomic import fingerprint
 
     if facts.trained_on is None:

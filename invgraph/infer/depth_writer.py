@@ -24,7 +24,7 @@ from invgraph.infer.film import DepthFilm
 from invgraph.infer.rerun_log import blueprint, log_frame, log_path
 from invgraph.report.rerun_log import recorded
 from invgraph.runs.contents import RERUN_LOG
-from invgraph.runs.predictions import FACTS, MILLIMETRE, write_depth, write_facts
+from invgraph.runs.predictions import INDEX, MILLIMETRE, write_depth, write_index
 
 if TYPE_CHECKING:
     from rerun import RecordingStream
@@ -81,7 +81,7 @@ class DepthWriter:
     def __enter__(self) -> "DepthWriter":
         self._folder.mkdir(parents=True, exist_ok=True)
         # Maps of an earlier run are replaced one by one from here on.
-        (self._folder / FACTS).unlink(missing_ok=True)
+        (self._folder / INDEX).unlink(missing_ok=True)
         self._film = self._open.enter_context(DepthFilm(self._folder / FILM))
         try:
             self._stream = self._open.enter_context(recorded(self._folder, blueprint))
@@ -182,8 +182,8 @@ class DepthWriter:
                 "distortion": None if lens.distortion is None else lens.distortion.tolist(),
             },
         }
-        write_facts(self._folder, facts)
-        self.files = [self._folder / name for name in [*made, FACTS]]
+        write_index(self._folder, facts)
+        self.files = [self._folder / name for name in [*made, INDEX]]
 
     def _trajectory(self) -> Trajectory:
         stamps = [self._times[index] for index in self._poses]

@@ -8,9 +8,12 @@ from torch import Tensor
 from invgraph.data import Capture
 from invgraph.data.cache import cache_folder
 from invgraph.encoders import DepthModel
+from invgraph.fitting.motion import follow_camera
 from invgraph.geometry.camera import Camera
 from invgraph.infer.depth_writer import DepthWriter
-from invgraph.runs.predictions import FACTS
+from invgraph.runs.facts import RunFacts
+from invgraph.runs.folder import METRICS, RunFolder, check_out
+from invgraph.runs.predictions import INDEX
 from invgraph.runs.progress import Meter
 
 _COMPARED = 10  # frames
@@ -33,10 +36,11 @@ def infer_depth(
         The finished run, with its files and notes.
 
     Raises:
-        ValueError: frames that cannot be read, or a folder with a finished result.
+        ValueError: frames that cannot be read, or a folder with a finished result or none of ours.
     """
-    if (folder / FACTS).exists():
+    if (folder / INDEX).exists():
         raise ValueError(f"{folder} holds a finished result; remove it or choose another --out.")
+    check_out(folder, resume=True)
     frames = capture.frames
     lens = frames[0].intrinsics
     height, width = frames[0].size
@@ -45,12 +49,14 @@ def infer_depth(
         lens = Camera(torch.eye(4), focal, torch.tensor([width / 2, height / 2]), height, width)
     metric = model.facts.get("metres") is not None
     facts = {"model": name, "trained_on": model.facts["trained_on"], "metric": metric}
-    path: dict[str, Tensor] = {}
-    notes = []
-    with Meter() as meter:
+    asked = RunFacts(
+        "inference", capture.name, {"frames": len(frames)}, {"motion": motion, **facts}
+    )
+    # One that was cut short is begun anew in the same folder.
+    with RunFolder(folder, asked, resume=True) as run, Meter() as meter:
+        path: dict[str, Tensor] = {}
+        notes = []
         if motion:
-            from invgraph.fitting.motion import follow_camera
-
             try:
                 followed = follow_camera(capture, cache_folder() / "motions", progress=meter)
             except ValueError as error:
@@ -64,16 +70,20 @@ def infer_depth(
                     path[frame.name] = pose
         meter.begin("depth")
         clock = all(frame.time is not None for frame in frames)
-        with DepthWriter(folder, lens, facts, clock=clock) as run:
-            run.notes.extend(notes)
+        with DepthWriter(folder, lens, facts, clock=clock) as writer:
+            writer.notes.extend(notes)
             for index, frame in enumerate(frames):
                 image = frame.load()[0]
                 belief = model(image[None])
                 time = frame.time if clock and frame.time is not None else float(index)
                 pose = path.get(frame.name)
-                run.add(frame.name, time, image, belief.depth[0], belief.sigma[0], pose)
+                writer.add(frame.name, time, image, belief.depth[0], belief.sigma[0], pose)
                 meter.show((index + 1) / len(frames), f"{index + 1} of {len(frames)}")
-    return run
+        run.write_json(
+            METRICS,
+            {"complete": True, "frames": len(frames), "placed": len(path), "notes": writer.notes},
+        )
+    return writer
 
 
 def _scale(model: DepthModel, followed: Capture) -> float:

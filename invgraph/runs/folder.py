@@ -57,11 +57,12 @@ class RunFolder:
             if stored is not None:
                 self._require_same(stored)
             remove_parts(self.path)
-            sessions = [] if stored is None else stored["sessions"]
             self._fresh = stored is None
-            content = {"format": _FORMAT, "version": _VERSION, **asdict(facts)}
-            self.write_json(RUN, {**content, "sessions": [*sessions, session()]})
-            (self.path / RENDERS).mkdir(exist_ok=True)
+            if stored is None or self.finished() is None:
+                sessions = [] if stored is None else stored["sessions"]
+                content = {"format": _FORMAT, "version": _VERSION, **asdict(facts)}
+                self.write_json(RUN, {**content, "sessions": [*sessions, session()]})
+                (self.path / RENDERS).mkdir(exist_ok=True)
         except BaseException:
             self._lock.release()
             raise

@@ -15,13 +15,13 @@ from torch import Tensor
 from invgraph.data.depth_files import encode_depth
 from invgraph.files.atomic import write_atomically
 
-FACTS = "infer.json"
+INDEX = "infer.json"
 DEPTH = "depth"
 MILLIMETRE = 0.001
 
 
 @dataclass(frozen=True)
-class InferFacts:
+class Predictions:
     """What is known about a folder of predictions.
 
     Attributes:
@@ -98,19 +98,19 @@ def read_depth(
     return _read(file), _read(sigma) if sigma.is_file() else None
 
 
-def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
+def write_index(folder: Path, facts: Mapping[str, Any]) -> None:
     """Write ``infer.json``."""
     text = json.dumps(dict(facts), indent=1, allow_nan=False)
-    write_atomically(folder / FACTS, text.encode())
+    write_atomically(folder / INDEX, text.encode())
 
 
-def read_facts(folder: Path) -> InferFacts:
+def read_index(folder: Path) -> Predictions:
     """Read ``infer.json``.
 
     Raises:
         ValueError: the file is missing or damaged.
     """
-    path = folder / FACTS
+    path = folder / INDEX
     try:
         stored = json.loads(path.read_bytes())
         frames, trained_on = stored["frames"], stored.get("trained_on")
@@ -119,13 +119,13 @@ def read_facts(folder: Path) -> InferFacts:
                 raise TypeError("frames and trained_on should be lists of texts")
     except OSError:
         raise ValueError(
-            f"{folder} holds no {FACTS}; give a folder that `invgraph infer depth` finished."
+            f"{folder} holds no {INDEX}; give a folder that `invgraph infer depth` finished."
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())[:100]
         raise ValueError(f"{path} is damaged ({reason}); run the inference again.") from error
     known = None if trained_on is None else frozenset(trained_on)
-    return InferFacts(str(stored.get("model", "")), tuple(frames), known)
+    return Predictions(str(stored.get("model", "")), tuple(frames), known)
 
 
 def _file(folder: Path, name: str) -> Path:

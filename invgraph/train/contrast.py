@@ -128,7 +128,7 @@ def train_encoder(
     """
     plan = Plan(out, resume, budget_s, logger, workers)
     size, reach, seed = (settings.height, settings.width), settings.reach, settings.seed
-    with opened(plan, seed) as meter:
+    with opened(plan, "encoder", recordings, settings) as (folder, meter):
         clips: list[Clip] = []
         for capture in recordings:
             show = meter.staged(f"{capture.name}: frames")
@@ -145,15 +145,16 @@ def train_encoder(
         module = Contrast(settings)
         keeper = learn(
             plan,
+            folder,
             module,
             PairSet(clips, learned, reach=reach, seed=seed),
             (PairSet(clips, held, reach=reach, seed=seed), settings.batch),
             given(clips, settings),
             meter,
         )
-    found = Trained(out / "encoder.safetensors", module.done, keeper.best, keeper.seconds)
-    if plan.rank == 0:
-        module.encoder.seen = frozenset(mark for clip in clips for mark in clip.prints)
-        save_encoder(found.model, module.encoder)
-        found.note(settings)
+        found = Trained(out / "encoder.safetensors", module.done, keeper.best, keeper.seconds)
+        if folder is not None:
+            module.encoder.seen = frozenset(mark for clip in clips for mark in clip.prints)
+            save_encoder(found.model, module.encoder)
+            found.note(folder)
     return found

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from invgraph.files.tensors import read_tensors, write_tensors
+from invgraph.runs.folder import RunFolder
 from invgraph.runs.progress import Meter
 from invgraph.train.learning import Learning
 
 _EVERY_S = 120.0  # between checkpoints
+_LOG_EVERY = 10  # steps
 
 
 class Keeper(lightning.Callback):
@@ -152,12 +154,13 @@ class Shown(lightning.Callback):
 
     Args:
         meter: to show it on.
+        folder: of the run, which gets the curves; None in a process that does not write.
         keeper: knows the time spent.
         images: of one step.
     """
 
-    def __init__(self, meter: Meter, keeper: Keeper, images: int) -> None:
-        self._meter, self._keeper, self._images = meter, keeper, images
+    def __init__(self, meter: Meter, folder: RunFolder | None, keeper: Keeper, images: int) -> None:
+        self._meter, self._folder, self._keeper, self._images = meter, folder, keeper, images
         self._recent: deque[float] = deque(maxlen=50)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
@@ -172,12 +175,20 @@ class Shown(lightning.Callback):
             return
         done, steps = pl_module.done, pl_module.settings.steps
         pace = (len(self._recent) - 1) / (self._recent[-1] - self._recent[0])
-        best = self._keeper.best
+        best, loss = self._keeper.best, float(outputs["loss"])
+        if self._folder is not None and done % _LOG_EVERY == 0:
+            self._folder.log(
+                step=done,
+                seconds=round(self._keeper.seconds, 2),
+                stage="training",
+                loss=round(loss, 5),
+                held_out=round(best, 5) if best < math.inf else "",
+            )
         held_out = f", held out {best:.4f}" if best < math.inf else ""  # before the first check
         self._meter.show(
             max(done / steps, self._keeper.share()),
             f"step {done} of {steps}, {pace * self._images:.1f} images/s, "
-            f"loss {float(outputs['loss']):.4f}{held_out}",
+            f"loss {loss:.4f}{held_out}",
         )
 
 

@@ -1,6 +1,6 @@
 """The training loop: what happens around the steps of every training."""
 
-import json
+import contextlib
 import logging
 import os
 import warnings
@@ -15,7 +15,9 @@ import lightning
 import torch
 from torch.utils.data import DataLoader
 
-from invgraph.files.atomic import write_atomically
+from invgraph.data import Capture
+from invgraph.runs.facts import Kind, RunFacts
+from invgraph.runs.folder import CHECKPOINT, METRICS, RunFolder
 from invgraph.runs.progress import Meter
 from invgraph.train.clips import Clip
 from invgraph.train.keeper import Keeper, Shown
@@ -51,7 +53,7 @@ class Plan:
 
     @property
     def checkpoint(self) -> Path:
-        return self.out / "checkpoint.safetensors"
+        return self.out / CHECKPOINT
 
     @property
     def rank(self) -> int:
@@ -80,32 +82,39 @@ class Trained:
     held_out: float
     seconds: float
 
-    def note(self, settings: Settings) -> None:
-        """Write ``training.json`` beside the model."""
-        facts = {**asdict(self), "model": str(self.model), "settings": asdict(settings)}
-        data = (json.dumps(facts, indent=1) + "\n").encode()
-        write_atomically(self.model.with_name("training.json"), data)
+    def note(self, folder: RunFolder) -> None:
+        """Write ``metrics.json``."""
+        found = {**asdict(self), "model": self.model.name, "complete": True}
+        folder.write_json(METRICS, found)
 
 
 @contextmanager
-def opened(plan: Plan, seed: int) -> Iterator[Meter]:
-    """The run folder, ready for a training; gives what shows its progress.
+def opened(
+    plan: Plan, kind: Kind, recordings: Sequence[Capture], settings: Settings
+) -> Iterator[tuple[RunFolder | None, Meter]]:
+    """The run folder of a training, and what shows its progress; torch is seeded.
+
+    Of several processes one writes, and the others have no folder.
 
     Raises:
-        ValueError: there is a training that is not to be resumed.
+        ValueError: the folder cannot be written to or gone on with.
     """
-    if plan.checkpoint.exists() and not plan.resume:
-        raise ValueError(
-            f"{plan.out} holds a training; continue it by --resume or choose another --out."
-        )
-    plan.out.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(seed)
-    with Meter() as meter, _quiet():
-        yield meter
+    name = " + ".join(capture.name for capture in recordings)
+    read = {"frames": {capture.name: len(capture.frames) for capture in recordings}}
+    facts = RunFacts(kind, name, read, {"budget_s": plan.budget_s, **asdict(settings)})
+    with contextlib.ExitStack() as stack:
+        folder = None
+        if plan.rank == 0:
+            folder = stack.enter_context(RunFolder(plan.out, facts, plan.resume))
+        torch.manual_seed(settings.seed)
+        meter = stack.enter_context(Meter())
+        stack.enter_context(_quiet())
+        yield folder, meter
 
 
 def learn(
     plan: Plan,
+    folder: RunFolder | None,
     module: Learning,
     learned: Numbered,
     scored: tuple[Numbered, int],
@@ -117,6 +126,7 @@ def learn(
 
     Args:
         plan: of the training.
+        folder: of the run; None in a process that does not write.
         module: what learns; has its averaged weights afterwards.
         learned: items to learn from.
         scored: items held out, and how many of them are judged at a time.
@@ -157,7 +167,11 @@ def learn(
         enable_model_summary=False,
         logger=_logger(plan),
         log_every_n_steps=20,
-        callbacks=[keeper, Shown(meter, keeper, module.images * settings.batch), *callbacks],
+        callbacks=[
+            keeper,
+            Shown(meter, folder, keeper, module.images * settings.batch),
+            *callbacks,
+        ],
     )
     try:
         if first < last:

@@ -1,7 +1,6 @@
 """Pictures of what is learned, for a person to judge while it is being learned."""
 
 import io
-from pathlib import Path
 from typing import Any
 
 import lightning
@@ -11,8 +10,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from invgraph.files.atomic import write_atomically
 from invgraph.report.depth_view import LEVELS, colours
+from invgraph.runs.folder import RunFolder
 from invgraph.scene.belief import DepthBelief
 from invgraph.train.groups import GroupSet
 
@@ -24,26 +23,25 @@ _UNSURE = 0.5  # Laplace scale that takes the last colour
 class Panels(lightning.Callback):
     """Photo, depth and uncertainty of a few held-out frames, at every held-out score.
 
-    Written to ``panels/`` in the run folder, and to TensorBoard where it is in use.
+    Written to ``renders/`` in the run folder, and to TensorBoard where it is in use.
 
     Args:
-        folder: of the run.
+        folder: of the run; None in a process that does not write.
         groups: held out.
     """
 
-    def __init__(self, folder: Path, groups: GroupSet) -> None:
-        self._folder = folder / "panels"
+    def __init__(self, folder: RunFolder | None, groups: GroupSet) -> None:
+        self._folder = folder
         step = -(-len(groups) // _SHOWN)
         self._images = torch.stack([groups[i]["images"][0] for i in range(0, len(groups), step)])
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        if not trainer.is_global_zero:
+        if self._folder is None:
             return
         with torch.no_grad():
             belief = pl_module.depth(self._images.movedim(-1, 1).to(pl_module.device))[0]
         picture = panel(self._images, DepthBelief(belief.log_depth.cpu(), belief.scale.cpu()))
-        name = f"step_{pl_module.done:06d}.png"
-        write_atomically(self._folder / name, _png(picture))
+        self._folder.write(f"renders/preview_{pl_module.done:06d}.png", _png(picture))
         write = getattr(getattr(trainer.logger, "experiment", None), "add_image", None)
         if write is not None:
             write("held_out/panel", picture, pl_module.done, dataformats="HWC")

@@ -59,7 +59,7 @@ def train_depth(
         KeyboardInterrupt: Ctrl-C; a checkpoint holds everything.
     """
     plan = Plan(out, resume, budget_s, logger, workers)
-    with opened(plan, settings.seed) as meter:
+    with opened(plan, "depth", recordings, settings) as (folder, meter):
         trunk = None if encoder is None else load_pretrained(encoder, settings.network)
         clips, teachings, metres = prepare(recordings, settings, work, meter)
         learned, held = zip(*(split(clip) for clip in clips), strict=True)
@@ -70,10 +70,11 @@ def train_depth(
         facts = given(clips, settings)
         if encoder is not None:
             facts["encoder"] = fingerprint(encoder)
-        panels = Panels(out, scored)
-        keeper = learn(plan, module, groups, (scored, plan.world), facts, meter, [panels])
-    found = Trained(out / "model.safetensors", module.done, keeper.best, keeper.seconds)
-    if plan.rank == 0:
-        depth_model(module, clips, scored, metres).save(found.model)
-        found.note(settings)
+        panels = Panels(folder, scored)
+        scores = (scored, plan.world)
+        keeper = learn(plan, folder, module, groups, scores, facts, meter, [panels])
+        found = Trained(out / "model.safetensors", module.done, keeper.best, keeper.seconds)
+        if folder is not None:
+            depth_model(module, clips, scored, metres).save(found.model)
+            found.note(folder)
     return found

@@ -16,7 +16,7 @@ from invgraph.data.trajectory_files import Trajectory, write_kitti, write_tum
 from invgraph.evaluate.trajectory_truth import true_trajectory
 from invgraph.files.atomic import fingerprint
 from invgraph.geometry.transforms import exp_so3, pose
-from invgraph.runs.predictions import write_depth, write_facts
+from invgraph.runs.predictions import write_depth, write_index
 
 SIZE = (6, 8)
 COUNT = 4
@@ -55,7 +55,7 @@ def _predictions(folder: Path, trained_on: list[str] | None, sigma: float | None
         write_depth(folder, f"frame-{index:06d}.color", depth, spread)
     frames = [f"frame-{index:06d}.color" for index in range(COUNT)]
     facts = {"model": "by hand", "frames": frames}
-    write_facts(folder, facts if trained_on is None else facts | {"trained_on": trained_on})
+    write_index(folder, facts if trained_on is None else facts | {"trained_on": trained_on})
     return folder
 
 
@@ -135,7 +135,7 @@ def test_depth_outside_the_garg_crop_does_not_count(tmp_path: Path, capsys):
     depth[:2] = 7.0  # rows 2 (2.4) to 4 (5.95 is row 5, excluded) count
     depth[5:] = 7.0
     write_depth(folder, "frame-000000.color", depth)
-    write_facts(folder, {"frames": ["frame-000000.color"], "trained_on": []})
+    write_index(folder, {"frames": ["frame-000000.color"], "trained_on": []})
     scores = tmp_path / "s.json"
     command = ["eval", "depth", str(folder), str(capture), "--json", str(scores)]
     assert main(command) == 0
@@ -178,9 +178,9 @@ def test_depth_says_what_is_wrong(tmp_path: Path, capsys):
     assert "bare has no measured depth" in _failure(capsys, "eval", "depth", folder, bare)
     (folder / "depth/frame-000003.color.npy").unlink()
     assert "000003.color.npy is missing" in _failure(capsys, "eval", "depth", folder, capture)
-    write_facts(folder, {"frames": ["frame-000002.color"], "trained_on": []})
+    write_index(folder, {"frames": ["frame-000002.color"], "trained_on": []})
     assert "none of the 1 predictions" in _failure(capsys, "eval", "depth", folder, capture)
-    write_facts(folder, {"frames": ["elsewhere"], "trained_on": []})
+    write_index(folder, {"frames": ["elsewhere"], "trained_on": []})
     assert "no prediction is named as a frame" in _failure(capsys, "eval", "depth", folder, capture)
     for damage in ("[", "[]", '{"frames": [1]}', '{"frames": "a", "trained_on": []}', "{}"):
         (folder / "infer.json").write_text(damage)
@@ -282,7 +282,7 @@ def test_real_depth_scored_against_itself(tmp_path: Path, data_dir, capsys):
         depth = torch.where(truth > 0, 0.5 * truth, 1.0)
         write_depth(tmp_path, capture.frames[index].name, depth)
     names = [capture.frames[index].name for index in chosen]
-    write_facts(tmp_path, {"frames": names, "trained_on": []})
+    write_index(tmp_path, {"frames": names, "trained_on": []})
     scores = tmp_path / "s.json"
     folder = str(data_dir("redkitchen"))
     assert main(["eval", "depth", str(tmp_path), folder, "--json", str(scores)]) == 0

@@ -17,7 +17,7 @@ from PIL import Image
 
 from invgraph.data.trajectory_files import read_trajectory
 from invgraph.geometry.camera import Camera
-from invgraph.infer import DepthWriter, read_depth, read_facts, write_depth, write_facts
+from invgraph.infer import DepthWriter, read_depth, read_index, write_depth, write_index
 from invgraph.infer.cloud import PER_FRAME, Cloud
 
 FACTS: dict[str, Any] = {"model": "by hand", "trained_on": ["ab"], "metric": True}
@@ -129,7 +129,7 @@ def test_a_run_writes_everything(tmp_path: Path):
     made |= {"points.ply", "infer.json"}
     assert _names(tmp_path) == made | {"depth"}
     assert {path.name for path in run.files} == made and run.notes == []
-    facts = read_facts(tmp_path)
+    facts = read_index(tmp_path)
     assert facts.frames == tuple(f"frame_{index}" for index in range(5))
     assert facts.model == "by hand" and facts.trained_on == {"ab"}
     stored = json.loads((tmp_path / "infer.json").read_text())
@@ -288,7 +288,7 @@ def test_bad_frames_are_refused(tmp_path: Path):
         with pytest.raises(ValueError, match="not finite and positive"):
             run.add("b", 2.0, image, 0 * depth)
         run.add("b", 2.0, image, depth)
-    assert read_facts(tmp_path).frames == ("a", "b")
+    assert read_index(tmp_path).frames == ("a", "b")
     with pytest.raises(ValueError, match="no frame was given"), DepthWriter(tmp_path, LENS, FACTS):
         pass
     assert "infer.json" not in _names(tmp_path)
@@ -325,10 +325,10 @@ def test_a_kill_damages_nothing_and_the_run_can_start_again(tmp_path: Path):
         np.load(file)
     with DepthWriter(tmp_path, LENS, FACTS) as run:
         _fill(run, count=2)
-    assert read_facts(tmp_path).frames == ("frame_0", "frame_1")
+    assert read_index(tmp_path).frames == ("frame_0", "frame_1")
 
 
 def test_facts_are_json(tmp_path: Path):
     with pytest.raises(ValueError, match="JSON compliant"):
-        write_facts(tmp_path, {"frames": [], "loss": math.nan})
+        write_index(tmp_path, {"frames": [], "loss": math.nan})
     assert not _names(tmp_path)

@@ -183,7 +183,7 @@ def test_training_lowers_the_loss_of_frames_held_out(clips: list[Clip], pretrain
     assert encoder.seen == {mark for clip in clips for mark in clip.prints}
     for name, value in encoder.state_dict().items():
         assert torch.equal(value, module.encoder.state_dict()[name]), name
-    noted = json.loads(pretrained.model.with_name("training.json").read_text())
+    noted = json.loads(pretrained.model.with_name("metrics.json").read_text())
     assert noted["steps"] == pretrained.steps and noted["held_out"] == pretrained.held_out < before
     assert list(pretrained.model.parent.glob("curves/events.*"))
 
@@ -297,5 +297,5 @@ def test_two_processes_learn_what_one_does(walks: list[Path], tmp_path: Path):
     moved = sum(float((first[name] - begun[name]).abs().sum()) for name in begun)
     apart = sum(float((first[name] - second[name]).abs().sum()) for name in begun)
     assert moved > 0 and apart < 0.25 * moved  # 0.6 where each process is left to itself
-    facts = [json.loads((tmp_path / n / "training.json").read_text()) for n in ("one", "two")]
+    facts = [json.loads((tmp_path / n / "metrics.json").read_text()) for n in ("one", "two")]
     assert facts[0]["held_out"] == pytest.approx(facts[1]["held_out"], rel=0.01)

@@ -56,9 +56,9 @@ def test_a_training_leaves_a_model_panels_and_facts(walk: Path, tmp_path: Path):
     assert belief.log_depth.shape == (2, 50, 70) and bool((belief.scale > 0).all())
     assert len(model.facts["trained_on"]) == 24
     assert model.facts["focal"] == [pytest.approx(1.0, abs=0.1)]
-    assert list((out / "panels").glob("step_*.png"))
+    assert list((out / "renders").glob("preview_*.png"))
     assert list((out / "curves").glob("events.*"))
-    assert json.loads((out / "training.json").read_text())["steps"] == 6
+    assert json.loads((out / "metrics.json").read_text())["steps"] == 6
 
 
 @pytest.mark.slow
@@ -232,5 +232,5 @@ def test_two_processes_learn_what_one_does(walk: Path, tmp_path: Path):
     moved = sum(float((first[name] - begun[name]).abs().sum()) for name in begun)
     apart = sum(float((first[name] - second[name]).abs().sum()) for name in begun)
     assert moved > 0 and apart < 0.25 * moved
-    facts = [json.loads((tmp_path / n / "training.json").read_text()) for n in ("one", "two")]
+    facts = [json.loads((tmp_path / n / "metrics.json").read_text()) for n in ("one", "two")]
     assert facts[0]["held_out"] == pytest.approx(facts[1]["held_out"], rel=0.01)

@@ -160,7 +160,7 @@ def test_resuming_a_finished_run_changes_nothing(finished, capture):
     again = fit(capture, finished.run, resume=True)
     assert again.metrics == json.loads((finished.run / "metrics.json").read_text())
     assert {path: path.stat().st_mtime_ns for path in finished.run.iterdir()} == before
-    with pytest.raises(ValueError, match=r"is a run on torus but the capture is another"):
+    with pytest.raises(ValueError, match="on torus, not of kind object on another; choose"):
         fit(dataclasses.replace(read_capture(capture), name="another"), finished.run, resume=True)
     # After Ctrl-C while the page was made, only the page is made again.
     again.report.unlink()
@@ -278,13 +278,13 @@ def test_another_capture_is_not_mixed_into_a_run(capture, short, tmp_path, monke
     with pytest.raises(KeyboardInterrupt):
         fit(capture, run)
     other = write_capture(tmp_path / "other")
-    with pytest.raises(ValueError, match=r"is a run on torus but the capture is other"):
+    with pytest.raises(ValueError, match="on torus, not of kind object on other; choose"):
         fit(other, run, resume=True)
 
 
 def test_a_folder_that_is_no_run_is_not_resumed(tmp_path):
     (tmp_path / "report.html").write_text("my own")
-    with pytest.raises(ValueError, match="holds something but no run; choose another --out"):
+    with pytest.raises(ValueError, match=r"holds no run\.json: it is no run"):
         fit(write_capture(tmp_path / "photos"), tmp_path, resume=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", "report.html"]
 

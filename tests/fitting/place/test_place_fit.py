@@ -41,7 +41,7 @@ def test_photos_without_masks_become_a_place(capture, tmp_path):
     assert result.metrics["psnr_mask_db"] > 24
     assert result.metrics["covered"] > 0.85
     assert result.metrics["complete"] and result.metrics["photos_used"] == 6
-    assert json.loads((out / "metrics.json").read_text())["kind"] == "place"
+    assert json.loads((out / "run.json").read_text())["kind"] == "place"
     for name in ("scene.glb", "scene.json", "cameras.json", "report.html"):
         assert (out / name).is_file()
     assert len(list((out / "renders").glob("*.png"))) == 3

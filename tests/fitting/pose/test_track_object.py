@@ -146,7 +146,7 @@ def finished(run: Path) -> None:
         np.testing.assert_allclose(row.pose, pose_of(index).numpy(), atol=1e-6)
         assert row.sigma_mm == pytest.approx(6**0.5 * (1 + index), rel=1e-4)
     metrics = json.loads((run / "metrics.json").read_text())
-    expected = {"kind": "track", "object": "obj_000007", "complete": True, "found": 5, "lost": 1}
+    expected = {"object": "obj_000007", "complete": True, "found": 5, "lost": 1}
     expected |= {"score_median": pytest.approx(0.9), "seconds_per_frame": 0.25, "skipped": []}
     assert expected.items() <= metrics.items() and metrics["ambiguous"] == 1
     overlays = sorted((run / "overlays").iterdir())
@@ -415,14 +415,16 @@ def test_a_run_goes_on_with_its_own_photos_only(
     run = tmp_path / "run"
     track_object(capture / "view 5.png", model, run)
     (run / "metrics.json").unlink()
-    with pytest.raises(ValueError, match=r"poses\.csv is about other photos"):
+    with pytest.raises(ValueError, match=r"on obj_000007 in view_5, not of kind .* in view_0; cho"):
         track_object(capture / "view 0.png", model, run, resume=True)
-    (run / "metrics.json").write_text('{"kind": "track", "complete": false, "object": "mug"}')
-    with pytest.raises(ValueError, match=r"is a run on mug in None, not on .*choose another --out"):
-        track_object(capture, model, run, resume=True)
-    (run / "metrics.json").write_text('{"kind": "place", "complete": false}')
-    with pytest.raises(ValueError, match="holds a run of another kind"):
-        track_object(capture, model, run, resume=True)
+    other = model.rename(model.with_name("mug.ply"))
+    with pytest.raises(ValueError, match=r"on obj_000007 in view_5, not of kind pose on mug in"):
+        track_object(capture / "view 5.png", other, run, resume=True)
+    photo = tmp_path / "view 5.png"
+    photo.write_bytes((capture / "view 5.png").read_bytes())
+    (run / "poses.csv").write_text((run / "poses.csv").read_text().replace("view_5", "view_4"))
+    with pytest.raises(ValueError, match=r"poses\.csv is about other photos"):
+        track_object(photo, other.rename(model), run, resume=True)
 
 
 # --- pictures ---
