@@ -46,7 +46,7 @@ def main() -> None:
         result = fit(
             folder, arguments.out / folder.name, FitSettings(budget_s=BUDGET_S), resume=True
         )
-        print(f"{folder.name}: doubted masks: {result.metrics['suspect_masks'] or 'none'}")
+        print(f"{folder.name}: outlier masks: {result.metrics['suspect_masks'] or 'none'}")
         for measure, unit, better in MEASURES:
             value = result.metrics[measure]
             print(f"  {measure:18} {value:9.4f} {unit}")

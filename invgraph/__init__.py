@@ -1,4 +1,21 @@
-"""Explain images by scenes: a differentiable renderer with the tools to fit what it renders."""
+"""Explain images by scenes: a differentiable renderer with the tools to fit what it renders.
+
+How an image becomes a gradient: ``data`` reads the photograph with its camera; ``scene`` holds the
+tensors of a guess; ``geometry`` puts their points on the image; ``raster`` finds what every pixel
+sees; ``rendering`` gives it a colour; ``photometric`` compares that with the photograph; and
+autograd goes all the way back. ``fitting`` descends along that gradient on one capture, ``train``
+on many. The folders in the order of their imports, a room using only rooms before it:
+
+| room | what it holds |
+|---|---|
+| ``kernels``, ``files`` | compiled CPU code; files written whole |
+| ``geometry``, ``scene`` | cameras and meshes; objects, materials, lights, beliefs |
+| ``raster``, ``rendering``, ``photometric`` | the renderer, and losses |
+| ``data``, ``runs`` | what is read; what a run leaves on disk |
+| ``evaluate``, ``report`` | scores; the page to look at |
+| ``encoders``, ``fitting``, ``train``, ``infer`` | networks; descent; what was learned, applied |
+| ``cli`` | the command line |
+"""
 
 import importlib
 from typing import TYPE_CHECKING, Any

@@ -1,6 +1,10 @@
-"""The examples in the README and the docs run, and their links lead somewhere."""
+"""Examples in the README and the docs run, links lead somewhere, names in prose exist."""
 
+import ast
+import io
+import pkgutil
 import re
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ from invgraph import SphericalHarmonicLight, load_scene
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+FOLDERS = ("invgraph", "experiments", "tests")
 
 
 def example(page: Path) -> str:
@@ -26,6 +31,60 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert other.is_file(), target
         names = re.findall(r"^#+ (.*)$", other.read_text(), re.MULTILINE) if heading else []
         assert not heading or heading in [name.lower().replace(" ", "-") for name in names]
+
+
+def prose(code: str) -> str:
+    """The docstrings and comments of a module."""
+    nodes = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    found = [ast.get_docstring(n) or "" for n in ast.walk(ast.parse(code)) if isinstance(n, nodes)]
+    tokens = tokenize.generate_tokens(io.StringIO(code).readline)
+    return "\n".join([*found, *(t.string for t in tokens if t.type == tokenize.COMMENT)])
+
+
+def missing(text: str) -> list[str]:
+    """Names below ``invgraph.`` that no import finds, and paths of the project without a file."""
+    names = set(re.findall(r"\binvgraph(?:\.[A-Za-z_]\w*)+", text))
+    for module, things in re.findall(r"from (invgraph[\w.]*) import ([\w, ]+)", text):
+        names |= {f"{module}.{thing.strip()}" for thing in things.split(",")}
+    paths = set(re.findall(rf"(?<![\w/.])(?:{'|'.join(FOLDERS)}|docs|assets)/[\w./*-]*\w", text))
+    return [name for name in sorted(names) if not exists(name)] + [
+        path for path in sorted(paths) if not any(ROOT.glob(path))
+    ]
+
+
+def exists(name: str) -> bool:
+    try:
+        pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_names_in_pages_exist(page: Path) -> None:
+    assert not missing(page.read_text())
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_names_in_docstrings_and_comments_exist(folder: str) -> None:
+    files = [path for path in (ROOT / folder).rglob("*.py") if path != Path(__file__).resolve()]
+    found = {str(path.relative_to(ROOT)): missing(prose(path.read_text())) for path in files}
+    assert not {file: names for file, names in found.items() if names}
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("see ``invgraph.raster.soften``", "invgraph.raster.soften"),
+        ("`invgraph.odometry.Motion`", "invgraph.odometry.Motion"),
+        ("from invgraph import Camera, Lens", "invgraph.Lens"),
+        ("`invgraph/camera.py` has it", "invgraph/camera.py"),
+        ("as in tests/test_*_nothing.py", "tests/test_*_nothing.py"),
+    ],
+)
+def test_a_planted_name_is_missed(text: str, name: str) -> None:
+    assert missing(text) == [name]
+    assert missing(prose(f'"""{text}"""')) == missing(prose(f"# {text}\n")) == [name]
 
 
 @pytest.mark.slow

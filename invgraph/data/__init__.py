@@ -1,4 +1,4 @@
-"""Captures: photographs, with cameras where known, whatever the format they arrive in."""
+"""Recordings read as captures: photographs, with cameras where known, whatever the format."""
 
 from invgraph.data.bounds import Bounds
 from invgraph.data.capture import Capture

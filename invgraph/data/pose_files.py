@@ -39,7 +39,7 @@ class PoseRow:
         found: whether the object was found there.
         score: 0 to 1, how much of what the pose predicts the photo confirms.
         pose: ``camera_from_object``, ``4 4`` float64, metres; where the object was not found, the
-            last or best guess.
+            last or likeliest estimate.
         covariance: ``6 6`` float64, of the translation of the object's origin (m), then of the
             rotation vector (rad), both along the camera's axes.
         answers: how many poses explain the photo.
@@ -56,7 +56,7 @@ class PoseRow:
 
     @staticmethod
     def of(frame: str, belief: PoseBelief, seconds: float) -> "PoseRow":
-        """The best answer of a belief."""
+        """The likeliest hypothesis of a belief."""
         return PoseRow(
             frame,
             belief.found,
@@ -184,7 +184,7 @@ def bop_number(name: str, otherwise: int) -> int:
 
 
 def append_hypotheses(path: Path, frame: str, belief: PoseBelief) -> None:
-    """Add a line with every answer of a belief to a file of JSON lines."""
+    """Add a line with every hypothesis of a belief to a file of JSON lines."""
     record = {
         "frame": frame,
         "weights": belief.weights.tolist(),
@@ -203,7 +203,7 @@ def drop_cut_line(path: Path) -> None:
 
 
 def read_hypotheses(path: Path) -> dict[str, list[tuple[float, np.ndarray]]]:
-    """Weight and ``camera_from_object`` of every answer, by the photo's name.
+    """Weight and ``camera_from_object`` of every hypothesis, by the photo's name.
 
     Damaged lines are left out; nothing where there is no such file.
     """

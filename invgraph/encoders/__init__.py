@@ -1,4 +1,4 @@
-"""Networks that map images to beliefs about scenes."""
+"""Networks that map images to beliefs about scenes, in one pass."""
 
 from invgraph.encoders.depth import DepthNet
 from invgraph.encoders.depth_model import DepthModel, load_depth_model

@@ -1,1 +1,1 @@
-"""How good results are, by published protocols."""
+"""How good results are, by published protocols, against truth that nothing learns from."""

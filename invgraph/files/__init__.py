@@ -1,1 +1,1 @@
-"""Writing files whole or not at all."""
+"""Files written whole or not at all, tensors among them."""

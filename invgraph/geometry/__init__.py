@@ -1,1 +1,1 @@
-"""Rigid motions, cameras, meshes; conventions of other programs."""
+"""Where things are and how points become pixels: rigid motions, cameras, meshes."""

@@ -1,1 +1,1 @@
-"""The teacher: images re-synthesised from others, and how far two images are apart."""
+"""The teacher: how far an image is from its re-synthesis; view synthesis from depth."""

@@ -1,4 +1,4 @@
-"""Differentiable rasterization: from triangles to what every pixel sees.
+"""Differentiable rasterization: from triangles to what every pixel sees, and gradients back.
 
 ``screen`` means homogeneous pixels (u z, v z, z): what ``Camera.homogeneous_pixels`` gives.
 

@@ -1,1 +1,1 @@
-"""From a scene and a camera to an image."""
+"""``render(scene, camera)``: from a scene to an image whose gradients reach the scene."""

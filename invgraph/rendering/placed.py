@@ -1,4 +1,4 @@
-"""How an object looks at the pixels where it is seen."""
+"""The appearance of an object at the pixels where it is seen."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What a person looks at after a fit: one self-contained page."""
+"""What a person looks at after a run: one self-contained page, a film, a log for rerun."""
 
 from invgraph.report.page import write_report
 

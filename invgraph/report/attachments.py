@@ -1,4 +1,4 @@
-"""What lies beside the page: a film and a recording."""
+"""What lies beside the page: a film and a rerun log."""
 
 import base64
 import contextlib
@@ -34,7 +34,7 @@ def write_attachments(
     Args:
         run: the folder that a fit wrote.
         scene: what it found.
-        photos: training photos for the recording, by name, ``h w 3`` bytes.
+        photos: training photos for the rerun log, by name, ``h w 3`` bytes.
         seconds: to spend at most, about.
         progress: hears how far the film is, 0 to 1.
 
@@ -56,10 +56,10 @@ def write_attachments(
 
 
 def complete_attachments(run: Path) -> None:
-    """Make the film and the recording of a run where they are absent or older than its scene.
+    """Make the film and the rerun log of a run where they are absent or older than its scene.
 
     A run without a readable scene is left as it is: the report says what it lacks. The film of an
-    object that was followed needs its photos, so only the recording is made.
+    object that was followed needs its photos, so only the log is made.
 
     Raises:
         ValueError: ``run`` is not a folder, or holds nothing that a fit writes.
@@ -81,7 +81,7 @@ def complete_attachments(run: Path) -> None:
 
 
 def attachments_section(folder: RunContents) -> str:
-    """The film and the way to the recording, as HTML; empty for a run without a mesh."""
+    """The film and the way to the rerun log, as HTML; empty for a run without a mesh."""
     if folder.glb is None:
         return ""
     film = film_player(
@@ -120,7 +120,7 @@ def film_player(file: Path | None, label: str, words: str, without: str) -> str:
 
 
 def rerun_link(file: Path | None, words: str) -> str:
-    """The way to the recording, or how to make it, as HTML.
+    """The way to the rerun log, or how to make it, as HTML.
 
     Args:
         file: None if there is none.
@@ -137,7 +137,7 @@ def rerun_link(file: Path | None, words: str) -> str:
 
 
 def how_to_get(what: str, module: str, package: str) -> str:
-    """What to do about a film or recording that is absent, as HTML."""
+    """What to do about a film or rerun log that is absent, as HTML."""
     remedy = "<code>invgraph report RUN</code> makes it."
     if find_spec(module) is None:
         return f"No {what}: <code>pip install {package}</code>, then {remedy}"

@@ -12,7 +12,7 @@ POINTS = 1500
 
 
 def camera_map(poses: list[CameraRecord], points: np.ndarray) -> str:
-    """Draw each camera as a dot with a stroke where it forward; empty without cameras.
+    """Draw each camera as a dot with a stroke in its viewing direction; empty without cameras.
 
     Args:
         poses: in the order of the photos; a line goes through them.

@@ -59,7 +59,7 @@ def draw_overlay(
         camera: that took the photo, at the world's origin; resized to it.
         row: the pose.
         covered: ``h w`` of any size, true where something else is in front; tinted.
-        others: weight and ``camera_from_object`` of further answers; their axes are drawn thin.
+        others: weight and ``camera_from_object`` of further hypotheses; their axes are drawn thin.
     """
     height, width = photo.shape[:2]
     camera = camera.resize(height, width)

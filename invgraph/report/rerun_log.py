@@ -1,4 +1,4 @@
-"""A recording of a run for rerun's viewer (https://rerun.io)."""
+"""A run as a log for rerun's viewer (https://rerun.io)."""
 
 import contextlib
 import io

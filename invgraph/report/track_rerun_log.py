@@ -1,4 +1,4 @@
-"""A recording of an object that was followed through photos, for rerun's viewer."""
+"""An object that was followed through photos, as a log for rerun's viewer."""
 
 import contextlib
 import math
@@ -151,7 +151,7 @@ def _log_words(stream: "RecordingStream", row: PoseRow) -> None:
 
 
 def _log_answers(stream: "RecordingStream", others: list[np.ndarray], reach: float) -> None:
-    """The axes of further answers; none clears those of the photo before."""
+    """The axes of further hypotheses; none clears those of the photo before."""
     import rerun as rr
 
     if not others:

@@ -1,4 +1,4 @@
-"""What is seen, as tensors: objects and their materials, lights, beliefs; and their files."""
+"""What is seen, as tensors that can descend: objects, materials, lights; beliefs; their files."""
 
 from invgraph.scene.lights import (
     DirectionalLight,

@@ -1,4 +1,4 @@
-"""Training of encoders from raw recordings, without labels."""
+"""Descent on many recordings: the weights of encoders, without labels."""
 
 from invgraph.train.contrast import train_encoder
 from invgraph.train.loop import Trained

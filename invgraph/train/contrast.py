@@ -22,7 +22,7 @@ _EMBEDDED = 128  # numbers by which views are compared
 def nt_xent(
     embedded: Float[Tensor, "v d"], ignored: Bool[Tensor, "v v"], temperature: float
 ) -> Float[Tensor, ""]:
-    """How hard it is to tell the other view of a pair from all other views, meaned over views.
+    """NT-Xent: how hard the other view of a pair is to tell from all others, a mean over views.
 
     Args:
         embedded: views 2k and 2k+1 are a pair; of any length.

@@ -21,7 +21,7 @@ def depth_model(
     """The network of a training, with its uncertainty corrected on frames it has not learned from.
 
     What is corrected is one factor: how far depth is off there from the teacher's or, without one,
-    from what other frames say, against what the network believes; 1 where nothing says anything.
+    from what other frames say, against what the network predicts; 1 where nothing says anything.
     ``metres``, the unit of depth by stereo pairs, is told where every recording has pairs.
     """
     network = module.depth.eval()

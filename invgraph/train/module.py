@@ -59,7 +59,7 @@ class DepthTraining(Learning):
         return total
 
     def surprise(self, groups: Groups) -> Tensor:
-        """How far depth is off, in units of what the network believes, one number per pixel."""
+        """How far depth is off, in units of its predicted scale, one number per pixel."""
         beliefs, motions = self._found(groups)
         found = self._explained(groups, beliefs, motions, 0)
         return (found.residual / beliefs[0].scale)[found.certain > 0]

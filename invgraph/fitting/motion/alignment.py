@@ -11,7 +11,7 @@ from invgraph.kernels.threads import launch
 
 LENS = 9  # fx, fy, cx, cy, k1, k2, p1, p2, k3
 _SPRINGS = np.array([0.1, 0.1, 0.1])  # usual errors of log focal length, k1, k2
-_LIMIT = 120.0  # squared levels: where a difference stops to count
+_LIMIT = 120.0  # squared levels: scale of the robust loss
 _DAMPING, _MOST_DAMPING = 1e-4, 1e6
 _ENOUGH = 2e-4  # relative descent of a step below which it ends
 
@@ -93,7 +93,7 @@ class Linear:
 
 
 def compare(state: State, images: np.ndarray, scale: int, derive: bool) -> Linear:
-    """Robust differences between the pictures at a state.
+    """Robust photometric residuals at a state.
 
     Args:
         state: where.
@@ -229,7 +229,7 @@ def _relit(points: Points, light: np.ndarray) -> Points:
     seen = one > 1
     one = np.where(seen, one, 1.0)
     spread = squared - host * host / one
-    # A flat picture does not tell its gain: a little faith in 1.
+    # A flat picture does not tell its gain: a weak prior holds it at 1.
     gain = (product - host * target / one + one) / (spread + one)
     gain = np.clip(gain, 0.3, 3.0)
     fresh = np.stack((gain, (target - gain * host) / one), 2)

@@ -26,7 +26,7 @@ _USUAL_FOCAL = 1.2  # of the longer side
 _STILL_PX = 2.0
 _LEAST_SHARE = 0.5  # of the keyframes, that must have been placed
 _STEPS = 20
-_ROUNDS = 3  # of aligning, then leaving out points that do not fit
+_ROUNDS = 3  # of aligning, then leaving out outliers
 _AGREES = 120.0  # squared levels: mean square of a pattern that fits
 _SEEN = (1, 99)  # percentiles of inverse depth
 

@@ -1,4 +1,4 @@
-"""How pictures of the same points differ, with derivatives, in compiled code.
+"""Photometric residuals of points, with derivatives, in compiled code.
 
 Points belong to a frame (their host) and have an inverse depth there. A pattern of pixels around
 each is compared with where it lands in the host's targets, another frame each. ``D = 6 (m + 2)``
@@ -188,7 +188,7 @@ def linearise(
     light,
     energies,
 ):
-    """Robust differences between pictures, and their normal equations by host.
+    """Robust photometric residuals and their normal equations, by host.
 
     The cost of a point in a target is ``limit e / (limit + e)`` of the mean square e of its
     pattern's residuals (Geman and McClure), and ``limit`` where it is not seen.

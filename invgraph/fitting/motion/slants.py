@@ -9,7 +9,7 @@ from invgraph.fitting.motion.alignment import Points
 
 _NEIGHBOURS = 9  # the point itself among them
 _SAME = 0.1  # relative difference of inverse depths between points of one surface
-_FAITH = 0.5  # squared cells: how far a surface that faces the camera is believed in
+_FAITH = 0.5  # squared cells: weight of the prior that a surface faces the camera
 _CELL = 14  # pixels between points
 
 

@@ -34,11 +34,11 @@ from invgraph.scene import Scene
 SAVE_EVERY_S = 30.0
 LOG_EVERY = 10
 CAMERA_BONUS = 0.98  # light that follows the camera must explain this much better: it is rarer
-PER_IMAGE_BONUS = 0.98  # so does light that changes from photo to photo
+PER_IMAGE_BONUS = 0.98  # so does per-image light
 INEXACT_DEG = 0.6  # cameras that move by less are left as they were given
 RESERVE = 0.08  # share of the budget kept for scores and the report
 REPORT_S = 3.0  # kept for the page itself
-ATTACHMENTS_S = 15.0  # at most for the fly-through and the recording
+ATTACHMENTS_S = 15.0  # at most for the fly-through and the rerun log
 
 
 def fit_object(
@@ -99,7 +99,7 @@ class Descent:
             self._restore(*state)
 
     def _evidence(self, stage: Stage) -> tuple[list[TrainingView], Tensor]:
-        """The photos as far as they are believed, and per photo whether its mask counts.
+        """The training views without outliers, and per view whether its mask counts.
 
         Suspect masks do not count while the shape is coarse; later they count but where they still
         disagree with it.
@@ -168,7 +168,7 @@ class Descent:
     def _try(
         self, shape: Mesh, appearance: Appearance, stage: Stage, until: float, meter: Meter
     ) -> tuple[float, Estimate]:
-        """The loss that some steps from a start reach, and the model."""
+        """The loss that some steps from a start reach, and the estimate."""
         self.step = 0
         stride = stage.stride * stage.edge * stages.diagonal(shape)
         self.estimate = Estimate(shape, appearance, stride, stage.smoothness)
@@ -207,7 +207,7 @@ class Descent:
         return found if found is not None and found.usual_deg > INEXACT_DEG else None
 
     def _per_image_light(self, stage: Stage) -> PerImageLight | None:
-        """Light of each photo's own is tried in the second stage as well.
+        """Per-image light is tried in the second stage as well.
 
         Not where held-out photos stand apart, so that no neighbour could tell theirs.
         """
@@ -221,7 +221,7 @@ class Descent:
         return self.estimate.per_image_light
 
     def _judge_per_image_light(self, photos: TrainingViews, counts: Tensor) -> None:
-        """Photos keep a light of their own if their neighbours' explains them better than the mean.
+        """Per-image light stays if that of their neighbours explains photos better than the mean.
 
         That is how held-out photos will be lit.
         """
@@ -331,7 +331,7 @@ class Descent:
         return scene, metrics
 
     def attach(self, scene: Scene, meter: Meter) -> None:
-        """Make the fly-through and the recording, as far as the budget allows."""
+        """Make the fly-through and the rerun log, as far as the budget allows."""
         from invgraph.report.attachments import write_attachments
 
         meter.begin("fly-through and recording")

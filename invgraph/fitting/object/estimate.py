@@ -19,7 +19,7 @@ from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
 LIGHT_ORDER = 4
 DIRECTIONS = 128
 TWIST = 2e-3  # step of the cameras' corrections, rad and object diagonals
-DELTA = 0.05  # step of a photo's own light
+DELTA = 0.05  # step of the per-image light
 LEAVES = ("albedo", "roughness", "metallic", "light")
 
 
@@ -66,16 +66,16 @@ def without_visibility(scene: Scene) -> Scene:
 
 
 class Estimate:
-    """A mesh and its look on their way down.
+    """A mesh and its appearance during the descent.
 
     Args:
         mesh: start; its triangles stay.
         appearance: start.
         stride: length of a usual vertex step, world units.
         smoothness: of vertex steps, as in :class:`LargeSteps`.
-        table: its visibility; found by looking when left out.
+        table: its visibility; computed when left out.
         corrections: of the cameras, which then descend as well.
-        per_image_light: of the light from photo to photo, likewise.
+        per_image_light: descends likewise; None where all photos share one light.
     """
 
     def __init__(
@@ -203,7 +203,7 @@ class Estimate:
 
     @staticmethod
     def from_state(tensors: dict[str, Tensor], facts: dict[str, Any]) -> "Estimate":
-        """The model that :meth:`state` and :meth:`facts` describe."""
+        """The estimate that :meth:`state` and :meth:`facts` describe."""
         mesh = Mesh(
             tensors["vertices"], tensors["faces"], tensors.get("uv"), tensors.get("uv_faces")
         )
@@ -239,7 +239,7 @@ class Estimate:
                 yield o, i, optimizer.state[parameter]
 
     def frozen(self) -> tuple[Mesh, Appearance]:
-        """Shape and look as they are now."""
+        """Shape and appearance as they are now."""
         with torch.no_grad():
             mesh = replace(self.mesh, vertices=self.steps.vertices())
         return mesh, replace(
@@ -249,7 +249,7 @@ class Estimate:
 
     @torch.no_grad()
     def share_light(self) -> None:
-        """Give up what photos differ in: their mean is the light of all."""
+        """Give up the per-image light: its mean becomes the light of all photos."""
         if self.per_image_light is not None:
             self.appearance.light.add_(self.per_image_light.mean)
             self.per_image_light, self.optimizers = None, self.optimizers[:-1]

@@ -26,7 +26,7 @@ class Hull:
 
     Attributes:
         mesh: watertight surface in world units.
-        suspects: indices of photos whose masks contradict the others; they were left out.
+        suspects: indices of the outliers: their masks contradict the others and were left out.
     """
 
     mesh: Mesh

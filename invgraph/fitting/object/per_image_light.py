@@ -1,4 +1,4 @@
-"""Light that changes from photo to photo, as it does when lamps, exposure or the set-up move."""
+"""Per-image light: what changes when lamps, exposure or the set-up do."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ class PerImageLight:
     """How the light of every training photo differs from the light that all share.
 
     Photos that follow each other in the capture, from places near each other, are assumed to be lit
-    alike: that gives held-out photos a light without a look at them.
+    alike: that gives held-out photos a light without using them.
 
     Args:
         deltas: per training photo, what to add to the shared spherical harmonics (``k 3``, as one

@@ -34,7 +34,7 @@ def write_checkpoint(
 
 @torch.no_grad()
 def write_cameras(folder: RunFolder, capture: Capture, estimate: Estimate | None) -> None:
-    """Write ``cameras.json``, as far as the model corrects the cameras.
+    """Write ``cameras.json``, as far as the estimate corrects the cameras.
 
     Args:
         estimate: None while there is none; the cameras are then as given.

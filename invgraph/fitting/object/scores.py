@@ -103,7 +103,7 @@ def score_all(
 def trusted(views: Sequence[ViewScore]) -> list[ViewScore]:
     """Views whose masks do not disagree with the fit far more than most do.
 
-    A mask is doubted when it misses ``SUSPECT_RATIO`` times the median's share of pixels, and at
+    A mask is an outlier when it misses ``SUSPECT_RATIO`` times the median's share of pixels, and at
     least ``SUSPECT_IOU`` more.
     """
     usual = 1 - median(view.mask_iou for view in views)

@@ -1,4 +1,4 @@
-"""The way down: which scale, which triangles and how many steps, coarse to fine."""
+"""The stages of a fit, coarse to fine: scale, triangles, number of steps."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from invgraph.raster import interpolate, rasterize
 from invgraph.rendering.render import render
 from invgraph.scene import Scene
 
-REFRESH = 100  # steps between looks at what shadows what
+REFRESH = 100  # steps between updates of what shadows what
 TEXELS_PER_PIXEL = 1.2  # more are noise: the photos do not support them
 SURE = 0.99  # mask values above are object and nothing else
 HOLD = 0.4  # share of a stage at full step size, before the decay to a tenth
@@ -37,7 +37,7 @@ class Stage:
         smoothness: how far vertex steps spread, in units of edges squared.
         steps: at most.
         share: of the time budget, at most.
-        textured: the look is a texture from here on, and the triangles stay.
+        textured: the appearance is a texture from here on, and the triangles stay.
     """
 
     name: str
@@ -69,7 +69,7 @@ def descend(
     report: Callable[[int, Callable[[], tuple[float, float]]], None],
     first: int = 0,
 ) -> None:
-    """Move a model until its renders match the photos.
+    """Move an estimate until its renders match the photos.
 
     Args:
         believed: per photo, 1 if its mask counts, else 0.
@@ -103,7 +103,7 @@ def mean_loss(
     scene: Callable[[int], Scene],
     count: int = 24,
 ) -> float:
-    """The loss over some photos, evenly chosen; the same ones for every model.
+    """The loss over some photos, evenly chosen; the same ones for every estimate.
 
     Args:
         scene: maps a photo to the scene that is compared with it.
@@ -169,7 +169,7 @@ def texture_side(photos: Sequence[TrainingView]) -> int:
 
 
 def paint(mesh: Mesh, appearance: Appearance, size: int) -> tuple[Mesh, Appearance]:
-    """Give a mesh a texture atlas, painted with the look of its vertices."""
+    """Give a mesh a texture atlas that takes over the appearance of its vertices."""
     from scipy.ndimage import distance_transform_edt
 
     mesh, (height, width) = unwrap(mesh, size)

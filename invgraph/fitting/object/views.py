@@ -1,4 +1,4 @@
-"""Photographs as a fit sees them: windows around the object, at one scale."""
+"""Training views: windows of the photographs around the object, at one scale."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ class Batch:
     Attributes:
         color: the photographs, sRGB in [0, 1].
         mask: 1 on the object.
-        known: 0 where the photograph is not believed or the window reaches over its border.
+        known: 0 at outliers, and where the window reaches over the photograph's border.
         camera: of the windows.
     """
 
@@ -38,12 +38,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class TrainingView:
-    """A decoded photograph, as bytes.
+    """A training photograph, decoded, as bytes.
 
     Attributes:
         color: sRGB.
         mask: 255 on the object.
-        known: 255 where colour and mask are believed, else 0.
+        known: 255 where colour and mask count, 0 at outliers.
         camera: that took it.
     """
 
@@ -108,7 +108,7 @@ def _erode(region: Tensor, reach: int) -> Tensor:
 
 @torch.no_grad()
 def without_outliers(photo: TrainingView, shape: Mesh) -> TrainingView:
-    """The photo, unknown where its mask and a shape disagree in thick parts: something moved."""
+    """The view, unknown in thick parts where its mask and a shape disagree: something moved."""
     camera, mask = photo.camera, photo.mask > 127
     screen = camera.homogeneous_pixels(shape.vertices)[None]
     covered = rasterize(screen, shape.faces, camera.height, camera.width).face[0] >= 0

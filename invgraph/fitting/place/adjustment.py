@@ -1,4 +1,4 @@
-"""Bundle adjustment of a lens that all photos share, and of poses held by springs."""
+"""Bundle adjustment of a lens that all photos share, and of poses held near those given."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -32,15 +32,15 @@ class Unknowns:
 
 @dataclass(frozen=True)
 class Adjustment:
-    """Sightings of points in photos.
+    """Observations of points in photos.
 
     Attributes:
         poses: ``n 4 4``, camera_from_world.
         focal: ``n 2``, pixels.
         principal: ``n 2``, pixels.
-        photo: per sighting.
-        point: per sighting, counted from 0 without gaps.
-        pixels: ``k 2``, per sighting.
+        photo: per observation.
+        point: per observation, counted from 0 without gaps.
+        pixels: ``k 2``, per observation.
     """
 
     poses: np.ndarray
@@ -87,7 +87,7 @@ class Adjustment:
         return np.where(z > self._near, np.linalg.norm(pixels - self.pixels, axis=1), np.inf)
 
     def cost(self, unknowns: Unknowns) -> float:
-        """Robust sum of squares of a point per pixel, without springs."""
+        """Robust sum of squares of a point per pixel, without the penalties on lens and poses."""
         return float(np.log1p(np.minimum(self.distances(unknowns), 1e3) ** 2).sum())
 
     def descend(self, unknowns: Unknowns, turn: float, shift: float) -> Unknowns:
@@ -95,8 +95,8 @@ class Adjustment:
 
         Args:
             unknowns: where to start.
-            turn: of the springs that hold rotations, radians; 0 holds poses where they are.
-            shift: of those that hold centres, world units.
+            turn: standard deviation of rotations from those given, radians; 0 holds them.
+            shift: the same of the cameras' centres, world units.
         """
         count = len(self.poses)
         springs = np.concatenate((_LENS, np.tile(np.repeat([turn, shift], 3), count)))

@@ -47,7 +47,7 @@ def refine_cameras(
     """Correct the lens that all photos share, then every pose a little, by bundle adjustment.
 
     The lens is a common factor of all focal lengths and two radial distortions. The world and its
-    scale are those of the cameras given: poses are held by springs.
+    scale are those of the cameras given: a penalty holds poses near them.
 
     Args:
         cameras: one per photo, without distortion.
@@ -105,7 +105,7 @@ def refine_cameras(
 
 
 def _tracks(matches: Sequence[Matches]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Photo, point and pixel of every sighting; points seen once per photo, in three at least."""
+    """Photo, point and pixel of observations; points seen once per photo, in three at least."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 

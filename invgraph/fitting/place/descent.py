@@ -1,4 +1,4 @@
-"""Depth refined by descent on how well other photos re-synthesise a photo."""
+"""Depth refined by descent on how well source images re-synthesise the reference image."""
 
 import numpy as np
 import torch
@@ -36,8 +36,8 @@ def refine(
         inverse_depth: ``h w``.
         seen: ``h w``, weight of the photometric term; 0 where no source shows the surface, so that
             only smoothness acts.
-        photo: the photo to explain.
-        sources: photos to explain it by.
+        photo: the reference image.
+        sources: the source images.
         pixel: the inverse depth that moves the image by a pixel.
 
     Source:

@@ -1,4 +1,4 @@
-"""Photos as matching sees them, read when they are needed."""
+"""Posed images for matching: undistorted, at one scale, read when they are needed."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""A first depth for a photo: many depths tried, the best kept under semi-global smoothness."""
+"""A first depth of a reference image: plane sweep under semi-global smoothness."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ SMALL, LARGE = 80.0, 600.0  # penalties of semi-global matching; costs go up to 
 
 @dataclass(frozen=True)
 class PosedImage:
-    """A photo as matching sees it.
+    """A posed image, as matching wants it.
 
     Attributes:
         view: its camera.
@@ -25,7 +25,7 @@ class PosedImage:
 
     @staticmethod
     def of(color: np.ndarray, view: Pinhole) -> "PosedImage":
-        """The photo with its luma."""
+        """The image with its luma."""
         grey = color @ np.array([0.299, 0.587, 0.114], np.float32)
         return PosedImage(view, color, np.ascontiguousarray(grey))
 

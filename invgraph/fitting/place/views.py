@@ -1,4 +1,4 @@
-"""Which photos help to find the depth of a photo, over which range of depths."""
+"""Source images for a reference image, and over which range of depths to search."""
 
 from dataclasses import dataclass
 
@@ -36,7 +36,7 @@ class Pinhole:
 
     @staticmethod
     def of(camera: Camera) -> "Pinhole":
-        """The view of one camera without distortion."""
+        """The pinhole of one camera without distortion."""
         pose, focal, principal = (
             tensor.detach().cpu().double().numpy()
             for tensor in (camera.camera_from_world, camera.focal, camera.principal)
@@ -146,7 +146,7 @@ def search_range(reference: Pinhole, sources: list[Pinhole]) -> tuple[float, flo
 
 
 def choose(index: int, views: list[Pinhole], inverse_depths: np.ndarray, count: int) -> list[int]:
-    """The views that help most: they see the same, from an angle that suits matching.
+    """The source images that help most: they see the same, from an angle that suits matching.
 
     Args:
         index: the reference among ``views``.

@@ -1,4 +1,4 @@
-"""What a known object looks like: its colours and those around it, given or learnt."""
+"""The appearance of a known object: its colours and those around it, given or learnt."""
 
 from dataclasses import dataclass
 
@@ -73,7 +73,7 @@ def learn_palette(
     """The palette of an image with the object at a pose.
 
     Args:
-        before: while the pose is rough, what was believed: colours that it gives to the object are
+        before: while the pose is rough, the palette so far: colours that it gives to the object are
             not learnt as those of the surroundings.
         hidden: pixels of the window where something is in front of the object, if that is known.
     """

@@ -21,7 +21,7 @@ LINES = 240  # along the outline, at most
 SPACING = 1.5  # px between lines, at least
 REACH = 12  # samples on each side of the outline
 STEEPNESS = 1.0  # width of the transition from object to background, samples
-AMPLITUDE = 0.43  # one sample is believed to this much above and below a half
+AMPLITUDE = 0.43  # the probability of one sample is at most this far from a half
 LEAST = 4  # samples that must lie between two outlines
 LEAST_VARIANCE = 4.0  # of an offset, samples^2: palettes err by that much, along whole stretches
 

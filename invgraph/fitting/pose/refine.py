@@ -37,7 +37,7 @@ NOISE = 0.02  # least error of a colour, square root of linear values
 DAMPING = 1e-3  # relative to the information
 TRIES = 4
 FARTHEST, WIDEST = 0.1, 0.3  # one step at most: relative to the distance, rad
-CALM = 2.0  # residuals, in standard deviations, from which evidence counts less
+CALM = 2.0  # residual, in standard deviations, above which the robust weight falls
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +162,7 @@ def lit(
 
 
 class _Lines:
-    """The outline's evidence, which can be asked again at a moved pose."""
+    """Residuals of the outline, at any pose."""
 
     def __init__(self, rim: contour.Rim, window: Window, found: tuple) -> None:
         self.rim, self.camera = rim, window.camera
@@ -184,7 +184,7 @@ class _Lines:
 
 
 class _Points:
-    """The surface's evidence."""
+    """Residuals of the surface's colours, at any pose."""
 
     def __init__(
         self, points: Tensor, wanted: Tensor, image: Tensor, camera: Camera, together: float
@@ -195,7 +195,7 @@ class _Points:
         self.weight = torch.ones(len(points), 3)
 
     def settle(self, pose: Tensor) -> None:
-        """Find noise and outliers at a pose."""
+        """Find the noise and the robust weights at a pose."""
         error = self.raw(pose)[0]
         self.scale = 1 / max(1.48 * float(error.abs().median()), NOISE)
         size2 = (error * self.scale).square().mean(-1, keepdim=True)

@@ -92,8 +92,8 @@ def find_light(
 ) -> Float[Tensor, "9 3"]:
     """The light, spherical harmonics of order 2, under which surfaces have their colours.
 
-    A ridge keeps it as even as the colours allow; points that do not fit count less (two rounds of
-    Cauchy weights).
+    A ridge keeps it as even as the colours allow; outliers count less (two rounds of Cauchy's
+    robust weights).
 
     Args:
         albedo: linear RGB.

@@ -30,7 +30,7 @@ SURE = 0.6  # score from which its colours are learnt
 # Evidence of the outline from which a given pose, refined, is not looked for: close, and farther.
 CLEAR, ENOUGH = 1.2, 0.8
 STRIDES = (5, 3, 2, 1, 1)  # px between samples across the outline, step by step
-ROUGH = 5, 3  # the same for a look at some starts, of which the best two are refined
+ROUGH = 5, 3  # the same for a short try of some starts, of which the best two are refined
 NARROW = (3, 2, 1, 1)  # strides around an initial pose that the outline alone improves
 GAIN = 1.0  # in likelihood for which an initial pose is changed before colours are learnt
 ROUNDS = 4  # of refinement when the colours around the object are not known yet,
@@ -144,7 +144,7 @@ class Tracker:
         return belief, verdict, window
 
     def scene(self, belief: PoseBelief, light: Float[Tensor, "9 3"]) -> Scene:
-        """The object as it is known by now, at the pose that is believed most."""
+        """The object as it is known by now, at the likeliest pose."""
         assert self.color_model is not None
         material = Material(self.color_model.paint.albedo, torch.ones(1), torch.zeros(1))
         thing = Object(self.model.mesh, belief.pose, material)
