@@ -1,19 +1,18 @@
 """The run folder: everything a fit leaves on disk, readable after a kill at any moment."""
 
 import csv
-import io
 import json
 import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
 from invgraph.files.atomic import write_atomically
+from invgraph.files.pictures import encode_png
 from invgraph.files.tensors import read_tensors, write_tensors
-from invgraph.geometry.color import srgb_from_linear
+from invgraph.geometry.color import srgb_bytes_from_linear
 
 CHECKPOINT = "checkpoint.safetensors"
 LOG_COLUMNS: tuple[str, ...] = ("step", "seconds", "stage", "loss", "psnr_db", "vertices")
@@ -59,12 +58,7 @@ class RunFolder:
 
     def picture(self, name: str, image: Float[Tensor, "h w 3"]) -> None:
         """Write a linear image as an 8-bit sRGB PNG."""
-        from PIL import Image
-
-        pixels = (srgb_from_linear(image.detach().clamp(0, 1)) * 255).round().byte().numpy()
-        file = io.BytesIO()
-        Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG")
-        self.write(name, file.getvalue())
+        self.write(name, encode_png(srgb_bytes_from_linear(image).numpy()))
 
     def log(self, **row: Any) -> None:
         """Append one row to ``log.csv``."""
