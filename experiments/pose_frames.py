@@ -9,7 +9,6 @@ Rendering costs 4 to 8 CPU seconds a frame, so frames are kept in a folder. Used
 ``refine_pose.py``.
 """
 
-import io
 import json
 import zlib
 from dataclasses import asdict, dataclass, replace
@@ -25,6 +24,7 @@ from invgraph import Camera, EnvironmentMap, Material, Mesh, Object, Scene
 from invgraph.data.images import load_image
 from invgraph.evaluate.metrics import display
 from invgraph.files.atomic import write_atomically
+from invgraph.files.pictures import encode_png
 from invgraph.geometry.mesh import cube, icosphere, plane, torus
 from invgraph.geometry.transforms import apply, exp_so3, invert, look_at, pose
 from invgraph.rendering.backends import mitsuba
@@ -101,8 +101,6 @@ def pose_frame(take: Take, data: Path, folder: Path) -> PoseFrame:
     picture, facts = (folder / f"{take.file_name}{end}" for end in (".png", ".json"))
     if not (picture.exists() and facts.exists()):
         image, camera, camera_from_object, hidden = photograph(take, data)
-        file = io.BytesIO()
-        Image.fromarray(image).save(file, "PNG")
         truth = {
             "take": asdict(take),
             "focal": camera.focal.tolist(),
@@ -110,7 +108,7 @@ def pose_frame(take: Take, data: Path, folder: Path) -> PoseFrame:
             "camera_from_object": camera_from_object.tolist(),
             "hidden": hidden,
         }
-        write_atomically(picture, file.getvalue())
+        write_atomically(picture, encode_png(image))
         write_atomically(facts, json.dumps(truth, indent=1).encode())
     truth = json.loads(facts.read_text())
     camera = Camera(

@@ -1,13 +1,9 @@
 """``invgraph render``: pictures of a saved scene."""
 
-import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import tyro
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def render(
@@ -41,6 +37,9 @@ def render(
             f"expected at least 1 view of 1 to 8192 pixels but got {views} of {size}; "
             "change --views or --size."
         )
+    from invgraph.files.atomic import write_atomically
+    from invgraph.files.pictures import encode_png
+    from invgraph.geometry.color import srgb_bytes_from_linear
     from invgraph.rendering.render import render as render_scene
     from invgraph.report.viewpoints import cameras_of_run, orbit
     from invgraph.runs.contents import read_cameras
@@ -54,18 +53,6 @@ def render(
     for index, camera in enumerate(chosen):
         image = render_scene(scene, camera, outputs=("color",), backend=backend).color
         name = out if len(chosen) == 1 else out.with_stem(f"{out.stem}_{index:03d}")
-        _write_png(name, image)
+        assert image is not None
+        write_atomically(name, encode_png(srgb_bytes_from_linear(image).numpy()))
         print(name)
-
-
-def _write_png(path: Path, image: "Tensor | None") -> None:
-    from PIL import Image
-
-    from invgraph.files.atomic import write_atomically
-    from invgraph.geometry.color import srgb_from_linear
-
-    assert image is not None
-    pixels = (srgb_from_linear(image.clamp(0, 1)) * 255).round().byte().numpy()
-    data = io.BytesIO()
-    Image.fromarray(pixels).save(data, "PNG")
-    write_atomically(path, data.getvalue())

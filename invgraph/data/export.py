@@ -1,6 +1,5 @@
 """Captures written in other programs' formats."""
 
-import io
 import json
 import secrets
 import shutil
@@ -15,8 +14,10 @@ from invgraph.data.capture import Capture
 from invgraph.data.frame import Frame
 from invgraph.data.images import decode, stored_upright
 from invgraph.files.atomic import write_atomically
+from invgraph.files.pictures import encode_png
 from invgraph.geometry import convert, transforms
 from invgraph.geometry.camera import Camera
+from invgraph.geometry.color import bytes_from_unit
 
 Format = Literal["transforms", "colmap", "kitti"]
 
@@ -186,14 +187,12 @@ def _write_mask(frame: Frame, path: Path) -> Path | None:
         return None
     mask = frame.load_mask()
     assert mask is not None
-    _write_png(path, (mask.numpy() * 255).round().astype(np.uint8)[..., None])
+    _write_png(path, bytes_from_unit(mask).numpy()[..., None])
     return path
 
 
 def _write_png(path: Path, levels: np.ndarray) -> None:
     """Write ``h w c`` levels losslessly; 16 bits stay 16 bits."""
-    from PIL import Image
-
     if levels.dtype == np.uint16 and levels.shape[2] > 1:
         from kornia_rs import io as kornia_io
 
@@ -201,7 +200,4 @@ def _write_png(path: Path, levels: np.ndarray) -> None:
         kind = {3: "rgb", 4: "rgba"}[levels.shape[2]]
         kornia_io.write_image_png_u16(str(path), np.ascontiguousarray(levels), kind)
         return
-    data = io.BytesIO()
-    plane = levels[..., 0] if levels.shape[2] == 1 else levels
-    Image.fromarray(np.ascontiguousarray(plane)).save(data, "PNG")
-    write_atomically(path, data.getvalue())
+    write_atomically(path, encode_png(levels[..., 0] if levels.shape[2] == 1 else levels))

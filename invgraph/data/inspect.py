@@ -1,6 +1,5 @@
 """What a capture holds, in words and pictures."""
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import torch
 from invgraph.data.capture import Capture
 from invgraph.data.images import UnreadableImage, thumbnail
 from invgraph.files.atomic import write_atomically
+from invgraph.files.pictures import encode_png
 
 _CELL, _COLUMNS, _MOST_CELLS, _LABEL = 160, 8, 48, 16
 _PANEL, _PAD = 480, 40
@@ -126,7 +126,7 @@ def contact_sheet(capture: Capture) -> tuple[bytes, list[str]]:
             draw.line((edge[0], edge[3], edge[2], edge[1]), fill=_TEST, width=2)
         color = _TEST if index in held_out else _INK
         draw.text((left + 4, top + _CELL), _printable(frame.name)[-24:], fill=color)
-    return _png(sheet), damaged
+    return encode_png(np.asarray(sheet)), damaged
 
 
 def camera_picture(capture: Capture) -> bytes | None:
@@ -178,7 +178,7 @@ def camera_picture(capture: Capture) -> bytes | None:
         draw.text((panel * _PANEL + 8, 8), title, fill=_INK)
     if not capture.has_cameras:
         draw.text((8, _PANEL - 20), "measured poses (evaluation only)", fill=_TEST)
-    return _png(picture)
+    return encode_png(np.asarray(picture))
 
 
 def _poses(capture: Capture) -> list[tuple[int, torch.Tensor]]:
@@ -211,9 +211,3 @@ def write_pictures(capture: Capture, out: Path) -> tuple[list[Path], list[str]]:
 def _printable(name: str) -> str:
     """Text that Pillow's built-in font can draw."""
     return name.encode("latin-1", errors="replace").decode("latin-1")
-
-
-def _png(picture) -> bytes:
-    data = io.BytesIO()
-    picture.save(data, "PNG")
-    return data.getvalue()

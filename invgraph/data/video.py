@@ -17,6 +17,7 @@ from invgraph.data.cache import cache_folder
 from invgraph.data.capture import Capture
 from invgraph.data.frame import make_frame
 from invgraph.data.reading import Unreadable, held_out
+from invgraph.files.pictures import encode_jpeg
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".3gp")
 _MOST_FRAMES = 300
@@ -111,7 +112,6 @@ def _decode_into(path: Path, stride: int | None, base: Path, folder: Path) -> di
 
 def _extract(path: Path, stride: int | None, folder: Path) -> tuple[list[_Kept], list[str]]:
     """Write the sharpest frame of each window that differs from the one before."""
-    from PIL import Image
 
     kept: list[_Kept] = []
     skipped: list[str] = []
@@ -125,8 +125,8 @@ def _extract(path: Path, stride: int | None, folder: Path) -> tuple[list[_Kept],
                 skipped.append(f"{name}: looks like {kept[-1].name}")
                 continue
         last = sketch
-        image = Image.fromarray(_upright(frame, aspect))
-        image.save(folder / f"{name}.jpg", quality=95, subsampling=0)
+        picture = encode_jpeg(_upright(frame, aspect), 95, full_color=True)
+        (folder / f"{name}.jpg").write_bytes(picture)
         kept.append(_Kept(name, None if frame.time is None else float(frame.time), sharpness))
     return kept, skipped
 

@@ -5,10 +5,6 @@ import hashlib
 import os
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 
 def write_atomically(path: Path, data: bytes) -> None:

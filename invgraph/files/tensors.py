@@ -10,12 +10,37 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def write_tensors(path: Path, tensors: "dict[str, Tensor]", facts: dict[str, Any]) -> None:
-    """Write tensors and facts, which must be JSON, as one safetensors file."""
+def encode_tensors(tensors: "dict[str, Tensor]", facts: dict[str, Any] | None = None) -> bytes:
+    """The bytes of a safetensors file: equal for equal tensors, bit for bit.
+
+    Args:
+        facts: about them, which must be JSON.
+    """
     from safetensors.torch import save
 
     whole = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
-    write_atomically(path, save(whole, {"facts": json.dumps(facts)}))
+    return save(whole, None if facts is None else {"facts": json.dumps(facts)})
+
+
+def decode_tensors(data: bytes) -> "dict[str, Tensor]":
+    """What :func:`encode_tensors` encoded, without the facts; from bytes nobody vouches for.
+
+    Raises:
+        ValueError: they are not a whole safetensors file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    damage = (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, AssertionError)
+    try:
+        return load(data)
+    except damage as error:
+        raise ValueError(f"it is not a whole safetensors file ({error})") from error
+
+
+def write_tensors(path: Path, tensors: "dict[str, Tensor]", facts: dict[str, Any]) -> None:
+    """Write tensors and facts, which must be JSON, as one safetensors file."""
+    write_atomically(path, encode_tensors(tensors, facts))
 
 
 def read_tensors(path: Path, remedy: str) -> "tuple[dict[str, Tensor], dict[str, Any]] | None":

@@ -1,7 +1,7 @@
 """The sRGB transfer curve: the border between files or displays and linear light."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 
@@ -45,3 +45,21 @@ def srgb_from_linear(linear: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]
     # The clamp keeps the power's infinite slope at zero out of the branch torch.where discards.
     curved = 1.055 * magnitude.clamp_min(0.0031308) ** (1 / 2.4) - 0.055
     return torch.where(magnitude <= 0.0031308, linear * 12.92, torch.sign(linear) * curved)
+
+
+def srgb_bytes_from_linear(linear: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
+    """What an 8-bit sRGB picture holds of linear light; what is beyond [0, 1] is clamped.
+
+    Gradients:
+        None: bytes have none.
+    """
+    return bytes_from_unit(srgb_from_linear(linear.detach()))
+
+
+def bytes_from_unit(values: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
+    """The nearest of 256 levels from 0 to 1; what is beyond is clamped.
+
+    Gradients:
+        None: bytes have none.
+    """
+    return (values.detach().clamp(0, 1) * 255).round().byte()

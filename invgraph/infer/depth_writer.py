@@ -17,7 +17,7 @@ from invgraph.data.reading import checked_pose
 from invgraph.data.trajectory_files import Trajectory, write_kitti, write_tum
 from invgraph.files.atomic import write_atomically
 from invgraph.geometry.camera import Camera
-from invgraph.geometry.color import srgb_from_linear
+from invgraph.geometry.color import srgb_bytes_from_linear
 from invgraph.geometry.transforms import invert
 from invgraph.infer.cloud import Cloud
 from invgraph.infer.film import DepthFilm
@@ -123,7 +123,7 @@ class DepthWriter:
         write_depth(self._folder, name, depth, sigma, units_per_level=self._units)
         self._names[name] = None
         self._times.append(time)
-        photo = (srgb_from_linear(image.cpu().clamp(0, 1)) * 255).round().byte().numpy()
+        photo = srgb_bytes_from_linear(image.cpu()).numpy()
         levels = depth.float().cpu().numpy()
         seconds = time if self._clock else None
         self._film.add(seconds, photo, levels)

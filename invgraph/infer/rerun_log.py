@@ -72,7 +72,7 @@ def log_frame(
         camera_xyz=rr.ViewCoordinates.RDF,
     )
     stream.log("world/camera", pinhole)
-    stream.log("world/camera/photo", jpeg(picture))
+    stream.log("world/camera/photo", jpeg(np.asarray(picture)))
     nearest = Image.fromarray(depth.astype(np.float32)).resize(
         picture.size, Image.Resampling.NEAREST
     )

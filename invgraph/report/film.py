@@ -14,7 +14,7 @@ from torch import Tensor
 
 from invgraph.files.atomic import write_atomically
 from invgraph.geometry.camera import Camera, stack
-from invgraph.geometry.color import srgb_from_linear
+from invgraph.geometry.color import srgb_bytes_from_linear
 from invgraph.rendering.render import render
 from invgraph.report.viewpoints import fly_through
 from invgraph.runs.contents import FILM, read_cameras
@@ -130,4 +130,4 @@ def _pictures(scene: Scene, cameras: list[Camera]) -> Tensor:
     """What some cameras see, sRGB bytes."""
     color = render(scene, stack(cameras), outputs=("color",)).color
     assert color is not None
-    return (srgb_from_linear(color.clamp(0, 1)) * 255).round().byte()
+    return srgb_bytes_from_linear(color)

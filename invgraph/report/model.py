@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from invgraph.data.point_files import decode_points
+from invgraph.files.pictures import encode_jpeg
 from invgraph.runs.contents import CameraRecord, RunContents
 
 JSON_CHUNK, BINARY_CHUNK = 0x4E4F534A, 0x004E4942
@@ -183,9 +184,7 @@ def shrink_textures(data: bytes) -> bytes:
             with Image.open(io.BytesIO(part), formats=("PNG", "JPEG")) as image:
                 image = image.convert("RGB")
             image.thumbnail((TEXTURE_SIDE, TEXTURE_SIDE), Image.Resampling.LANCZOS)
-            stream = io.BytesIO()
-            image.save(stream, "JPEG", quality=88)
-            part = stream.getvalue()
+            part = encode_jpeg(np.asarray(image))
             pictures[index]["mimeType"] = "image/jpeg"
         view.update(buffer=0, byteOffset=length, byteLength=len(part))
         parts.append(part + b"\0" * (-len(part) % 4))

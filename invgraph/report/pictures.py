@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from invgraph.files.pictures import encode_jpeg
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -43,9 +47,8 @@ def _data_uri(file: Path, side: int, quality: int) -> str | None:
                 image = image.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
-    data = io.BytesIO()
-    reduced(image, side).save(data, "JPEG", quality=quality, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
+    data = encode_jpeg(np.asarray(reduced(image, side)), quality, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode()
 
 
 def reduced(image: "Image", side: int) -> "Image":

@@ -1,7 +1,6 @@
 """A run as a log for rerun's viewer (https://rerun.io)."""
 
 import contextlib
-import io
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
@@ -12,12 +11,12 @@ import numpy as np
 
 from invgraph.data.depth_files import read_depth
 from invgraph.data.point_files import decode_points
+from invgraph.files.pictures import encode_jpeg
 from invgraph.report.model import frustum, world_up
 from invgraph.report.pictures import reduced
 from invgraph.runs.contents import RERUN_LOG, CameraRecord, RunContents, read_run
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
     from rerun import RecordingStream
     from rerun.blueprint import Blueprint
 
@@ -126,7 +125,7 @@ def _log_photos(
             index = places[name]
             picture = reduced(Image.fromarray(pixels), SIDE)
             _log_camera(stream, index, folder.poses[index], picture.size)
-            stream.log("world/camera/photo", jpeg(picture))
+            stream.log("world/camera/photo", jpeg(np.asarray(picture)))
             for role in ("render", "depth"):
                 stream.log(f"world/camera/{role}", rr.Clear(recursive=False))
     for view in folder.views:
@@ -143,7 +142,7 @@ def _log_photos(
                 if size is None:
                     size = picture.size
                     _log_camera(stream, index, folder.poses[index], size)
-                stream.log(f"world/camera/{role}", jpeg(picture))
+                stream.log(f"world/camera/{role}", jpeg(np.asarray(picture)))
         if size is not None and "depth" in view.pictures:
             with contextlib.suppress(ValueError):
                 levels, unit = read_depth(view.pictures["depth"])
@@ -172,13 +171,11 @@ def _log_camera(
     stream.log("photo_name", rr.TextDocument(pose.name))
 
 
-def jpeg(picture: "Image"):
-    """A picture as rerun keeps it."""
+def jpeg(pixels: np.ndarray):
+    """A picture, ``h w 3`` bytes, as rerun keeps it."""
     import rerun as rr
 
-    data = io.BytesIO()
-    picture.save(data, "JPEG", quality=88)
-    return rr.EncodedImage(contents=data.getvalue(), media_type="image/jpeg")
+    return rr.EncodedImage(contents=encode_jpeg(pixels), media_type="image/jpeg")
 
 
 def _split(pose: CameraRecord) -> str:

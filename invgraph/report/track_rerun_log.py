@@ -92,9 +92,9 @@ def _mesh(run: Path) -> "tuple[Mesh3D | None, float]":
     albedo = item.material.albedo
     colors = None
     if albedo.ndim == 2:
-        from invgraph.geometry.color import srgb_from_linear
+        from invgraph.geometry.color import srgb_bytes_from_linear
 
-        colors = (srgb_from_linear(albedo.clamp(0, 1)) * 255).round().byte().numpy()
+        colors = srgb_bytes_from_linear(albedo).numpy()
     vertices = item.mesh.vertices
     mesh = rr.Mesh3D(
         vertex_positions=vertices.numpy(),
@@ -125,7 +125,7 @@ def _log_picture(stream: "RecordingStream", file: Path, camera: CameraRecord | N
             stream.log("camera/image", pinhole)
         for half, role in enumerate(("photo", "difference")):
             box = (half * size[0], 0, (half + 1) * size[0], size[1])
-            stream.log(f"camera/image/{role}", jpeg(picture.crop(box)))
+            stream.log(f"camera/image/{role}", jpeg(np.asarray(picture.crop(box))))
 
 
 def _log_words(stream: "RecordingStream", row: PoseRow) -> None:

@@ -14,7 +14,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from invgraph.files.atomic import remove_parts, write_atomically
+from invgraph.files.pictures import encode_png
 from invgraph.files.tensors import read_tensors, write_tensors
+from invgraph.geometry.color import srgb_bytes_from_linear
 from invgraph.runs.facts import KINDS, RunFacts, session
 
 RUN = "run.json"
@@ -107,17 +109,7 @@ class RunFolder:
 
     def picture(self, name: str, image: Float[Tensor, "h w 3"]) -> None:
         """Write a linear image as an 8-bit sRGB PNG."""
-        import io
-
-        import numpy as np
-        from PIL import Image
-
-        from invgraph.geometry.color import srgb_from_linear
-
-        pixels = (srgb_from_linear(image.detach().clamp(0, 1)) * 255).round().byte().numpy()
-        file = io.BytesIO()
-        Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG")
-        self.write(name, file.getvalue())
+        self.write(name, encode_png(srgb_bytes_from_linear(image).numpy()))
 
     def log(self, **row: Any) -> None:
         """Append one row to ``log.csv``; every row has the columns of the first."""

@@ -4,15 +4,16 @@ Source:
     Khronos glTF 2.0 specification, sections 3.6 (geometry), 3.9 (materials) and 4.4 (GLB).
 """
 
-import io
 import json
 import struct
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from torch import Tensor
 
-from invgraph.geometry.color import srgb_from_linear
+from invgraph.files.pictures import encode_png
+from invgraph.geometry.color import bytes_from_unit, srgb_bytes_from_linear
 from invgraph.geometry.mesh import Mesh, vertex_normals
 from invgraph.scene import Material, Object, Scene
 from invgraph.scene.mesh_files import split_seams
@@ -125,8 +126,8 @@ class _Writer:
             color = material.albedo.detach().double().clamp(0, 1).tolist()
             pbr["baseColorFactor"] = [*color, 1.0]
         elif material.albedo.ndim == 3:
-            encoded = srgb_from_linear(material.albedo.detach().clamp(0, 1))
-            pbr["baseColorTexture"] = {"index": self._texture(encoded, f"{name}_albedo")}
+            levels = srgb_bytes_from_linear(material.albedo)
+            pbr["baseColorTexture"] = {"index": self._texture(levels, f"{name}_albedo")}
         textured = [
             tensor for tensor in (material.roughness, material.metallic) if tensor.ndim == 3
         ]
@@ -134,7 +135,7 @@ class _Writer:
             size = tuple(max(tensor.shape[axis] for tensor in textured) for axis in (0, 1))
             green = _resized(material.roughness, size)
             blue = _resized(material.metallic, size)
-            packed = torch.cat((torch.ones_like(green), green, blue), -1)
+            packed = bytes_from_unit(torch.cat((torch.ones_like(green), green, blue), -1))
             index = self._texture(packed, f"{name}_metallic_roughness")
             pbr["metallicRoughnessTexture"] = {"index": index}
         else:
@@ -144,13 +145,9 @@ class _Writer:
             "materials", {"name": name, "doubleSided": True, "pbrMetallicRoughness": pbr}
         )
 
-    def _texture(self, values: Tensor, name: str) -> int:
-        from PIL import Image
-
-        pixels = (values.detach().cpu() * 255).round().byte().numpy()
-        file = io.BytesIO()
-        Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG")
-        image = {"name": name, "mimeType": "image/png", "bufferView": self._view(file.getvalue())}
+    def _texture(self, levels: UInt8[Tensor, "h w 3"], name: str) -> int:
+        view = self._view(encode_png(levels.cpu().numpy()))
+        image = {"name": name, "mimeType": "image/png", "bufferView": view}
         if "samplers" not in self.lists:
             # Linear and mip-mapped, repeating.
             sampler = {"magFilter": 9729, "minFilter": 9987, "wrapS": 10497, "wrapT": 10497}

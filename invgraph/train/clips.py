@@ -16,7 +16,7 @@ from invgraph.data.frame import Frame
 from invgraph.data.images import load_image
 from invgraph.files.atomic import fingerprint, write_atomically
 from invgraph.geometry.camera import Camera
-from invgraph.geometry.color import srgb_from_linear
+from invgraph.geometry.color import bytes_from_unit, srgb_from_linear
 from invgraph.photometric.warp import undistort
 
 _DARK = 0.01  # sRGB: spread of an image below which it shows nothing
@@ -219,10 +219,10 @@ def _fill(
             progress(index + 1, len(frames))
         if float(small.std()) < _DARK:
             continue
-        written[0][len(kept)] = (small * 255).round().byte().numpy()
+        written[0][len(kept)] = bytes_from_unit(small).numpy()
         if len(written) > 1 and frame.right is not None:
             beside = _small(load_image(frame.right.image_path)[0], lens, size)
-            written[1][len(kept)] = (beside * 255).round().byte().numpy()
+            written[1][len(kept)] = bytes_from_unit(beside).numpy()
         if before is not None:
             moved = max(moved, float((small - before).abs().mean()))
         before = small

@@ -1,6 +1,5 @@
 """Pictures of what is learned, for a person to judge while it is being learned."""
 
-import io
 from typing import Any
 
 import lightning
@@ -10,6 +9,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from invgraph.files.pictures import encode_png
+from invgraph.geometry.color import bytes_from_unit
 from invgraph.report.depth_view import LEVELS, colours
 from invgraph.runs.folder import RunFolder
 from invgraph.scene.belief import DepthBelief
@@ -41,7 +42,7 @@ class Panels(lightning.Callback):
         with torch.no_grad():
             belief = pl_module.depth(self._images.movedim(-1, 1).to(pl_module.device))[0]
         picture = panel(self._images, DepthBelief(belief.log_depth.cpu(), belief.scale.cpu()))
-        self._folder.write(f"renders/preview_{pl_module.done:06d}.png", _png(picture))
+        self._folder.write(f"renders/preview_{pl_module.done:06d}.png", encode_png(picture))
         write = getattr(getattr(trainer.logger, "experiment", None), "add_image", None)
         if write is not None:
             write("held_out/panel", picture, pl_module.done, dataformats="HWC")
@@ -64,14 +65,6 @@ def panel(
         size = (image.shape[0], image.shape[1])
         large = [interpolate(x[None, None], size, mode="bilinear")[0, 0] for x in maps]
         indices = [(x.clamp(0, 1) * (LEVELS - 1)).round().long().numpy() for x in large]
-        photo = (image.clamp(0, 1) * 255).round().byte().numpy()
+        photo = bytes_from_unit(image).numpy()
         rows.append(np.concatenate([photo, *(colours()[index] for index in indices)], 1))
     return np.concatenate(rows)
-
-
-def _png(picture: np.ndarray) -> bytes:
-    from PIL import Image
-
-    data = io.BytesIO()
-    Image.fromarray(picture).save(data, "PNG")
-    return data.getvalue()

@@ -1,7 +1,12 @@
 import pytest
 import torch
 
-from invgraph.geometry.color import linear_from_srgb, srgb_from_linear
+from invgraph.geometry.color import (
+    bytes_from_unit,
+    linear_from_srgb,
+    srgb_bytes_from_linear,
+    srgb_from_linear,
+)
 
 
 @pytest.mark.parametrize(
@@ -44,3 +49,15 @@ def test_gradients(curve):
     assert torch.autograd.gradcheck(curve, values)
     (slope,) = torch.autograd.grad(curve(values).sum(), values)
     assert (slope > 0).all()
+
+
+def test_bytes_are_the_nearest_levels_and_clamped():
+    linear = torch.tensor([-0.5, 0.0, 0.5, 1.0, 7.0], requires_grad=True)
+    levels = srgb_bytes_from_linear(linear)
+    assert levels.dtype == torch.uint8 and levels.tolist() == [0, 0, 188, 255, 255]
+    assert bytes_from_unit(torch.tensor([-1.0, 0.1, 0.9, 2.0])).tolist() == [0, 26, 230, 255]
+
+
+def test_every_byte_survives_linear_light():
+    codes = torch.arange(256)
+    assert torch.equal(srgb_bytes_from_linear(linear_from_srgb(codes / 255)).long(), codes)

@@ -1,9 +1,12 @@
 """Scenes: their checks, exact files, GLB that others can open, hostile input."""
 
-import base64
+import hashlib
 import json
 import os
 import struct
+import subprocess
+import sys
+import time
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -28,6 +31,7 @@ from invgraph.scene import (
     PointLight,
     Scene,
     SphericalHarmonicLight,
+    scene_files,
 )
 from invgraph.scene.scene_files import load_scene, save_scene
 
@@ -90,10 +94,17 @@ def assert_identical(a: Scene, b: Scene) -> None:
     assert type(a.background) is type(b.background)
 
 
+def tensors_file(folder: Path, stem: str = "scene") -> Path:
+    """The only tensors that belong to a scene."""
+    (file,) = folder.glob(f"{stem}.*.safetensors")
+    return file
+
+
 def test_files_give_back_every_bit(tmp_path):
     scene = rich_scene()
     save_scene(scene, tmp_path / "run")
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"scene.json", "scene.glb"}
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {"scene.json", "scene.glb", tensors_file(tmp_path / "run").name}
     for path in ("run", "run/scene.json", "run/scene.glb"):
         assert_identical(load_scene(tmp_path / path), scene)
 
@@ -103,6 +114,59 @@ def test_backgrounds_and_empty_scenes_round_trip(background, tmp_path):
     scene = Scene((), (), background)
     save_scene(scene, tmp_path / "empty.json")
     assert_identical(load_scene(tmp_path / "empty.glb"), scene)
+
+
+def test_names_of_ones_own_keep_scenes_apart(tmp_path):
+    first, second = rich_scene(), Scene((plain(meshes.uv_sphere(16, 32)),))
+    save_scene(first, tmp_path / "a.json")
+    save_scene(second, tmp_path / "a.b.json")
+    assert len(list(tmp_path.iterdir())) == 6
+    save_scene(second, tmp_path / "a.json")
+    save_scene(first, tmp_path / "a.b.glb")
+    assert len(list(tmp_path.iterdir())) == 6
+    assert_identical(load_scene(tmp_path / "a.json"), second)
+    assert_identical(load_scene(tmp_path / "a.b.json"), first)
+
+
+def test_a_scene_may_be_renamed_or_reached_by_a_link(tmp_path):
+    scene = rich_scene()
+    save_scene(scene, tmp_path / "old")
+    (tmp_path / "old").rename(tmp_path / "new")
+    (tmp_path / "new/scene.json").rename(tmp_path / "new/mine.json")
+    assert_identical(load_scene(tmp_path / "new/mine.json"), scene)
+    (tmp_path / "link.json").symlink_to(tmp_path / "new/mine.json")
+    assert_identical(load_scene(tmp_path / "link.json"), scene)
+
+
+def test_the_json_of_a_large_scene_stays_small_enough_to_read(tmp_path):
+    globe = meshes.uv_sphere(200, 400)
+    material = Material(random(256, 256, 3), random(256, 256, 1), random(256, 256, 1))
+    save_scene(Scene((Object(globe, torch.eye(4), material),)), tmp_path)
+    assert tensors_file(tmp_path).stat().st_size > 3_000_000
+    text = (tmp_path / "scene.json").read_text()
+    assert len(text) < 20_000 and max(map(len, text.splitlines())) < 200
+    document = json.loads(text)
+    shape = document["scene"]["objects"][0]["material"]["albedo"]["shape"]
+    assert shape == [256, 256, 3]
+
+
+def test_the_tensors_are_named_after_their_place(tmp_path):
+    from safetensors.torch import load_file
+
+    scene = rich_scene()
+    save_scene(scene, tmp_path)
+    stored = load_file(tensors_file(tmp_path))
+    assert torch.equal(stored["scene.objects[1].mesh.vertices"], scene.objects[1].mesh.vertices)
+    assert all(tensor.numel() > 64 for tensor in stored.values())
+
+
+def test_the_same_scene_gives_the_same_files(tmp_path):
+    for name in "ab":
+        save_scene(rich_scene(), tmp_path / name)
+    first, second = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in "ab"
+    )
+    assert first == second
 
 
 def test_other_precisions_and_empty_meshes_round_trip(tmp_path):
@@ -269,8 +333,27 @@ def broken(tmp_path: Path, change) -> Path:
     return path
 
 
-def packed(*values: float, dtype="<f4") -> str:
-    return base64.b64encode(np.array(values, dtype).tobytes()).decode()
+def rewritten(folder: Path, **change: torch.Tensor | None) -> None:
+    """Change the tensors of the first mesh, with the JSON's consent."""
+    from safetensors.torch import load_file, save
+
+    file = tensors_file(folder)
+    stored = load_file(file)
+    for field, value in change.items():
+        name = f"scene.objects[0].mesh.{field}"
+        del stored[name]
+        if value is not None:
+            stored[name] = value
+    signed(folder, save(stored))
+
+
+def signed(folder: Path, data: bytes) -> None:
+    """Put ``data`` where the tensors are and say in the JSON that it is theirs."""
+    tensors_file(folder).write_bytes(data)
+    path = folder / "scene.json"
+    document = json.loads(path.read_text())
+    document["tensors"]["sha256"] = hashlib.sha256(data).hexdigest()
+    path.write_text(json.dumps(document))
 
 
 def change_at(keys: str, value):
@@ -283,7 +366,6 @@ def change_at(keys: str, value):
     return change
 
 
-NAN_ROW = {"dtype": "float32", "shape": [1, 3], "base64": packed(1, 2, float("nan"))}
 FIRST_OBJECT = "scene.objects.0"
 
 
@@ -291,7 +373,8 @@ FIRST_OBJECT = "scene.objects.0"
     "change, message",
     [
         (change_at("format", "pickle"), 'does not say "format": "invgraph scene"'),
-        (change_at("version", 99), "its version is 99 but this reads 1"),
+        (change_at("version", 99), "its version is 99 but this reads 2"),
+        (change_at("version", 1), "of version 1, .* but this reads 2; run the fit again, or save"),
         (change_at("scene", None), "scene should be one of Scene"),
         (change_at("scene", {"type": "Scene"}), "exactly the fields objects, lights, background"),
         (change_at("scene.objects", 7), "scene.objects should be a list"),
@@ -304,28 +387,30 @@ FIRST_OBJECT = "scene.objects.0"
             change_at("scene.background", {"dtype": "float32", "values": [1, 2]}),
             "background should",
         ),
-        (
-            change_at(f"{FIRST_OBJECT}.mesh.vertices", {"tensor": 999}),
-            "a tensor that the file lacks",
-        ),
-        (
-            change_at(f"{FIRST_OBJECT}.mesh.vertices", {"tensor": -1}),
-            "a tensor that the file lacks",
-        ),
-        (change_at(f"{FIRST_OBJECT}.mesh.vertices", {"tensor": True}), "that the file lacks"),
-        (change_at(f"{FIRST_OBJECT}.mesh.vertices", {"tensor": 1}), "should hold float numbers"),
-        (change_at(f"{FIRST_OBJECT}.mesh.faces", {"tensor": 0}), "should hold int numbers"),
-        (change_at(f"{FIRST_OBJECT}.mesh", {"tensor": 0}), "mesh should be one of Mesh"),
-        (change_at("tensors", {}), "tensors should be a list"),
-        (change_at("tensors.0", []), "should hold float numbers"),
-        (change_at("tensors.0.dtype", "object"), "should hold float numbers of 32 or 64 bits"),
-        (change_at("tensors.0.shape", [-1, 3]), "has no shape of whole numbers"),
-        (change_at("tensors.0.shape", [1 << 62, 3]), "is not what shape"),
-        (change_at("tensors.0.shape", [0] * 9), "is not what shape"),
-        (change_at("tensors.0.shape", [1, 3]), "is not what shape"),
-        (change_at("tensors.0.base64", "@@@@"), "is not base64"),
-        (change_at("tensors.0.base64", 5), "has no base64 text"),
-        (change_at("tensors.0", NAN_ROW), "vertices holds numbers that are not finite"),
+        (change_at(f"{FIRST_OBJECT}.mesh.vertices", {"dtype": "int32"}), "hold float numbers"),
+        (change_at(f"{FIRST_OBJECT}.mesh.faces", {"dtype": "float32"}), "should hold int numbers"),
+        (change_at(f"{FIRST_OBJECT}.mesh.vertices.dtype", "object"), "numbers of 32 or 64 bits"),
+        (change_at(f"{FIRST_OBJECT}.mesh.vertices.dtype", []), "numbers of 32 or 64 bits"),
+        (change_at(f"{FIRST_OBJECT}.mesh.vertices.dtype", "float64"), "is stored as float32"),
+        (change_at(f"{FIRST_OBJECT}.mesh.vertices.shape", [1 << 62, 3]), r"of shape \[114, 3\]"),
+        (change_at(f"{FIRST_OBJECT}.mesh.vertices.shape", "long"), "is not what the JSON says"),
+        (change_at(f"{FIRST_OBJECT}.mesh.vertices", {"dtype": "float32"}), "is stored as float32"),
+        (change_at(f"{FIRST_OBJECT}.mesh", {"dtype": "float32"}), "mesh should be one of Mesh"),
+        (change_at("scene.background", {"dtype": "float32"}), "background has no values, and the"),
+        (change_at("tensors", None), "vertices has no values, and the tensors beside it lack it"),
+        (change_at("tensors", []), "exactly the fields file, sha256"),
+        (change_at("tensors.more", 1), "exactly the fields file, sha256"),
+        (change_at("tensors.file", 5), "should name a .safetensors file beside it but is 5"),
+        (change_at("tensors.file", "/etc/a.safetensors"), "should name a .safetensors file beside"),
+        (change_at("tensors.file", "../a.safetensors"), "should name a .safetensors file beside"),
+        (change_at("tensors.file", "b/../a.safetensors"), "should name a .safetensors file beside"),
+        (change_at("tensors.file", ".."), "should name a .safetensors file beside"),
+        (change_at("tensors.file", "scene.json"), "should name a .safetensors file beside"),
+        (change_at("tensors.file", "a.safetensors"), "a.safetensors with its tensors cannot be"),
+        (change_at("tensors.file", "a" * 5000 + ".safetensors"), "with its tensors cannot be"),
+        (change_at("tensors.file", "\0.safetensors"), "null"),
+        (change_at("tensors.sha256", "0" * 64), "safetensors is damaged or of another scene"),
+        (change_at("tensors.sha256", None), "safetensors is damaged or of another scene"),
         (
             change_at("scene.background", {"dtype": "float32", "values": [1, [2], 3]}),
             "not a valid scene",
@@ -361,6 +446,88 @@ def test_hostile_scenes_are_refused_in_one_line(change, message, tmp_path, witho
 
 
 @pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"vertices": None}, "vertices has no values, and the tensors beside it lack it"),
+        ({"vertices": torch.full((114, 3), torch.nan)}, "vertices holds numbers that are not fin"),
+        ({"vertices": torch.zeros(114, 2)}, r"is stored as float32 of shape \[114, 2\]"),
+        ({"vertices": torch.zeros(114, 3).half()}, "is stored as float16"),
+        ({"vertices": torch.zeros(114, 3, dtype=torch.bool)}, "is stored as bool"),
+        ({"faces": torch.full((224, 3), 114, dtype=torch.int32)}, "faces hold indices from 114"),
+    ],
+)
+def test_hostile_tensors_are_refused_in_one_line(change, message, tmp_path, without_shape_checks):
+    save_scene(rich_scene(), tmp_path)
+    rewritten(tmp_path, **change)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_scene(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / 'scene.json'} is not a valid scene: ")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+def _header(text: bytes) -> bytes:
+    return struct.pack("<Q", len(text)) + text
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff" * 100,
+        _header(b"{}")[:9],
+        _header(b"[" * 5000),
+        _header(b'{"a":{"dtype":"F32","shape":[1073741824],"data_offsets":[0,4294967296]}}'),
+        _header(b'{"a":{"dtype":"F8_E8M0","shape":[4],"data_offsets":[0,4]}}') + b"1234",
+        _header(b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}') + b"1234",
+    ],
+)
+def test_what_is_no_tensors_file_is_refused_by_its_name(data, tmp_path):
+    save_scene(rich_scene(), tmp_path)
+    signed(tmp_path, data)
+    with pytest.raises(ValueError, match="it is not a whole safetensors file") as caught:
+        load_scene(tmp_path)
+    assert tensors_file(tmp_path).name in str(caught.value)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+def test_missing_or_foreign_tensors_are_refused(tmp_path):
+    save_scene(rich_scene(), tmp_path / "one")
+    save_scene(Scene((plain(meshes.torus()),)), tmp_path / "two")
+    file = tensors_file(tmp_path / "one")
+    data = tensors_file(tmp_path / "two").read_bytes()
+    file.write_bytes(data)
+    with pytest.raises(ValueError, match=f"{file.name} is damaged or of another scene"):
+        load_scene(tmp_path / "one")
+    file.unlink()
+    with pytest.raises(ValueError, match=f"{file.name} with its tensors cannot be read"):
+        load_scene(tmp_path / "one")
+    file.mkdir()
+    with pytest.raises(ValueError, match=f"{file.name} is not a file"):
+        load_scene(tmp_path / "one")
+
+
+def test_tensors_are_not_read_through_a_link_out_of_the_folder(tmp_path):
+    save_scene(rich_scene(), tmp_path / "run")
+    file = tensors_file(tmp_path / "run")
+    file.rename(tmp_path / "elsewhere.safetensors")
+    file.symlink_to(tmp_path / "elsewhere.safetensors")
+    with pytest.raises(ValueError, match=f"{file.name} is a link out of the folder"):
+        load_scene(tmp_path / "run")
+
+
+def test_the_format_before_is_refused_with_what_to_do(tmp_path):
+    old = {"format": "invgraph scene", "version": 1, "scene": {}, "tensors": [{"base64": "AA"}]}
+    (tmp_path / "scene.json").write_text(json.dumps(old))
+    with pytest.raises(ValueError) as caught:
+        load_scene(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path / 'scene.json'} is not a valid scene: it is of version 1, which an older "
+        "invgraph wrote, but this reads 2; run the fit again, or save the scene again with this "
+        "version."
+    )
+
+
+@pytest.mark.parametrize(
     "content",
     [b"", b"{", b"\xff\xfe\x00", b"[]", b"null", b"NaN", b"[" * 200_000, b'{"a":' * 200_000],
 )
@@ -385,10 +552,11 @@ def test_a_missing_scene_is_refused(tmp_path):
         load_scene(tmp_path)
 
 
-@pytest.mark.parametrize("cut", [0.1, 0.5, 0.9, 0.999])
-def test_truncated_files_are_refused(cut, tmp_path):
+@pytest.mark.parametrize("cut", [0.0, 0.1, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("kind", ["json", "safetensors"])
+def test_truncated_files_are_refused(kind, cut, tmp_path):
     save_scene(rich_scene(), tmp_path)
-    path = tmp_path / "scene.json"
+    path = tmp_path / "scene.json" if kind == "json" else tensors_file(tmp_path)
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * cut)])
     with pytest.raises(ValueError, match="is not a valid scene: "):
@@ -434,21 +602,69 @@ def test_a_full_disk_or_a_kill_leaves_the_old_files(moment, tmp_path, monkeypatc
     assert_identical(load_scene(tmp_path), scene)
 
 
-def test_a_kill_between_the_two_files_leaves_a_whole_scene(tmp_path, monkeypatch):
-    scene = rich_scene()
-    save_scene(scene, tmp_path)
-    real = files.Path.replace
+@pytest.mark.parametrize("last", [0, 1, 2, 3])
+def test_a_kill_between_two_files_leaves_the_old_scene_or_the_new(last, tmp_path, monkeypatch):
+    old, new = rich_scene(), Scene((plain(meshes.torus()),))
+    save_scene(old, tmp_path)
+    real, done = files.Path.replace, []
 
-    def replace_glb_only(self, target):
-        if str(target).endswith(".json"):
+    def replace_some(self, target):
+        if len(done) == last:
             raise KeyboardInterrupt
+        done.append(target)
         return real(self, target)
 
+    def no_time_to_clean(*_):
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "replace", replace_glb_only)
+        patched.setattr(Path, "replace", replace_some)
+        patched.setattr(Path, "iterdir", no_time_to_clean)
         with pytest.raises(KeyboardInterrupt):
-            save_scene(Scene(()), tmp_path)
-    assert_identical(load_scene(tmp_path), scene)
+            save_scene(new, tmp_path)
+    assert_identical(load_scene(tmp_path), old if last < 3 else new)
+    save_scene(new, tmp_path)  # what the killed one left behind goes
+    assert len(list(tmp_path.iterdir())) == 3
+    assert_identical(load_scene(tmp_path), new)
+
+
+@pytest.mark.slow
+def test_a_killed_program_leaves_a_whole_scene(tmp_path):
+    script = (
+        "import sys, torch; from itertools import cycle\n"
+        "from invgraph import Object, Material, Scene, save_scene\n"
+        "from invgraph.geometry.mesh import uv_sphere\n"
+        "one = Material(torch.ones(3), torch.ones(1), torch.ones(1))\n"
+        "for n in cycle(range(9, 60)):\n"
+        "    item = Object(uv_sphere(n, 2 * n), torch.eye(4), one)\n"
+        "    save_scene(Scene((item,)), sys.argv[1])\n"
+    )
+    for seconds in (0.0, 0.3, 0.7):
+        process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "run")])
+        (tmp_path / "run" / "scene.json").unlink(missing_ok=True)
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "run" / "scene.json").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            assert len(load_scene(tmp_path / "run").objects) == 1
+        process.kill()
+        process.wait()
+        assert len(load_scene(tmp_path / "run").objects) == 1
+
+
+def test_a_scene_that_is_replaced_while_it_is_read_is_read_anew(tmp_path, monkeypatch):
+    old, new = rich_scene(), Scene((plain(meshes.torus()),))
+    save_scene(old, tmp_path)
+    real = scene_files._read_tensors
+
+    def read_late(*arguments):
+        monkeypatch.undo()
+        save_scene(new, tmp_path)
+        return real(*arguments)
+
+    monkeypatch.setattr(scene_files, "_read_tensors", read_late)
+    assert_identical(load_scene(tmp_path), new)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,11 @@ from torch.nn.functional import interpolate, max_pool2d, pad
 
 from invgraph.data import Frame
 from invgraph.geometry.camera import Camera, stack
-from invgraph.geometry.color import linear_from_srgb, srgb_from_linear
+from invgraph.geometry.color import (
+    bytes_from_unit,
+    linear_from_srgb,
+    srgb_bytes_from_linear,
+)
 from invgraph.geometry.mesh import Mesh
 from invgraph.raster import rasterize
 
@@ -67,8 +71,8 @@ def load_view(frame: Frame) -> TrainingView:
         )
     if frame.mask_source == "alpha":
         image = image * mask[..., None]
-    mask, camera = _bytes(mask), frame.known_camera
-    return TrainingView(_bytes(srgb_from_linear(image)), mask, torch.full_like(mask, 255), camera)
+    mask, camera = bytes_from_unit(mask), frame.known_camera
+    return TrainingView(srgb_bytes_from_linear(image), mask, torch.full_like(mask, 255), camera)
 
 
 def surroundings(photos: Sequence[TrainingView]) -> Float[Tensor, "3"]:
@@ -157,10 +161,6 @@ class TrainingViews:
         return Batch(layers[..., :3], layers[..., 3], layers[..., 4], camera)
 
 
-def _bytes(values: Tensor) -> UInt8[Tensor, "..."]:
-    return (values.clamp(0, 1) * 255).round().byte()
-
-
 def _shrink(photo: TrainingView, scale: float) -> TrainingView:
     if scale >= 1:
         return photo
@@ -171,8 +171,8 @@ def _shrink(photo: TrainingView, scale: float) -> TrainingView:
     layers = torch.cat([image * mask, mask, known], -1).movedim(-1, 0)[None]
     layers = interpolate(layers, size=size, mode="area")[0].movedim(0, -1)
     image = layers[..., :3] / layers[..., 3:4].clamp_min(1e-6)
-    mask, known = _bytes(layers[..., 3:]).unbind(-1)
-    return TrainingView(_bytes(srgb_from_linear(image)), mask, known, camera.resize(*size))
+    mask, known = bytes_from_unit(layers[..., 3:]).unbind(-1)
+    return TrainingView(srgb_bytes_from_linear(image), mask, known, camera.resize(*size))
 
 
 def _box(mask: Tensor) -> tuple[int, int, int, int]:

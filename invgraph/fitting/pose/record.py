@@ -1,7 +1,6 @@
 """What following an object leaves in its run folder, besides the poses themselves."""
 
 import contextlib
-import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from invgraph.data import Capture
 from invgraph.data.images import UnreadableImage, thumbnail
 from invgraph.data.pose_files import PoseRow, bop_number, read_hypotheses, write_bop
+from invgraph.files.pictures import encode_jpeg, encode_png
 from invgraph.geometry.camera import Camera
 from invgraph.report.film import encode_film
 from invgraph.report.overlay import SIDE, Overlay, draw_overlay
@@ -97,8 +97,6 @@ def write_overlays(
     Returns:
         The scores of the photos that the report compares.
     """
-    from PIL import Image
-
     answers = read_hypotheses(folder.path / HYPOTHESES)
     places = [place for place, row, _ in photos if row.found] or [place for place, *_ in photos]
     compared = set(places[:: -(-len(places) // SHOWN)])
@@ -120,9 +118,7 @@ def write_overlays(
                 _mask(folder.path / COVERED / f"{stem}.png"),
                 answers.get(row.frame, [])[1:],
             )
-            file = io.BytesIO()
-            Image.fromarray(overlay.panel).save(file, "JPEG", quality=88)
-            folder.write(f"{OVERLAYS}/{stem}.jpg", file.getvalue())
+            folder.write(f"{OVERLAYS}/{stem}.jpg", encode_jpeg(overlay.panel))
             if place in compared:
                 views.append(_compare(folder, stem, row, overlay))
         progress((done + 1) / len(photos))
@@ -131,7 +127,9 @@ def write_overlays(
 
 def _compare(folder: RunFolder, stem: str, row: PoseRow, overlay: Overlay) -> dict[str, Any]:
     for role in ("photo", "render", "difference"):
-        folder.write(f"renders/{stem}_{role}.png", _png(getattr(overlay, role)))
+        folder.write(
+            f"renders/{stem}_{role}.png", encode_png(getattr(overlay, role), compress_level=3)
+        )
     sigmas = {"sigma_mm": row.sigma_mm, "sigma_deg": row.sigma_deg}
     finite = {name: value for name, value in sigmas.items() if np.isfinite(value)}
     return {"name": row.frame, "split": "test", "score": row.score, **finite}
@@ -151,14 +149,6 @@ def write_attachments(folder: RunFolder, rows: Sequence[PoseRow]) -> None:
     folder.write(TRACK_FILM, encode_film(panels(), RATE))
     with contextlib.suppress(ImportError):
         write_track_rerun_log(folder.path)
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG", compress_level=3)
-    return file.getvalue()
 
 
 def _mask(path: Path) -> np.ndarray | None:

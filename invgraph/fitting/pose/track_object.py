@@ -1,7 +1,6 @@
 """The run that follows an object through photos."""
 
 import contextlib
-import io
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from invgraph.data.pose_files import (
     read_rows,
     write_rows,
 )
+from invgraph.files.pictures import encode_png
 from invgraph.fitting import pose as tracking
 from invgraph.fitting.pose.record import (
     COVERED,
@@ -225,13 +225,9 @@ class _Tracking:
                 save_scene(self.scene, self.folder.path)
 
     def _write_mask(self, stem: str, mask: np.ndarray) -> None:
-        from PIL import Image
-
-        file = io.BytesIO()
-        Image.fromarray(mask).save(file, "PNG", compress_level=1)
         path = self.folder.path / COVERED / f"{stem}.png"
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(file.getvalue())
+        path.write_bytes(encode_png(mask, compress_level=1))
 
     def finish(self, meter: Meter, quick: bool) -> dict[str, Any]:
         """Write everything but the rows.
