@@ -45,7 +45,7 @@ from invgraph.data import read_capture
 from invgraph.evaluate.metrics import add_distance, pose_error
 from invgraph.fitting.pose import KnownObject, Tracker, estimate_pose, load_object
 from invgraph.geometry.camera import Camera
-from invgraph.geometry.mesh import sample_surface
+from invgraph.geometry.sampling import sample_surface
 from invgraph.geometry.transforms import exp_so3, pose
 from invgraph.report.charts import Axis, line_chart
 from invgraph.runs.progress import Meter

@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from invgraph.geometry.color import srgb_from_linear
-from invgraph.geometry.mesh import Mesh, gather_vertices, sample_surface
+from invgraph.geometry.mesh import Mesh, gather_vertices
+from invgraph.geometry.sampling import sample_surface
 from invgraph.geometry.transforms import apply, log_so3
 
 _CANDIDATES = 8  # nearest samples whose triangles may hold a point's nearest place

@@ -18,7 +18,9 @@ from invgraph.evaluate.metrics import (
     psnr_mask,
     ssim,
 )
-from invgraph.geometry.mesh import Mesh, cube, icosphere, subdivide
+from invgraph.geometry.mesh import Mesh
+from invgraph.geometry.primitives import cube, icosphere
+from invgraph.geometry.subdivision import subdivide
 
 
 def test_display_rounds_to_8_bit_srgb():

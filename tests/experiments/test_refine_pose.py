@@ -14,7 +14,7 @@ from invgraph.data import read_capture
 from invgraph.evaluate.metrics import pose_error
 from invgraph.fitting.pose import load_object, make_object
 from invgraph.geometry.camera import Camera
-from invgraph.geometry.mesh import cube
+from invgraph.geometry.primitives import cube
 from invgraph.scene.belief import PoseBelief, perturb
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"

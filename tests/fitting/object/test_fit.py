@@ -24,7 +24,7 @@ from invgraph.fitting.object import descent, stages
 from invgraph.fitting.object.views import TrainingViews, load_view
 from invgraph.fitting.settings import FitSettings
 from invgraph.geometry import transforms
-from invgraph.geometry.mesh import torus
+from invgraph.geometry.primitives import torus
 from invgraph.rendering.render import render
 from invgraph.runs.folder import RunFolder
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight

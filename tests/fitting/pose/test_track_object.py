@@ -26,7 +26,7 @@ from invgraph.fitting.pose.sequence import read_sequence
 from invgraph.fitting.pose.track_object import track_object
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import srgb_from_linear
-from invgraph.geometry.mesh import cube
+from invgraph.geometry.primitives import cube
 from invgraph.geometry.transforms import exp_se3
 from invgraph.rendering.render import render
 from invgraph.report import write_report
