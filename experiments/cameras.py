@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from invgraph.data import Capture, read_capture
-from invgraph.evaluate.metrics import camera_centre_pct
+from invgraph.evaluate.similarity import camera_centre_pct
 from invgraph.fitting.cameras import recover_cameras, recovered_quality
 from invgraph.runs.progress import Meter
 

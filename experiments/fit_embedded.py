@@ -16,7 +16,9 @@ from pathlib import Path
 import torch
 
 from invgraph.data import read_capture
-from invgraph.evaluate import metrics
+from invgraph.evaluate.direction_metrics import angular_error_deg
+from invgraph.evaluate.image_metrics import albedo_rmse
+from invgraph.evaluate.shape_metrics import chamfer_pct
 from invgraph.fitting.fit import fit
 from invgraph.fitting.settings import FitSettings
 from invgraph.geometry.camera import stack
@@ -45,7 +47,7 @@ def main() -> None:
     assert isinstance(light, SphericalHarmonicLight)
     cameras = [capture.frames[i].known_camera for i in capture.test]
     measures = [
-        ("chamfer_pct", metrics.chamfer_pct(found.mesh, truth.mesh()), "%", "lower"),
+        ("chamfer_pct", chamfer_pct(found.mesh, truth.mesh()), "%", "lower"),
         ("psnr_mask_db", result.metrics["psnr_mask_db"], "dB", "higher"),
         ("ssim_mask", result.metrics["ssim_mask"], "", "higher"),
         ("mask_iou", result.metrics["mask_iou"], "", "higher"),
@@ -77,7 +79,7 @@ def albedo_error(scene: Scene, true: Scene, cameras) -> float:
     assert ours.albedo is not None and ours.alpha is not None
     assert theirs.albedo is not None and theirs.alpha is not None
     both = torch.minimum(ours.alpha, theirs.alpha) > 0.999
-    return metrics.albedo_rmse(
+    return albedo_rmse(
         ours.albedo.flatten(0, 1), theirs.albedo.flatten(0, 1), both.float().flatten(0, 1)
     )
 
@@ -87,7 +89,7 @@ def light_angle(light: SphericalHarmonicLight, camera, truth) -> float:
     direction = light.coefficients.mean(1)[[3, 1, 2]]  # rows 1, 2, 3 are multiples of y, z, x
     if light.frame == "camera":
         direction = camera.camera_from_world[:3, :3].T @ direction
-    return metrics.angular_error_deg(direction, truth.light_direction()).item()
+    return angular_error_deg(direction, truth.light_direction()).item()
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ from torch import Tensor
 
 from invgraph.data import read_capture, with_true_cameras
 from invgraph.data.images import load_image
-from invgraph.evaluate.metrics import camera_centre_pct
+from invgraph.evaluate.similarity import camera_centre_pct
 from invgraph.fitting.cameras import recover_cameras
 from invgraph.fitting.place import DepthMap, Matches, estimate_depth, fuse, refine_cameras
 from invgraph.fitting.place.images import UndistortedImages

@@ -42,7 +42,7 @@ from pose_models import NAMES, model_file
 from torch import Tensor
 
 from invgraph.data import read_capture
-from invgraph.evaluate.metrics import add_distance, pose_error
+from invgraph.evaluate.pose_metrics import add_distance, pose_error
 from invgraph.fitting.pose import KnownObject, Tracker, estimate_pose, load_object
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.sampling import sample_surface

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from invgraph.data import read_capture
-from invgraph.evaluate.metrics import pose_error
+from invgraph.evaluate.pose_metrics import pose_error
 from invgraph.fitting.pose import load_object, make_object
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.primitives import cube

@@ -16,7 +16,7 @@ from PIL import Image
 from invgraph.data import Capture, read_capture
 from invgraph.data.frame import make_frame
 from invgraph.data.photos import read_photos
-from invgraph.evaluate.metrics import align_similarity, camera_centre_pct
+from invgraph.evaluate.similarity import align_similarity, camera_centre_pct
 from invgraph.fitting.cameras import Quality, recover_cameras, recovered_quality
 from invgraph.fitting.cameras.diagnosis import check_features, check_quality
 from invgraph.fitting.cameras.gauge import upward

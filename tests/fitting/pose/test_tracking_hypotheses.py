@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tracking_scenes import backdrop, lens, painted_cube, photo, pose_at
 
-from invgraph.evaluate.metrics import pose_error
+from invgraph.evaluate.pose_metrics import pose_error
 from invgraph.fitting.pose import KnownObject, make_object, surface
 from invgraph.fitting.pose.assess import BROKEN, SMOOTH, assess, border_gain, likely_error
 from invgraph.fitting.pose.color_model import initial_color_model
