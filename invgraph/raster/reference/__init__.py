@@ -1,8 +1,8 @@
 """Every raster operation again in plain torch: slow, obvious, in any dtype.
 
-The oracle of the tests; its gradients are autograd's. Definitions are those of the compiled operations' docstrings; here they are
-spelled out one face, one pixel pair or one mip level at a time, without tiles, bins or walks in
-bulk.
+The oracle of the tests; its gradients are autograd's. Definitions are those of the compiled
+operations' docstrings; here they are spelled out one face, one pixel pair or one mip level at a
+time, without tiles, bins or walks in bulk.
 """
 
 from invgraph.raster.reference.antialias import antialias
