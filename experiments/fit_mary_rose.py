@@ -20,14 +20,8 @@ from invgraph.fitting.settings import FitSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 BUDGET_S = 840.0
-MEASURES = (
-    ("psnr_mask_db", "dB", "higher"),
-    ("psnr_white_db", "dB", "higher"),
-    ("ssim_mask", "", "higher"),
-    ("mask_iou", "", "higher"),
-    ("mask_iou_trusted", "", "higher"),
-    ("seconds", "s", "lower"),
-)
+UNITS = {"psnr_mask_db": "dB", "psnr_white_db": "dB", "seconds": "s"}
+HIGHER = ("psnr_mask_db", "psnr_white_db", "ssim_mask", "mask_iou", "mask_iou_trusted")
 
 
 def main() -> None:
@@ -44,9 +38,10 @@ def main() -> None:
             folder, arguments.out / folder.name, FitSettings(budget_s=BUDGET_S), resume=True
         )
         print(f"{folder.name}: doubted masks: {result.metrics['suspect_masks'] or 'none'}")
-        for measure, unit, better in MEASURES:
+        for measure in (*HIGHER, "seconds"):
+            better = "higher" if measure in HIGHER else "lower"
             full = measure if folder.name == "mary_rose" else f"{folder.name}/{measure}"
-            rows.append(row(full, result.metrics[measure], unit, better))
+            rows.append(row(full, result.metrics[measure], UNITS.get(measure, ""), better))
         print(f"  report {result.report}")
     write(rows, arguments.json)
 

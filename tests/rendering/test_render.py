@@ -12,13 +12,11 @@ from invgraph.geometry import mesh, primitives, transforms
 from invgraph.geometry.camera import Camera
 from invgraph.rendering import visibility
 from invgraph.rendering.render import OUTPUTS, render
-from invgraph.scene import (
+from invgraph.scene import Material, Object, Scene
+from invgraph.scene.lights import (
     DirectionalLight,
     EnvironmentMap,
-    Material,
-    Object,
     PointLight,
-    Scene,
     SphericalHarmonicLight,
 )
 

@@ -18,13 +18,11 @@ from invgraph.geometry import primitives, transforms
 from invgraph.geometry.color import srgb_from_linear
 from invgraph.geometry.mesh import Mesh
 from invgraph.geometry.tree import map_tensors
-from invgraph.scene import (
+from invgraph.scene import Material, Object, Scene
+from invgraph.scene.lights import (
     DirectionalLight,
     EnvironmentMap,
-    Material,
-    Object,
     PointLight,
-    Scene,
     SphericalHarmonicLight,
 )
 from invgraph.scene.scene_files import load_scene, save_scene

@@ -1,11 +1,11 @@
 """Antialiasing in plain torch: one pair of pixels after the other."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from invgraph.raster.reference.rasterize import Layers
-from invgraph.raster.reference.rays import pixel_rays
+from invgraph.raster.reference.screen import Faces, Screen, pixel_rays
 
 
 def _across(faces: Tensor) -> dict[tuple[int, int], int]:
@@ -62,8 +62,8 @@ def _silhouette(
 def antialias(
     color: Float[Tensor, "h w c"],
     found: Layers,
-    screen: Float[Tensor, "v 3"],
-    faces: Int[Tensor, "f 3"],
+    screen: Screen,
+    faces: Faces,
 ) -> Float[Tensor, "h w c"]:
     """Blend pixels across silhouettes by what each side covers, of one image."""
     height, width = found.face.shape

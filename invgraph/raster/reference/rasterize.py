@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from invgraph.raster.reference.rays import pixel_rays
+from invgraph.raster.reference.screen import Faces, Screen, pixel_rays
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ def _planes(corners: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def peel(
-    screen: Float[Tensor, "v 3"],
-    faces: Int[Tensor, "f 3"],
+    screen: Screen,
+    faces: Faces,
     height: int,
     width: int,
     layers: int,
@@ -74,8 +74,8 @@ def peel(
 
 
 def rasterize(
-    screen: Float[Tensor, "v 3"],
-    faces: Int[Tensor, "f 3"],
+    screen: Screen,
+    faces: Faces,
     height: int,
     width: int,
     near: float = 1e-3,

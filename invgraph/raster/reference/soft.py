@@ -1,10 +1,10 @@
 """Soft silhouettes in plain torch: one face after the other."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from invgraph.raster.reference.rays import pixel_rays
+from invgraph.raster.reference.screen import Faces, Screen, pixel_rays
 
 
 def _clip(corners: Tensor, near: float) -> list[Tensor]:
@@ -38,12 +38,7 @@ def _signed_square(points: list[Tensor], pixels: Tensor) -> Tensor:
 
 
 def soft_silhouette(
-    screen: Float[Tensor, "v 3"],
-    faces: Int[Tensor, "f 3"],
-    height: int,
-    width: int,
-    sigma: float,
-    near: float = 1e-3,
+    screen: Screen, faces: Faces, height: int, width: int, sigma: float, near: float = 1e-3
 ) -> Float[Tensor, "h w"]:
     """One minus the product over all faces of what each leaves uncovered, of one image."""
     pixels = pixel_rays(height, width, screen)[..., :2]

@@ -1,7 +1,11 @@
-"""The rays through the centres of pixels."""
+"""The screen of the plain operations: its meshes, the rays through its pixels."""
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
+
+Screen = Float[Tensor, "v 3"]  # homogeneous pixels (u z, v z, z)
+Faces = Int[Tensor, "f 3"]
 
 
 def pixel_rays(height: int, width: int, like: Tensor) -> Tensor:
