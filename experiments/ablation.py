@@ -8,13 +8,12 @@ over the seeds, `_spread` their standard deviation; a piece whose switching off 
 the spread has shown nothing. `monodepth2_recipe` is the published loss with learned motion.
 """
 
-import argparse
-import json
 from dataclasses import fields, replace
 from pathlib import Path
 from statistics import mean, pstdev
 
-from depth_redkitchen import DATA, LEARNED, ROOT, row, tested
+from depth_redkitchen import DATA, LEARNED, ROOT, tested
+from measures import command_line, row, write
 
 from invgraph.data import read_capture
 from invgraph.encoders import load_depth_model
@@ -35,14 +34,11 @@ def variants(recipe: str) -> dict[str, DepthSettings]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("--recipe", choices=("multiview", "motion"), default="multiview")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "ablation")
-    parser.add_argument("--json", type=Path, help="write the measures to this file")
     arguments = parser.parse_args()
 
     capture = read_capture(DATA / "redkitchen")
@@ -67,8 +63,7 @@ def main() -> None:
             errors.append(summarise([pixelwise for pixelwise, _ in scores])["abs_rel"])
         rows.append(row(f"abs_rel/{name}", mean(errors), "", "lower"))
         rows.append(row(f"abs_rel_spread/{name}", pstdev(errors), "", "lower"))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+    write(rows, arguments.json)
 
 
 if __name__ == "__main__":

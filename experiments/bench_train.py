@@ -22,11 +22,11 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from pathlib import Path
 from statistics import median
 
 import torch
 import torch.distributed as dist
+from measures import command_line, row, write
 
 from invgraph.geometry.transforms import exp_se3
 from invgraph.geometry.tree import map_tensors
@@ -38,7 +38,6 @@ from invgraph.train.objective import Teacher
 SETTINGS = RECIPES["multiview"]
 FRAMES = 3
 WARM = 3  # steps that are not timed
-Row = dict[str, str | float]
 
 
 def device() -> torch.device:
@@ -133,18 +132,10 @@ def apart(kind: str, steps: int, processes: int, threads: int | None) -> dict[st
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def row(name: str, value: float, unit: str, better: str) -> Row:
-    print(f"{name:28} {value:10.3f} {unit}", flush=True)
-    return {"name": name, "value": value, "unit": unit, "better": better}
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("--steps", type=int, default=10, help="of each kind that are timed")
     parser.add_argument("--alone", choices=("ours", "eager"), help=argparse.SUPPRESS)
-    parser.add_argument("--json", type=Path, help="write the measures to this file")
     arguments = parser.parse_args()
     if arguments.alone:
         alone(arguments.alone, arguments.steps)
@@ -171,8 +162,7 @@ def main() -> None:
             found = apart("ours", arguments.steps, processes, 1)
             name = f"images_per_s/processes_{processes}"
             rows.append(row(name, images / found["seconds"], "1/s", "higher"))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+    write(rows, arguments.json)
 
 
 if __name__ == "__main__":

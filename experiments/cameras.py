@@ -11,8 +11,6 @@ photo; its given cameras are an estimate themselves, good to about half a degree
 fountain_p11; 0.02 is expected here.
 """
 
-import argparse
-import json
 import os
 import shutil
 import time
@@ -20,9 +18,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from measures import command_line, row, write
 
 from invgraph.data import Capture, read_capture
-from invgraph.evaluate.metrics import camera_centre_pct
+from invgraph.evaluate.similarity import camera_centre_pct
 from invgraph.fitting.cameras import recover_cameras, recovered_quality
 from invgraph.runs.progress import Meter
 
@@ -38,14 +37,11 @@ def without_cameras(capture: Capture, stride: int) -> Capture:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument(
         "names", nargs="*", default=["fountain_p11", "mary_rose", "desk_objects"], metavar="NAME"
     )
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "cameras")
-    parser.add_argument("--json", type=Path, help="write the measures to this file")
     arguments = parser.parse_args()
 
     data = Path(os.environ.get("INVGRAPH_DATA", ROOT.parent / "shared" / "data"))
@@ -72,12 +68,8 @@ def main() -> None:
             measures["camera_centre_pct"] = (error, "%", "lower")
         print(f"{name}: {quality}")
         for measure, (value, unit, better) in measures.items():
-            print(f"  {measure:18} {value:9.4f} {unit}")
-            rows.append(
-                {"name": f"{name}/{measure}", "value": value, "unit": unit, "better": better}
-            )
-        if arguments.json:
-            arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+            rows.append(row(f"{name}/{measure}", value, unit, better))
+        write(rows, arguments.json)
 
 
 if __name__ == "__main__":

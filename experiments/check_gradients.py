@@ -33,7 +33,8 @@ from invgraph import (
     SphericalHarmonicLight,
     render,
 )
-from invgraph.geometry.mesh import icosphere, torus, vertex_normals
+from invgraph.geometry.mesh import vertex_normals
+from invgraph.geometry.primitives import icosphere, torus
 from invgraph.geometry.transforms import exp_se3, look_at
 from invgraph.raster import soft_silhouette
 

@@ -24,8 +24,6 @@ seconds/ours and seconds/per_video are wall time from the first frame on. WORK k
 that a stopped run goes on, and test_*.png: photo, depth and uncertainty of test frames.
 """
 
-import argparse
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -34,6 +32,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from measures import Row, command_line, row, write
 from PIL import Image
 from torch import Tensor
 
@@ -53,7 +52,6 @@ DATA = Path(os.environ.get("INVGRAPH_DATA", ROOT.parent / "shared" / "data"))
 LEARNED = 600  # frames; the others are the test
 SHOWN = 5
 SENSOR_FOCAL, SENSOR_SIZE = 585.0, (480, 640)  # of the depth camera, pixels
-Row = dict[str, str | float]
 
 
 def measured(capture: Capture, first: int, last: int) -> list[tuple[int, Tensor]]:
@@ -123,11 +121,6 @@ def taught(clip: Clip, teaching: Teaching, capture: Capture) -> list[tuple[Depth
     return scores
 
 
-def row(name: str, value: float, unit: str, better: str) -> Row:
-    print(f"{name:36} {value:9.4f} {unit}", flush=True)
-    return {"name": name, "value": value, "unit": unit, "better": better}
-
-
 def rows(
     name: str, scores: Sequence[tuple[DepthScore, DepthScore]], seconds: float | None
 ) -> list[Row]:
@@ -153,15 +146,12 @@ def picture(model: DepthModel, capture: Capture, file: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("--minutes", type=float, default=40.0, help="for each of both trainings")
     parser.add_argument("--steps", type=int, default=20000, help="at most, for each")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=("ours", "monodepth2_recipe"), help="train one of them")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "depth_redkitchen")
-    parser.add_argument("--json", type=Path, help="write the measures to this file")
     arguments = parser.parse_args()
 
     capture = read_capture(DATA / "redkitchen")
@@ -196,8 +186,7 @@ def main() -> None:
             scores = tested(model, capture, 0, LEARNED)
             found += rows("per_video", scores, spent + trained.seconds)
         picture(model, capture, arguments.work / f"test_{name}.png")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=1) + "\n")
+    write(found, arguments.json)
 
 
 if __name__ == "__main__":

@@ -14,14 +14,13 @@ By odometry instead (`--found`), motion and lens are found first and depth is ta
 recipe `multiview`.
 """
 
-import argparse
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from measures import command_line, row, write
 from PIL import Image
 
 from invgraph.data import Capture
@@ -38,12 +37,6 @@ CLIPS = {
     "highway_video": ("highway_video/test_video.mp4", (160, 288)),
 }
 SHOWN, INFINITE = 6, 20.0
-Row = dict[str, str | float]
-
-
-def row(name: str, value: float, unit: str, better: str) -> Row:
-    print(f"{name:36} {value:9.4f} {unit}", flush=True)
-    return {"name": name, "value": value, "unit": unit, "better": better}
 
 
 def look(model: DepthModel, capture: Capture, file: Path) -> float:
@@ -58,16 +51,13 @@ def look(model: DepthModel, capture: Capture, file: Path) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("clips", nargs="*", default=list(CLIPS), metavar="CLIP")
     parser.add_argument("--minutes", type=float, default=20.0, help="for each clip")
     parser.add_argument("--steps", type=int, default=20000, help="at most")
     parser.add_argument("--found", action="store_true", help="motion by odometry, not learned")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "drive_unknown_camera")
-    parser.add_argument("--json", type=Path, help="write the measures to this file")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.clips if name not in CLIPS]
     if unknown:
@@ -96,8 +86,7 @@ def main() -> None:
         rows.append(row(f"focal_over_width/{suffix}", model.facts["focal"][0], "", "higher"))
         rows.append(row(f"infinite_pct/{suffix}", holes, "%", "lower"))
         rows.append(row(f"seconds/{suffix}", trained.seconds, "s", "lower"))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+    write(rows, arguments.json)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,15 @@ is compared where both surfaces are seen from the held-out cameras, after the be
 channel.
 """
 
-import argparse
-import json
 from pathlib import Path
 
 import torch
+from measures import command_line, row, write
 
 from invgraph.data import read_capture
-from invgraph.evaluate import metrics
+from invgraph.evaluate.direction_metrics import angular_error_deg
+from invgraph.evaluate.image_metrics import albedo_rmse
+from invgraph.evaluate.shape_metrics import chamfer_pct
 from invgraph.fitting.fit import fit
 from invgraph.fitting.settings import FitSettings
 from invgraph.geometry.camera import stack
@@ -28,11 +29,8 @@ BUDGET_S = 440.0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "bird_whistle")
-    parser.add_argument("--json", type=Path, help="write the measures to this file")
     arguments = parser.parse_args()
 
     capture = read_capture(ROOT / "assets" / "bird_whistle")
@@ -44,22 +42,17 @@ def main() -> None:
     (light,) = result.scene.lights
     assert isinstance(light, SphericalHarmonicLight)
     cameras = [capture.frames[i].known_camera for i in capture.test]
-    measures = [
-        ("chamfer_pct", metrics.chamfer_pct(found.mesh, truth.mesh()), "%", "lower"),
-        ("psnr_mask_db", result.metrics["psnr_mask_db"], "dB", "higher"),
-        ("ssim_mask", result.metrics["ssim_mask"], "", "higher"),
-        ("mask_iou", result.metrics["mask_iou"], "", "higher"),
-        ("albedo_rmse", albedo_error(result.scene, true_scene(truth), cameras), "", "lower"),
-        ("light_angle_deg", light_angle(light, cameras[0], truth), "deg", "lower"),
-        ("seconds", result.metrics["seconds"], "s", "lower"),
+    rows = [
+        row("chamfer_pct", chamfer_pct(found.mesh, truth.mesh()), "%"),
+        row("psnr_mask_db", result.metrics["psnr_mask_db"], "dB", "higher"),
+        row("ssim_mask", result.metrics["ssim_mask"], "", "higher"),
+        row("mask_iou", result.metrics["mask_iou"], "", "higher"),
+        row("albedo_rmse", albedo_error(result.scene, true_scene(truth), cameras), ""),
+        row("light_angle_deg", light_angle(light, cameras[0], truth), "deg"),
+        row("seconds", result.metrics["seconds"], "s"),
     ]
-    for name, value, unit, _ in measures:
-        print(f"{name:16} {value:9.4f} {unit}")
     print(f"open {result.report} in a browser to look at the reconstruction")
-    if arguments.json:
-        keys = ("name", "value", "unit", "better")
-        rows = [dict(zip(keys, row, strict=True)) for row in measures]
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+    write(rows, arguments.json)
 
 
 def true_scene(truth) -> Scene:
@@ -77,7 +70,7 @@ def albedo_error(scene: Scene, true: Scene, cameras) -> float:
     assert ours.albedo is not None and ours.alpha is not None
     assert theirs.albedo is not None and theirs.alpha is not None
     both = torch.minimum(ours.alpha, theirs.alpha) > 0.999
-    return metrics.albedo_rmse(
+    return albedo_rmse(
         ours.albedo.flatten(0, 1), theirs.albedo.flatten(0, 1), both.float().flatten(0, 1)
     )
 
@@ -87,7 +80,7 @@ def light_angle(light: SphericalHarmonicLight, camera, truth) -> float:
     direction = light.coefficients.mean(1)[[3, 1, 2]]  # rows 1, 2, 3 are multiples of y, z, x
     if light.frame == "camera":
         direction = camera.camera_from_world[:3, :3].T @ direction
-    return metrics.angular_error_deg(direction, truth.light_direction()).item()
+    return angular_error_deg(direction, truth.light_direction()).item()
 
 
 if __name__ == "__main__":

@@ -10,33 +10,24 @@ in [0, 1]. mask_iou_trusted leaves out photos whose masks contradict the fit; th
 printed.
 """
 
-import argparse
-import json
 import os
 from pathlib import Path
+
+from measures import command_line, row, write
 
 from invgraph.fitting.fit import fit
 from invgraph.fitting.settings import FitSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 BUDGET_S = 840.0
-MEASURES = (
-    ("psnr_mask_db", "dB", "higher"),
-    ("psnr_white_db", "dB", "higher"),
-    ("ssim_mask", "", "higher"),
-    ("mask_iou", "", "higher"),
-    ("mask_iou_trusted", "", "higher"),
-    ("seconds", "s", "lower"),
-)
+UNITS = {"psnr_mask_db": "dB", "psnr_white_db": "dB", "seconds": "s"}
+HIGHER = ("psnr_mask_db", "psnr_white_db", "ssim_mask", "mask_iou", "mask_iou_trusted")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("names", nargs="*", default=["mary_rose"], metavar="NAME")
     parser.add_argument("--out", type=Path, default=ROOT / "runs", help="folder of run folders")
-    parser.add_argument("--json", type=Path, help="write the measures to this file")
     arguments = parser.parse_args()
 
     data = Path(os.environ.get("INVGRAPH_DATA", ROOT.parent / "shared" / "data"))
@@ -47,14 +38,12 @@ def main() -> None:
             folder, arguments.out / folder.name, FitSettings(budget_s=BUDGET_S), resume=True
         )
         print(f"{folder.name}: outlier masks: {result.metrics['suspect_masks'] or 'none'}")
-        for measure, unit, better in MEASURES:
-            value = result.metrics[measure]
-            print(f"  {measure:18} {value:9.4f} {unit}")
+        for measure in (*HIGHER, "seconds"):
+            better = "higher" if measure in HIGHER else "lower"
             full = measure if folder.name == "mary_rose" else f"{folder.name}/{measure}"
-            rows.append({"name": full, "value": value, "unit": unit, "better": better})
+            rows.append(row(full, result.metrics[measure], UNITS.get(measure, ""), better))
         print(f"  report {result.report}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+    write(rows, arguments.json)
 
 
 if __name__ == "__main__":

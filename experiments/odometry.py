@@ -14,13 +14,12 @@ frames although the pictures show a nodding car, so r_err is given without these
 on two cores. About 2 minutes when the machine is quiet.
 """
 
-import argparse
-import json
 import os
 import time
 from pathlib import Path
 
 import torch
+from measures import command_line, row, write
 
 from invgraph.data import Capture, read_capture
 from invgraph.data.trajectory_files import Trajectory
@@ -82,11 +81,8 @@ def drive(motion: Motion, true: Trajectory) -> dict[str, tuple[float, str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("names", nargs="*", default=list(FRAMES), metavar="NAME")
-    parser.add_argument("--json", type=Path, help="write the measures to this file")
     arguments = parser.parse_args()
 
     data = Path(os.environ.get("INVGRAPH_DATA", ROOT.parent / "shared" / "data"))
@@ -106,10 +102,8 @@ def main() -> None:
         measures = (handheld if name == "redkitchen" else drive)(motion, recorded(capture, motion))
         measures[f"seconds/{name}"] = (seconds, "s")
         for measure, (value, unit) in measures.items():
-            print(f"  {measure:40} {value:8.3f} {unit}")
-            rows.append({"name": measure, "value": value, "unit": unit, "better": "lower"})
-        if arguments.json:
-            arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+            rows.append(row(measure, value, unit))
+        write(rows, arguments.json)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,6 @@
   diagonal of the given centres' bounding box.
 """
 
-import argparse
-import json
 import os
 import tempfile
 import time
@@ -34,12 +32,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from measures import Row, command_line, row, write
 from PIL import Image
 from torch import Tensor
 
 from invgraph.data import read_capture, with_true_cameras
 from invgraph.data.images import load_image
-from invgraph.evaluate.metrics import camera_centre_pct
+from invgraph.evaluate.similarity import camera_centre_pct
 from invgraph.fitting.cameras import recover_cameras
 from invgraph.fitting.place import DepthMap, Matches, estimate_depth, fuse, refine_cameras
 from invgraph.fitting.place.images import UndistortedImages
@@ -52,12 +51,6 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("INVGRAPH_DATA", ROOT.parent / "shared" / "data"))
 KITCHEN_SIZE, KITCHEN_SOURCES, FOUNTAIN_SIZE = 160, 8, 400
 FEWEST_MATCHES = 20
-Row = dict[str, str | float]
-
-
-def row(name: str, value: float, unit: str, better: str = "lower") -> Row:
-    print(f"{name:32} {value:9.4f} {unit}", flush=True)
-    return {"name": name, "value": float(value), "unit": unit, "better": better}
 
 
 def motorcycle() -> list[Row]:
@@ -255,22 +248,18 @@ def _held_out(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     places: dict[str, Callable[[], list[Row]]] = {
         "motorcycle": motorcycle,
         "redkitchen": redkitchen,
         "fountain": fountain,
     }
     parser.add_argument("names", nargs="*", default=list(places), metavar="NAME")
-    parser.add_argument("--json", type=Path, help="write the measures to this file")
     arguments = parser.parse_args()
     rows = []
     for name in arguments.names:
         rows += places[name]()
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+    write(rows, arguments.json)
 
 
 if __name__ == "__main__":

@@ -22,10 +22,10 @@ from torch import Tensor
 
 from invgraph import Camera, EnvironmentMap, Material, Mesh, Object, Scene
 from invgraph.data.images import load_image
-from invgraph.evaluate.metrics import display
+from invgraph.evaluate.image_metrics import display
 from invgraph.files.atomic import write_atomically
 from invgraph.files.pictures import encode_png
-from invgraph.geometry.mesh import cube, icosphere, plane, torus
+from invgraph.geometry.primitives import cube, icosphere, plane, torus
 from invgraph.geometry.transforms import apply, exp_so3, invert, look_at, pose
 from invgraph.rendering.backends import mitsuba
 from invgraph.rendering.environment import panorama_directions

@@ -8,7 +8,7 @@ import torch
 from invgraph import Material, Mesh, Object, Scene
 from invgraph.data.images import load_image
 from invgraph.files.atomic import write_atomically
-from invgraph.geometry.mesh import cube
+from invgraph.geometry.primitives import cube
 from invgraph.scene.glb import glb_from_scene
 from invgraph.scene.mesh_files import load_mesh
 

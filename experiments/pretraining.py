@@ -10,13 +10,12 @@ nothing. seconds are those of the steps, pre-training included, of one seed. WOR
 so that a stopped run goes on, and the camera's motion is found once.
 """
 
-import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, pstdev
 
-from depth_redkitchen import DATA, LEARNED, ROOT, row, tested
+from depth_redkitchen import DATA, LEARNED, ROOT, tested
+from measures import command_line, row, write
 
 from invgraph.data import Capture, read_capture
 from invgraph.encoders import load_depth_model
@@ -51,13 +50,10 @@ def trained(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "pretraining")
-    parser.add_argument("--json", type=Path, help="write the measures to this file")
     arguments = parser.parse_args()
 
     capture = read_capture(DATA / "redkitchen")
@@ -75,8 +71,7 @@ def main() -> None:
         rows.append(row(f"abs_rel/{name}", mean(errors), "", "lower"))
         rows.append(row(f"abs_rel_spread/{name}", pstdev(errors), "", "lower"))
         rows.append(row(f"seconds/{name}", mean(seconds), "s", "lower"))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+    write(rows, arguments.json)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ Rendering takes 4 to 8 CPU seconds a frame, the first time only; with 50 seeds t
 answers, each of which costs what `estimate_pose` takes (`seconds`).
 """
 
-import argparse
 import json
 import math
 import os
@@ -37,15 +36,16 @@ from statistics import median
 
 import torch
 import track_desk
+from measures import Row, command_line, write
 from pose_frames import Take, pose_frame
 from pose_models import NAMES, model_file
 from torch import Tensor
 
 from invgraph.data import read_capture
-from invgraph.evaluate.metrics import add_distance, pose_error
+from invgraph.evaluate.pose_metrics import add_distance, pose_error
 from invgraph.fitting.pose import KnownObject, Tracker, estimate_pose, load_object
 from invgraph.geometry.camera import Camera
-from invgraph.geometry.mesh import sample_surface
+from invgraph.geometry.sampling import sample_surface
 from invgraph.geometry.transforms import exp_so3, pose
 from invgraph.report.charts import Axis, line_chart
 from invgraph.runs.progress import Meter
@@ -70,7 +70,6 @@ WORSE = {
 }
 SUCCESS = 0.1  # of the diameter
 Estimate = Callable[[Tensor, Camera, KnownObject, Tensor | None], PoseBelief]
-Row = dict[str, str | float]
 
 
 @dataclass(frozen=True)
@@ -324,13 +323,10 @@ def report(trials: Sequence[Trial], work: Path) -> list[Row]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("parts", nargs="*", default=list(PARTS), metavar="PART")
     parser.add_argument("--count", type=int, default=50, help="seeds per start")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "refine_pose")
-    parser.add_argument("--json", type=Path, help="write the measures to this file")
     arguments = parser.parse_args()
     unknown = [part for part in arguments.parts if part not in PARTS]
     if unknown:
@@ -352,8 +348,7 @@ def main() -> None:
     for entry in rows:
         print(f"{entry['name']:40} {entry['value']:10.3f} {entry['unit']}")
     print(f"every answer: {kept}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+    write(rows, arguments.json)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ dragon covers at its pose with the pixels that are yellow: hue 36 to 58 degrees,
 seconds_per_frame is the median time of both trackers together, decoding left out.
 """
 
-import argparse
 import json
 import os
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from measures import command_line, row, write
 from PIL import Image
 from scipy import ndimage
 from torch import Tensor
@@ -38,7 +38,6 @@ from invgraph.scene.belief import difference
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("INVGRAPH_DATA", ROOT.parent / "shared" / "data")) / "desk_objects"
 BESIDE_PX = 30
-Row = dict[str, str | float]
 
 
 def start(name: str) -> Tensor:
@@ -78,11 +77,8 @@ def yellow(path: Path, near: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("objects", nargs="*", default=["dragon", "cube"])
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the measures there")
     options = parser.parse_args()
     if unknown := set(options.objects) - {"dragon", "cube"}:
         parser.error(f"{', '.join(sorted(unknown))}: choose among dragon and cube")
@@ -123,13 +119,7 @@ def main() -> None:
         relative = torch.linalg.inv(poses["cube"]) @ poses["dragon"]
         moved = difference(relative[:1], relative)
         rows.append(row("agreement_mm", 1e3 * float(moved[:, :3].norm(dim=1).median()), "mm"))
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1))
-
-
-def row(name: str, value: float, unit: str, better: str = "lower") -> Row:
-    print(f"{name:28} {value:9.4f} {unit}", flush=True)
-    return {"name": name, "value": float(value), "unit": unit, "better": better}
+    write(rows, options.json)
 
 
 if __name__ == "__main__":

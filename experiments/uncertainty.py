@@ -11,11 +11,10 @@ true depth is in the 90 % interval. The estimate is seen through the sensor's le
 compares equal pixels of both cameras instead. The curves: WORK/sparsification.svg.
 """
 
-import argparse
-import json
 from pathlib import Path
 
-from depth_redkitchen import DATA, ROOT, row, tested
+from depth_redkitchen import DATA, ROOT, tested
+from measures import command_line, row, write
 
 from invgraph.data import read_capture
 from invgraph.encoders import load_depth_model
@@ -24,13 +23,10 @@ from invgraph.report.curves import curves_svg
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     usual = ROOT / "runs" / "depth_redkitchen" / "ours"
     parser.add_argument("--model", type=Path, default=usual, help="run folder of a training")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "uncertainty")
-    parser.add_argument("--json", type=Path, help="write the measures to this file")
     arguments = parser.parse_args()
     if not arguments.model.exists():
         parser.error(f"{arguments.model} does not exist; run depth_redkitchen.py first.")
@@ -55,8 +51,7 @@ def main() -> None:
     arguments.work.mkdir(parents=True, exist_ok=True)
     svg = curves_svg(share, named, "pixels left out (%)", "AbsRel of the others")
     (arguments.work / "sparsification.svg").write_text(svg)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+    write(rows, arguments.json)
 
 
 if __name__ == "__main__":

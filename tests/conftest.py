@@ -48,3 +48,9 @@ def data_dir() -> Callable[[str], Path]:
         return folder
 
     return find
+
+
+@pytest.fixture
+def without_shape_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a user meets: the checks of the test run would speak first."""
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)

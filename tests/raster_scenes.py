@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from invgraph.geometry.mesh import icosphere
+from invgraph.geometry.primitives import icosphere
 
 
 def homogeneous(points: Sequence[tuple[float, float, float]], dtype=torch.float64) -> torch.Tensor:

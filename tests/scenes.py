@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from invgraph.geometry import mesh, transforms
+from invgraph.geometry import mesh, primitives, transforms
 from invgraph.geometry.camera import Camera
 from invgraph.scene import Material, Object, Scene
 
@@ -26,7 +26,7 @@ def material(albedo=(0.7, 0.4, 0.2), roughness=0.5, metallic=0.0) -> Material:
 
 def ball(made_of: Material | None = None, rows: int = 48) -> Object:
     """A unit sphere with uv."""
-    return Object(mesh.uv_sphere(rows, 2 * rows), torch.eye(4), made_of or material())
+    return Object(primitives.uv_sphere(rows, 2 * rows), torch.eye(4), made_of or material())
 
 
 def ball_and_ring(*lights, background=None) -> Scene:
@@ -34,9 +34,9 @@ def ball_and_ring(*lights, background=None) -> Scene:
     generator = torch.Generator().manual_seed(1)
     texture = torch.rand(16, 32, 3, generator=generator)
     rough = 0.2 + 0.6 * torch.rand(16, 32, 1, generator=generator)
-    inside = mesh.uv_sphere(24, 48)
+    inside = primitives.uv_sphere(24, 48)
     inside = mesh.Mesh(0.6 * inside.vertices, inside.faces, inside.uv, inside.uv_faces)
-    ring = mesh.torus(1.0, 0.15, 16, 48)
+    ring = primitives.torus(1.0, 0.15, 16, 48)
     tilt = transforms.exp_se3(torch.tensor([0.0, 0, 0, 0.5, 0.3, 0]))
     colors = torch.rand(ring.vertices.shape[0], 3, generator=generator)
     return Scene(

@@ -4,6 +4,8 @@ import math
 
 import torch
 
+from invgraph.geometry.primitives import uv_sphere
+
 
 def homogeneous(points: list) -> torch.Tensor:
     """(u, v, z) to (u z, v z, z)."""
@@ -17,22 +19,8 @@ def faces_of(*rows: tuple[int, int, int]) -> torch.Tensor:
 
 def sphere(rings: int, sectors: int) -> tuple[torch.Tensor, torch.Tensor]:
     """A closed unit sphere, counter-clockwise seen from outside."""
-    theta = torch.arange(1, rings) * math.pi / rings
-    phi = torch.arange(sectors) * 2 * math.pi / sectors
-    t, p = torch.meshgrid(theta, phi, indexing="ij")
-    ring = torch.stack([t.sin() * p.cos(), t.cos(), t.sin() * p.sin()], -1).reshape(-1, 3)
-    vertices = torch.cat([ring, torch.tensor([[0.0, 1.0, 0.0], [0.0, -1.0, 0.0]])])
-    index = torch.arange((rings - 1) * sectors).reshape(rings - 1, sectors)
-    turned = index.roll(-1, 1)
-    a, b, c, d = index[:-1], turned[:-1], index[1:], turned[1:]
-    north = torch.full((sectors,), len(ring))
-    parts = [
-        torch.stack([a, b, c], -1).reshape(-1, 3),
-        torch.stack([b, d, c], -1).reshape(-1, 3),
-        torch.stack([north, turned[0], index[0]], -1),
-        torch.stack([north + 1, index[-1], turned[-1]], -1),
-    ]
-    return vertices, torch.cat(parts).int()
+    mesh = uv_sphere(rings, sectors)
+    return mesh.vertices, mesh.faces
 
 
 def on_screen(vertices: torch.Tensor, size: float, distance: float = 4.0) -> torch.Tensor:

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from invgraph.data import Capture, SceneTruth, read_capture
-from invgraph.evaluate.metrics import angular_error_deg, mask_iou
+from invgraph.evaluate.direction_metrics import angular_error_deg
+from invgraph.evaluate.shape_metrics import mask_iou
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.mesh import Mesh, volume
 from invgraph.raster import Fragments, interpolate, rasterize, texture

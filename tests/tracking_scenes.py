@@ -8,7 +8,9 @@ from invgraph.fitting.pose import KnownObject, make_object
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import linear_from_srgb
-from invgraph.geometry.mesh import Mesh, cube, split_finely
+from invgraph.geometry.mesh import Mesh
+from invgraph.geometry.primitives import cube
+from invgraph.geometry.subdivision import split_finely
 from invgraph.rendering.render import render
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
 

@@ -1,6 +1,5 @@
 """Scenes in the layout of the BOP benchmark of 6-DoF objects."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,12 @@ from invgraph.data.capture import Capture
 from invgraph.data.frame import make_camera, make_frame
 from invgraph.data.images import image_size, natural, pictures
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
-from invgraph.data.text import checked_intrinsics
+from invgraph.data.text import checked_intrinsics, read_json
 from invgraph.data.truth import MeasuredMap, ObjectPose, Truth
 from invgraph.geometry.camera import Camera
 
 _METRES = 0.001  # the benchmark's lengths are millimetres
+_REMEDY = "download it again."
 
 
 def read_bop(path: Path) -> Capture:
@@ -35,7 +35,7 @@ def read_bop(path: Path) -> Capture:
         toolkit.
     """
     source = path / "scene_camera.json"
-    cameras = _load(source)
+    cameras = read_json(source, _REMEDY)
     photos = next(
         (
             found
@@ -44,7 +44,8 @@ def read_bop(path: Path) -> Capture:
         ),
         [],
     )
-    objects = _load(path / "scene_gt.json") if (path / "scene_gt.json").is_file() else {}
+    listed = path / "scene_gt.json"
+    objects = read_json(listed, _REMEDY) if listed.is_file() else {}
     posed = all("cam_R_w2c" in _entry(cameras, photo, source) for photo in photos)
     unreadable = Unreadable(path)
     frames, depth, poses = [], [], []
@@ -83,17 +84,6 @@ def bop_models(path: Path) -> dict[int, Path]:
         if found:
             return {int(file.stem.removeprefix("obj_")): file for file in found}
     return {}
-
-
-def _load(source: Path) -> dict:
-    try:
-        content = json.loads(source.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise ValueError(f"{source} is not JSON ({reason}); download it again.") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{source} holds no JSON object; download it again.")
-    return content
 
 
 def _entry(cameras: dict, photo: Path, source: Path) -> dict:

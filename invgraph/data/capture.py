@@ -52,11 +52,7 @@ class Capture:
             ValueError: a frame has no camera.
         """
         unknown = [frame for frame in self.frames if frame.camera is None]
-        if unknown:
-            raise ValueError(
-                f"{self.name}: {len(unknown)} of {len(self.frames)} photos have no camera "
-                f"(first {unknown[0].image_path}); {CAMERAS_REMEDY}"
-            )
+        self._refuse(unknown, "camera", CAMERAS_REMEDY)
 
     def require_masks(self) -> None:
         """Refuse a capture in which some photos have no mask.
@@ -65,10 +61,13 @@ class Capture:
             ValueError: a frame has no mask.
         """
         bare = [frame for frame in self.frames if frame.mask_source is None]
-        if bare:
+        self._refuse(bare, "mask", "add masks or an alpha channel.")
+
+    def _refuse(self, frames: list[Frame], lacking: str, remedy: str) -> None:
+        if frames:
             raise ValueError(
-                f"{self.name}: {len(bare)} of {len(self.frames)} photos have no mask "
-                f"(first {bare[0].image_path}); add masks or an alpha channel."
+                f"{self.name}: {len(frames)} of {len(self.frames)} photos have no {lacking} "
+                f"(first {frames[0].image_path}); {remedy}"
             )
 
     @property

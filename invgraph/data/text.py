@@ -1,5 +1,6 @@
 """Reading the small text files of captures, which are never trusted."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,26 @@ def read_lines(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not readable text; restore or download it again.") from error
     return text.replace("\r\n", "\n").split("\n")
+
+
+def read_json(path: Path, remedy: str) -> dict:
+    """The object that a JSON file holds.
+
+    Args:
+        path: of the file.
+        remedy: what to do about a bad one, for the message.
+
+    Raises:
+        ValueError: unreadable, not JSON, or no object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise ValueError(f"{path} is not JSON ({reason}); {remedy}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds no JSON object; {remedy}")
+    return content
 
 
 def numbers(words: list[str], count: int | None, where: str) -> np.ndarray:

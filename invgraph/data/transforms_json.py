@@ -1,6 +1,5 @@
 """Captures in the ``transforms.json`` format of Blender, instant-ngp and nerfstudio."""
 
-import json
 import math
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from invgraph.data.capture import Capture
 from invgraph.data.frame import make_camera, make_frame
 from invgraph.data.images import SUFFIXES, UnreadableImage, image_size, inside
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
+from invgraph.data.text import read_json
 from invgraph.data.truth import SceneTruth, Truth
 
 # OpenGL cameras look along -z with y up; ours look along +z with y down.
@@ -95,16 +95,9 @@ def _split_inside(
 
 
 def _load(path: Path) -> dict:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{path} is missing; give a folder that holds transforms.json.") from None
-    except (ValueError, RecursionError, OSError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise ValueError(f"{path} is not JSON ({reason}); export the cameras again.") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds no JSON object; export the cameras again.")
-    return content
+    if not path.exists():
+        raise ValueError(f"{path} is missing; give a folder that holds transforms.json.")
+    return read_json(path, "export the cameras again.")
 
 
 def _read_frames(path: Path, unreadable: Unreadable) -> tuple[list, list[str]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from invgraph.data.trajectory_files import Trajectory
-from invgraph.evaluate.metrics import align_similarity
+from invgraph.evaluate.similarity import align_similarity
 from invgraph.geometry import transforms
 
 LARGEST_GAP_S = 0.02

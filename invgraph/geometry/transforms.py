@@ -42,6 +42,13 @@ def cross_matrix(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3
     return torch.stack((zero, -z, y, z, zero, -x, -y, x, zero), -1).unflatten(-1, (3, 3))
 
 
+def _cross_polynomial(phi: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """1 + first k + second k^2 of the cross matrix k of ``phi``."""
+    k = cross_matrix(phi)
+    eye = torch.eye(3, dtype=phi.dtype, device=phi.device)
+    return eye + first[..., None, None] * k + second[..., None, None] * (k @ k)
+
+
 def exp_so3(phi: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
     """Rotation matrix of a rotation vector.
 
@@ -55,9 +62,7 @@ def exp_so3(phi: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
         Rodrigues' formula; Sola, Deray & Atchuthan, A micro Lie theory (2018), eq. 144.
     """
     a, b, _ = _angle_factors((phi * phi).sum(-1))
-    k = cross_matrix(phi)
-    eye = torch.eye(3, dtype=phi.dtype, device=phi.device)
-    return eye + a[..., None, None] * k + b[..., None, None] * (k @ k)
+    return _cross_polynomial(phi, a, b)
 
 
 def quat_wxyz_from_matrix(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 4"]:
@@ -156,9 +161,7 @@ def pose(
 
 def _left_jacobian(phi: Tensor) -> Tensor:
     _, b, c = _angle_factors((phi * phi).sum(-1))
-    k = cross_matrix(phi)
-    eye = torch.eye(3, dtype=phi.dtype, device=phi.device)
-    return eye + b[..., None, None] * k + c[..., None, None] * (k @ k)
+    return _cross_polynomial(phi, b, c)
 
 
 def exp_se3(xi: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 4 4"]:

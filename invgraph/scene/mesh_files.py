@@ -10,7 +10,8 @@ from jaxtyping import Float
 
 from invgraph.files.atomic import write_atomically
 from invgraph.geometry.color import linear_from_srgb
-from invgraph.geometry.mesh import Mesh, check_indices, face_areas, split_finely
+from invgraph.geometry.mesh import Mesh, check_indices, face_areas
+from invgraph.geometry.subdivision import split_finely
 
 _READ = (".glb", ".gltf", ".obj", ".off", ".ply", ".stl")
 _WRITE = (".glb", ".obj", ".off", ".ply", ".stl")

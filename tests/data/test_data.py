@@ -12,7 +12,7 @@ from torch.nn.functional import max_pool2d
 from invgraph.data import Bounds, Capture, read_capture
 from invgraph.data.bounds import bounds_from_frames
 from invgraph.data.images import load_image, load_mask
-from invgraph.evaluate.metrics import mask_iou
+from invgraph.evaluate.shape_metrics import mask_iou
 from invgraph.geometry.camera import Camera
 
 SIDE = (12, 16)  # height, width

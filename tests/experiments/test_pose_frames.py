@@ -1,7 +1,6 @@
 """Rendered frames with known poses: the truth that is written down is what the picture shows."""
 
 import importlib
-import sys
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -16,14 +15,10 @@ from invgraph.rendering.render import render
 from invgraph.scene import Scene
 from invgraph.scene.mesh_files import load_mesh
 
-EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
-
 
 @pytest.fixture(scope="module")
-def frames():
-    sys.path.insert(0, str(EXPERIMENTS))
-    yield importlib.import_module("pose_frames")
-    sys.path.remove(str(EXPERIMENTS))
+def frames(experiments):
+    return importlib.import_module("pose_frames")
 
 
 @pytest.fixture(scope="module")

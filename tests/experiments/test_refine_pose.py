@@ -2,30 +2,25 @@
 
 import importlib
 import math
-import sys
 from dataclasses import replace
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 import torch
 
 from invgraph.data import read_capture
-from invgraph.evaluate.metrics import pose_error
+from invgraph.evaluate.pose_metrics import pose_error
 from invgraph.fitting.pose import load_object, make_object
 from invgraph.geometry.camera import Camera
-from invgraph.geometry.mesh import cube
+from invgraph.geometry.primitives import cube
 from invgraph.scene.belief import PoseBelief, perturb
 
-EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 CAMERA = Camera(torch.eye(4), torch.full((2,), 600.0), torch.tensor([320.0, 240.0]), 480, 640)
 
 
 @pytest.fixture(scope="module")
-def study():
-    sys.path.insert(0, str(EXPERIMENTS))
-    yield importlib.import_module("refine_pose")
-    sys.path.remove(str(EXPERIMENTS))
+def study(experiments):
+    return importlib.import_module("refine_pose")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import jaxtyping
 import pytest
 import torch
 from hypothesis import given
@@ -14,12 +13,6 @@ from invgraph.geometry.camera import Camera, stack
 
 LENS = torch.tensor([-0.28, 0.09, 1e-3, -2e-3, -0.01], dtype=torch.float64)
 STRONG_BARREL = torch.tensor([-0.4, 0.0, 0.0, 0.0, 0.0], dtype=torch.float64)
-
-
-@pytest.fixture
-def without_shape_checks(monkeypatch):
-    """What a user meets: the checks of the test run would speak first."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 def make_camera(distortion=None, dtype=torch.float64, pose=None) -> Camera:

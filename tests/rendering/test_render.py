@@ -8,17 +8,15 @@ import pytest
 import torch
 from scenes import ball, ball_and_ring, camera, material
 
-from invgraph.geometry import mesh, transforms
+from invgraph.geometry import mesh, primitives, transforms
 from invgraph.geometry.camera import Camera
 from invgraph.rendering import visibility
 from invgraph.rendering.render import OUTPUTS, render
-from invgraph.scene import (
+from invgraph.scene import Material, Object, Scene
+from invgraph.scene.lights import (
     DirectionalLight,
     EnvironmentMap,
-    Material,
-    Object,
     PointLight,
-    Scene,
     SphericalHarmonicLight,
 )
 
@@ -199,7 +197,7 @@ def test_backgrounds():
 
 
 def test_back_faces_are_lit_from_the_side_they_are_seen():
-    plate = mesh.plane()
+    plate = primitives.plane()
     turned = mesh.Mesh(plate.vertices, plate.faces.flip(1), plate.uv, plate.uv_faces)
     images = [
         render(Scene((Object(m, torch.eye(4), material()),), (_sky(), SUN)), camera(24))

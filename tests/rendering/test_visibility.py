@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from invgraph.geometry import mesh
+from invgraph.geometry import mesh, primitives
 from invgraph.rendering import harmonics, visibility
 
 
@@ -18,7 +18,7 @@ def _merge(*parts):
 
 
 def test_a_ball_sees_its_own_half_of_the_sky():
-    ball = mesh.icosphere(4)
+    ball = primitives.icosphere(4)
     table = visibility.visibility(ball, 64, 256)
     cosine = normalize(ball.vertices, dim=-1) @ visibility.directions(64).T
     assert table.shape == (ball.vertices.shape[0], 64)
@@ -29,9 +29,9 @@ def test_a_ball_sees_its_own_half_of_the_sky():
 
 def test_a_ball_above_shades_the_ball_below():
     """Directions within the upper ball's disc, and only those, are dark at the lower one's top."""
-    upper = mesh.icosphere(3)
+    upper = primitives.icosphere(3)
     upper = mesh.Mesh(upper.vertices * 0.5 + torch.tensor([0.0, 2.0, 0.0]), upper.faces)
-    both = _merge(mesh.icosphere(3), upper)
+    both = _merge(primitives.icosphere(3), upper)
     top = int(both.vertices[: len(both.vertices) // 2, 1].argmax())
     table = visibility.visibility(both, 256, 256)[top]
     towards = visibility.directions(256)
@@ -43,7 +43,7 @@ def test_a_ball_above_shades_the_ball_below():
 
 
 def test_moving_and_scaling_change_nothing():
-    ring = mesh.torus()
+    ring = primitives.torus()
     expected = visibility.visibility(ring, 16, 128)
     moved = mesh.Mesh(1000 * ring.vertices + torch.tensor([4e3, -2e3, 1e3]), ring.faces)
     found = visibility.visibility(moved, 16, 128)

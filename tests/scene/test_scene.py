@@ -10,7 +10,6 @@ import time
 from dataclasses import fields, replace
 from pathlib import Path
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -18,28 +17,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invgraph.files import atomic as files
-from invgraph.geometry import mesh as meshes
-from invgraph.geometry import transforms
+from invgraph.geometry import primitives, transforms
 from invgraph.geometry.color import srgb_from_linear
 from invgraph.geometry.mesh import Mesh
 from invgraph.geometry.tree import map_tensors
-from invgraph.scene import (
+from invgraph.scene import Material, Object, Scene
+from invgraph.scene.lights import (
     DirectionalLight,
     EnvironmentMap,
-    Material,
-    Object,
     PointLight,
-    Scene,
     SphericalHarmonicLight,
     scene_files,
 )
 from invgraph.scene.scene_files import load_scene, save_scene
-
-
-@pytest.fixture
-def without_shape_checks(monkeypatch):
-    """What a user meets: the checks of the test run would speak first."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -57,8 +47,8 @@ def plain(mesh: Mesh) -> Object:
 
 def rich_scene() -> Scene:
     """A texture over seams, per-vertex colours and constants; every light."""
-    globe = meshes.uv_sphere(8, 16)
-    ring = meshes.torus(rows=5, columns=7)
+    globe = primitives.uv_sphere(8, 16)
+    ring = primitives.torus(rows=5, columns=7)
     ring = Mesh(ring.vertices, ring.faces)
     textured = Material(random(16, 32, 3), random(8, 8, 1), random(4, 16, 1))
     painted = Material(random(35, 3), random(35, 1), torch.tensor([0.25]))
@@ -66,7 +56,7 @@ def rich_scene() -> Scene:
         objects=(
             Object(globe, torch.eye(4), textured, visibility=random(114, 6)),
             Object(ring, pose(2.0, 0.1, -0.3, 0.5, -1.0, 0.2), painted),
-            plain(meshes.cube()),
+            plain(primitives.cube()),
         ),
         lights=(
             SphericalHarmonicLight(random(9, 3), "camera"),
@@ -170,7 +160,7 @@ def test_the_same_scene_gives_the_same_files(tmp_path):
 
 
 def test_other_precisions_and_empty_meshes_round_trip(tmp_path):
-    cube = meshes.cube()
+    cube = primitives.cube()
     wide = replace(cube, vertices=cube.vertices.double() / 3, faces=cube.faces.long())
     bare = Mesh(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.int32))
     scene = Scene((plain(wide), plain(bare)))
@@ -315,7 +305,7 @@ def test_glb_opens_elsewhere(tmp_path):
 
 
 def test_normals_are_smooth_across_texture_seams(tmp_path):
-    save_scene(Scene((plain(meshes.uv_sphere(16, 32)),)), tmp_path)
+    save_scene(Scene((plain(primitives.uv_sphere(16, 32)),)), tmp_path)
     root, binary = parse_glb(tmp_path / "scene.glb")
     attributes = root["meshes"][0]["primitives"][0]["attributes"]
     positions = read_accessor(root, binary, attributes["POSITION"])
@@ -564,7 +554,7 @@ def test_truncated_files_are_refused(kind, cut, tmp_path):
 
 
 def bad_scene(**change) -> Scene:
-    return Scene((replace(plain(meshes.cube()), **change),))
+    return Scene((replace(plain(primitives.cube()), **change),))
 
 
 def test_what_cannot_be_saved_leaves_the_old_files(tmp_path):
@@ -572,7 +562,7 @@ def test_what_cannot_be_saved_leaves_the_old_files(tmp_path):
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     nan = torch.eye(4)
     nan[0, 3] = float("nan")
-    cube = meshes.cube()
+    cube = primitives.cube()
     cases = [
         (bad_scene(world_from_object=nan), r"scene.objects\[0\].world_from_object holds 1 numbers"),
         (bad_scene(world_from_object=torch.eye(4)[None]), r"object_0 has batch axes"),
@@ -683,22 +673,24 @@ def test_a_scene_that_is_replaced_while_it_is_read_is_read_anew(tmp_path, monkey
             r"metallic should be constant \(1,\)",
         ),
         (
-            lambda: replace(plain(meshes.cube()), world_from_object=torch.eye(3)),
+            lambda: replace(plain(primitives.cube()), world_from_object=torch.eye(3)),
             r"world_from_object should be \(\*batch, 4, 4\)",
         ),
         (
-            lambda: replace(plain(meshes.cube()), visibility=torch.ones(7, 2)),
+            lambda: replace(plain(primitives.cube()), visibility=torch.ones(7, 2)),
             "visibility has 7 rows but the mesh has 8 vertices",
         ),
         (
             lambda: Object(
-                meshes.cube(), torch.eye(4), Material(random(9, 3), torch.ones(1), torch.ones(1))
+                primitives.cube(),
+                torch.eye(4),
+                Material(random(9, 3), torch.ones(1), torch.ones(1)),
             ),
             "albedo has 9 rows but the mesh has 8 vertices",
         ),
         (
             lambda: Object(
-                meshes.icosphere(0),
+                primitives.icosphere(0),
                 torch.eye(4),
                 Material(random(2, 2, 3), torch.ones(1), torch.ones(1)),
             ),

@@ -14,6 +14,7 @@ import torch
 from moving_camera import HEIGHT, WIDTH, film
 from PIL import Image
 from torch import Tensor
+from trainings import stopped_after
 
 from invgraph.cli import main
 from invgraph.data import read_capture
@@ -22,7 +23,6 @@ from invgraph.files.tensors import read_tensors
 from invgraph.train import RECIPES, ContrastSettings, Trained, train_depth, train_encoder
 from invgraph.train.clips import Clip, read_clip, split
 from invgraph.train.contrast import Contrast, nt_xent
-from invgraph.train.keeper import Shown
 from invgraph.train.pairs import PairSet, near, view
 
 SMALL = ContrastSettings(
@@ -256,15 +256,7 @@ def test_the_command_names_mistakes(
 def test_a_training_that_was_stopped_ends_where_an_unbroken_one_does(
     walks: list[Path], pretrained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    show = Shown.on_train_batch_end
-
-    def stop(self: Shown, trainer, module: Contrast, *rest) -> None:
-        show(self, trainer, module, *rest)
-        if module.done == 5:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Shown, "on_train_batch_end", stop)
+    with stopped_after(5, monkeypatch):
         train(walks, tmp_path, SMALL)
     trained = train(walks, tmp_path, SMALL, resume=True)
     assert trained.steps == pretrained.steps > 5

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 from moving_camera import HEIGHT, WIDTH, film
+from trainings import stopped_after
 
 from invgraph.cli import main
 from invgraph.data import read_capture
 from invgraph.encoders import DepthModel, DepthNet, ResNet, load_depth_model
 from invgraph.files.tensors import read_tensors, write_tensors
 from invgraph.train import RECIPES, DepthSettings, train_depth
-from invgraph.train.keeper import Shown
 from invgraph.train.learning import Learning
 from invgraph.train.module import DepthTraining
 
@@ -66,15 +66,7 @@ def test_a_training_that_was_stopped_ends_where_an_unbroken_one_does(
     walk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     train(walk, tmp_path / "whole", settings(steps=8))
-    show = Shown.on_train_batch_end
-
-    def stop(self: Shown, trainer, module: DepthTraining, *rest) -> None:
-        show(self, trainer, module, *rest)
-        if module.done == 3:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Shown, "on_train_batch_end", stop)
+    with stopped_after(3, monkeypatch):
         train(walk, tmp_path / "parts", settings(steps=8))
     stopped = read_tensors(tmp_path / "parts" / "checkpoint.safetensors", "")
     assert stopped is not None and stopped[1]["done"] == 3

@@ -105,10 +105,14 @@ def compare(state: State, images: np.ndarray, scale: int, derive: bool) -> Linea
     count, most = points.targets.shape
     size, number = 6 * (most + 2), len(points.inverses)
     shown = count if derive else 0
-    cameras, schur = np.zeros((shown, size, size)), np.zeros((shown, size, size))
-    slopes, schur_slopes = np.zeros((shown, size)), np.zeros((shown, size))
-    cross = np.zeros((number if derive else 0, size), np.float32)
-    depth_parts = np.zeros((number if derive else 0, 2))
+    equations = (
+        np.zeros((shown, size, size)),
+        np.zeros((shown, size)),
+        np.zeros((shown, size, size)),
+        np.zeros((shown, size)),
+        np.zeros((number if derive else 0, size), np.float32),
+        np.zeros((number if derive else 0, 2)),
+    )
     costs, light = np.zeros(count), np.zeros((count, most, 5))
     energies = np.zeros((number, most), np.float32)
     launch(
@@ -126,27 +130,12 @@ def compare(state: State, images: np.ndarray, scale: int, derive: bool) -> Linea
         points.gains,
         _LIMIT,
         derive,
-        cameras,
-        slopes,
-        schur,
-        schur_slopes,
-        cross,
-        depth_parts,
+        *equations,
         costs,
         light,
         energies,
     )
-    return Linear(
-        cameras,
-        slopes,
-        schur,
-        schur_slopes,
-        cross,
-        depth_parts,
-        float(costs.sum()),
-        light,
-        energies,
-    )
+    return Linear(*equations, float(costs.sum()), light, energies)
 
 
 def align(

@@ -8,7 +8,7 @@ from invgraph.fitting.object.views import Batch
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import linear_from_srgb
-from invgraph.geometry.mesh import uv_sphere
+from invgraph.geometry.primitives import uv_sphere
 from invgraph.rendering.render import render
 from invgraph.scene import Material, Object, Scene
 

@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from invgraph.geometry.mesh import uniform_laplacian
+from invgraph.geometry.laplacian import uniform_laplacian
 
 LIMIT = 5.0  # usual steps
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from invgraph.data import Frame
 from invgraph.data.depth_files import encode_depth
-from invgraph.evaluate import metrics
+from invgraph.evaluate.image_metrics import display, psnr, psnr_mask, ssim
+from invgraph.evaluate.shape_metrics import mask_iou
 from invgraph.geometry.color import linear_from_srgb
 from invgraph.rendering.render import render
 from invgraph.rendering.result import Render
@@ -55,17 +56,17 @@ def score(scene: Scene, frame: Frame) -> tuple[ViewScore, Render, Tensor]:
     bare = render(replace(scene, background=None), frame.known_camera, outputs=("color",)).color
     assert seen.color is not None and seen.alpha is not None and bare is not None
     inside = (mask > 0.5).float()
-    solid = metrics.display(bare / seen.alpha[..., None].clamp_min(1e-3))
-    white = _over_white(solid, seen.alpha), _over_white(metrics.display(photo), mask)
+    solid = display(bare / seen.alpha[..., None].clamp_min(1e-3))
+    white = _over_white(solid, seen.alpha), _over_white(display(photo), mask)
     if frame.mask_source == "alpha":
         photo = photo * mask[..., None]
-    ours, theirs = metrics.display(seen.color), metrics.display(photo)
+    ours, theirs = display(seen.color), display(photo)
     scores = ViewScore(
         frame.name,
-        metrics.psnr_mask(ours, theirs, inside),
-        metrics.ssim(ours * inside[..., None], theirs * inside[..., None], inside),
-        metrics.mask_iou(seen.alpha, mask),
-        metrics.psnr(*white),
+        psnr_mask(ours, theirs, inside),
+        ssim(ours * inside[..., None], theirs * inside[..., None], inside),
+        mask_iou(seen.alpha, mask),
+        psnr(*white),
     )
     return scores, seen, photo
 
@@ -91,7 +92,7 @@ def score_all(
         stem = f"renders/{file_stem(index, frame.name)}"
         mask = frame.load_mask()
         assert mask is not None
-        gap = (metrics.display(seen.color) - metrics.display(photo)).abs() * mask[..., None]
+        gap = (display(seen.color) - display(photo)).abs() * mask[..., None]
         folder.picture(f"{stem}_photo.png", photo)
         folder.picture(f"{stem}_render.png", seen.color)
         folder.picture(f"{stem}_difference.png", linear_from_srgb((3 * gap).clamp(0, 1)))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from invgraph.data import Capture, Frame
-from invgraph.evaluate import metrics
+from invgraph.evaluate import image_metrics as metrics
 from invgraph.fitting.object.record import write_cameras
 from invgraph.fitting.place import DepthMap, estimate_depth, fuse
 from invgraph.fitting.place.images import UndistortedImages

@@ -10,7 +10,8 @@ from torch import Tensor
 from invgraph.fitting.place.depth import DepthMap
 from invgraph.fitting.place.images import RECENT, Recent
 from invgraph.fitting.place.views import Pinhole
-from invgraph.geometry.mesh import Mesh, subdivide, vertex_normals
+from invgraph.geometry.mesh import Mesh, vertex_normals
+from invgraph.geometry.subdivision import subdivide
 from invgraph.scene import Material, Object
 
 _BLOCK = 64  # voxels per side that are in memory at once

@@ -9,7 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from invgraph.geometry.mesh import Mesh, face_pairs, split_finely, vertex_normals
+from invgraph.geometry.edges import face_pairs
+from invgraph.geometry.mesh import Mesh, vertex_normals
+from invgraph.geometry.subdivision import split_finely
 from invgraph.scene import mesh_files
 
 FINE = 1 / 90  # triangles are split until their edges are this short, relative to the diameter,

@@ -3,7 +3,7 @@
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,7 +178,6 @@ def _load(
 def _emitters(mi: Any, scene: Scene, camera: Camera) -> dict[str, Any]:
     """Mitsuba's lights; all distant light becomes one panorama, in the world frame."""
     emitters: dict[str, Any] = {}
-    world_from_camera = transforms.invert(camera.camera_from_world)
     around = [light for light in scene.lights if isinstance(light, HarmonicLight | EnvironmentMap)]
     if around:
         rows = [light.radiance.shape[0] for light in around if isinstance(light, EnvironmentMap)]
@@ -197,24 +196,30 @@ def _emitters(mi: Any, scene: Scene, camera: Camera) -> dict[str, Any]:
         emitters["around"] = {"type": "envmap", "bitmap": bitmap}
     for number, light in enumerate(scene.lights):
         if isinstance(light, DirectionalLight):
-            direction = light.direction[None]
-            if light.frame == "camera":
-                direction = transforms.rotate(world_from_camera, direction)
             emitters[f"lamp_{number}"] = {
                 "type": "directional",
-                "direction": direction[0].tolist(),
+                "direction": _in_world(transforms.rotate, light, light.direction, camera),
                 "irradiance": {"type": "rgb", "value": light.irradiance.tolist()},
             }
         elif isinstance(light, PointLight):
-            position = light.position[None]
-            if light.frame == "camera":
-                position = transforms.apply(world_from_camera, position)
             emitters[f"lamp_{number}"] = {
                 "type": "point",
-                "position": position[0].tolist(),
+                "position": _in_world(transforms.apply, light, light.position, camera),
                 "intensity": {"type": "rgb", "value": light.intensity.tolist()},
             }
     return emitters
+
+
+def _in_world(
+    move: Callable[[Tensor, Tensor], Tensor],
+    light: DirectionalLight | PointLight,
+    vector: Tensor,
+    camera: Camera,
+) -> list[float]:
+    """What ``light`` says in its own frame, in the world's."""
+    if light.frame == "camera":
+        vector = move(transforms.invert(camera.camera_from_world), vector[None])[0]
+    return vector.tolist()
 
 
 def _shape(mi: Any, item: Object, bsdf: dict[str, Any] | None) -> Any:

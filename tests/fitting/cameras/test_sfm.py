@@ -16,7 +16,7 @@ from PIL import Image
 from invgraph.data import Capture, read_capture
 from invgraph.data.frame import make_frame
 from invgraph.data.photos import read_photos
-from invgraph.evaluate.metrics import align_similarity, camera_centre_pct
+from invgraph.evaluate.similarity import align_similarity, camera_centre_pct
 from invgraph.fitting.cameras import Quality, recover_cameras, recovered_quality
 from invgraph.fitting.cameras.diagnosis import check_features, check_quality
 from invgraph.fitting.cameras.gauge import upward
@@ -24,7 +24,7 @@ from invgraph.fitting.cameras.lenses import exif_focal, group_lenses
 from invgraph.fitting.cameras.pairs import choose_pairs
 from invgraph.fitting.fit import fit
 from invgraph.fitting.settings import FitSettings
-from invgraph.geometry import mesh, transforms
+from invgraph.geometry import mesh, primitives, transforms
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import srgb_from_linear
 from invgraph.rendering.render import render
@@ -55,10 +55,10 @@ def patterned(shape: mesh.Mesh, place: Sequence[float], scale: float, seed: int)
 
 def scene(seed: int = 0) -> Scene:
     """Patterned balls in front of a patterned wall."""
-    ball = mesh.uv_sphere(24, 48)
+    ball = primitives.uv_sphere(24, 48)
     light = SphericalHarmonicLight(torch.full((1, 3), 3.3))
     objects = (
-        patterned(mesh.plane(), (0.0, 0.0, -1.0), 4.0, seed),
+        patterned(primitives.plane(), (0.0, 0.0, -1.0), 4.0, seed),
         patterned(ball, (-0.9, 0.3, 0.0), 0.8, seed + 1),
         patterned(ball, (0.8, -0.4, 0.3), 0.7, seed + 2),
         patterned(ball, (0.4, 0.9, -0.3), 0.5, seed + 3),

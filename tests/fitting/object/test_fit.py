@@ -18,14 +18,16 @@ from scenes import ring_of_cameras
 
 from invgraph.data import read_capture
 from invgraph.data.depth_files import read_depth
-from invgraph.evaluate import metrics
+from invgraph.evaluate.direction_metrics import angular_error_deg
+from invgraph.evaluate.image_metrics import display, psnr_mask
+from invgraph.evaluate.shape_metrics import chamfer_pct
 from invgraph.files.tensors import read_tensors, write_tensors
 from invgraph.fitting.fit import fit
 from invgraph.fitting.object import descent, stages
 from invgraph.fitting.object.views import TrainingViews, load_view
 from invgraph.fitting.settings import FitSettings
 from invgraph.geometry import transforms
-from invgraph.geometry.mesh import torus
+from invgraph.geometry.primitives import torus
 from invgraph.rendering.render import render
 from invgraph.runs.folder import CHECKPOINT
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
@@ -67,7 +69,7 @@ def write_capture(
     for i, camera in enumerate(ring_of_cameras(photos, size)):
         seen = render(scene, camera, outputs=("color", "alpha"))
         assert seen.color is not None and seen.alpha is not None
-        solid = metrics.display(brightness(i) * seen.color / seen.alpha[..., None].clamp_min(1e-3))
+        solid = display(brightness(i) * seen.color / seen.alpha[..., None].clamp_min(1e-3))
         pixels = torch.cat([solid, seen.alpha[..., None]], -1) * 255
         Image.fromarray(pixels.round().byte().numpy()).save(folder / f"{i:02d}.png")
         pose = to_opengl(camera)
@@ -109,13 +111,13 @@ def test_a_small_fit_explains_held_out_photos(finished, capture):
     assert finished.metrics["mask_iou"] > 0.93
     assert [view["name"] for view in finished.metrics["views"]] == ["00", "08"]
     true = painted_torus().objects[0].mesh
-    assert metrics.chamfer_pct(finished.scene.objects[0].mesh, true) < 2.5
+    assert chamfer_pct(finished.scene.objects[0].mesh, true) < 2.5
 
 
 def test_the_light_is_found_to_stay_with_the_world(finished):
     assert finished.metrics["light_fixed_to"] == "world"
     brightest = finished.scene.lights[0].coefficients.mean(1)[[3, 1, 2]]
-    assert metrics.angular_error_deg(brightest, torch.tensor([1.0, 0.0, 0.0])).item() < 30
+    assert angular_error_deg(brightest, torch.tensor([1.0, 0.0, 0.0])).item() < 30
 
 
 def test_light_that_stays_the_same_is_one_for_all_photos(finished):
@@ -372,8 +374,8 @@ def test_a_real_capture_beats_a_flat_colour(data_dir, tmp_path):
     for index in capture.test:
         photo, mask = capture.frames[index].load()
         assert mask is not None
-        shown = metrics.display(photo)
+        shown = display(photo)
         mean = shown[mask > 0.5].mean(0).expand_as(shown)
-        flat.append(metrics.psnr_mask(mean, shown, mask))
+        flat.append(psnr_mask(mean, shown, mask))
     assert result.metrics["psnr_mask_db"] > sum(flat) / len(flat) + 4
     assert result.metrics["mask_iou"] > 0.93

@@ -15,7 +15,9 @@ from invgraph.fitting.object.remesh import mean_edge, remesh, unwrap
 from invgraph.fitting.object.views import TrainingView, without_outliers
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera, stack
-from invgraph.geometry.mesh import Mesh, icosphere, uniform_laplacian
+from invgraph.geometry.laplacian import uniform_laplacian
+from invgraph.geometry.mesh import Mesh
+from invgraph.geometry.primitives import icosphere
 
 
 def ball_mask(

@@ -18,7 +18,8 @@ from invgraph.fitting.place.sweep import PosedImage
 from invgraph.fitting.place.views import Pinhole, transfer
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import linear_from_srgb
-from invgraph.geometry.mesh import Mesh, icosphere, volume
+from invgraph.geometry.mesh import Mesh, volume
+from invgraph.geometry.primitives import icosphere
 from invgraph.geometry.transforms import look_at
 from invgraph.photometric.warp import undistort, warp
 from invgraph.rendering.render import render

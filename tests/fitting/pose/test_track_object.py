@@ -26,7 +26,7 @@ from invgraph.fitting.pose.sequence import read_sequence
 from invgraph.fitting.pose.track_object import track_object
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import srgb_from_linear
-from invgraph.geometry.mesh import cube
+from invgraph.geometry.primitives import cube
 from invgraph.geometry.transforms import exp_se3
 from invgraph.rendering.render import render
 from invgraph.report import write_report
@@ -370,24 +370,27 @@ def test_a_pose_behind_the_camera_is_refused(
     assert "behind the camera" in capsys.readouterr().err and not run.exists()
 
 
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ValueError("it would be 400 m large; give --object-scale 0.001."), "--object-scale"),
+        (UnreadableImage("it is torn."), "no photo could be read, first view_0: it is torn"),
+    ],
+)
 def test_what_the_estimator_refuses_leaves_no_folder(
-    capture: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    capture: Path,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    message: str,
 ) -> None:
     def refuse(*arguments: object) -> Iterator[tracking.Tracked]:
-        raise ValueError("it would be 400 m large; give --object-scale 0.001.")
+        raise error
         yield
 
     monkeypatch.setattr(tracking, "track", refuse)
-    with pytest.raises(ValueError, match="--object-scale"):
-        track_object(capture, model, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-    def unreadable(frames: Sequence[Frame], *arguments: object) -> Iterator[tracking.Tracked]:
-        raise UnreadableImage("it is torn.")
-        yield
-
-    monkeypatch.setattr(tracking, "track", unreadable)
-    with pytest.raises(ValueError, match="no photo could be read, first view_0: it is torn"):
+    with pytest.raises(ValueError, match=message):
         track_object(capture, model, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tracking_scenes import backdrop, lens, painted_cube, photo, pose_at
 
-from invgraph.evaluate.metrics import pose_error
+from invgraph.evaluate.pose_metrics import pose_error
 from invgraph.fitting.pose import KnownObject, make_object, surface
 from invgraph.fitting.pose.assess import BROKEN, SMOOTH, assess, border_gain, likely_error
 from invgraph.fitting.pose.color_model import initial_color_model
@@ -17,7 +17,7 @@ from invgraph.fitting.pose.hypotheses import FEW, OUT, Comparison, descend, narr
 from invgraph.fitting.pose.search import search, search_close
 from invgraph.fitting.pose.window import Target, crop_window
 from invgraph.geometry import transforms
-from invgraph.geometry.mesh import icosphere
+from invgraph.geometry.primitives import icosphere
 
 TRUTH = pose_at((0.5, 0.6, 0.2), (0.02, -0.01, 0.5))
 EAST = torch.tensor([[0.4, 0.0, 0.0, 0.0, 0.0, 0.0]])

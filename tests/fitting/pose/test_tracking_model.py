@@ -17,7 +17,9 @@ from trimesh.visual.material import PBRMaterial
 from invgraph.fitting.pose import load_object, make_object
 from invgraph.fitting.pose.known_object import FINE, LEARNT
 from invgraph.geometry.color import linear_from_srgb
-from invgraph.geometry.mesh import Mesh, icosphere, split_finely, subdivide
+from invgraph.geometry.mesh import Mesh
+from invgraph.geometry.primitives import icosphere
+from invgraph.geometry.subdivision import split_finely, subdivide
 from invgraph.scene.mesh_files import load_colored_mesh, save_mesh
 
 

@@ -1,0 +1,91 @@
+"""Mesh files: what was saved comes back, what is broken is refused."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from known_meshes import FOLD
+
+from invgraph.geometry import mesh as meshes
+from invgraph.geometry import primitives
+from invgraph.geometry.mesh import Mesh
+from invgraph.scene.mesh_files import load_mesh, save_mesh, split_seams
+
+
+def surface_points(mesh: Mesh) -> torch.Tensor:
+    """Every corner's position and texture coordinate, sorted."""
+    columns = [mesh.vertices[mesh.faces.long()].reshape(-1, 3)]
+    if mesh.uv is not None:
+        columns.append(mesh.uv[mesh.texture_faces.long()].reshape(-1, 2))
+    rows = torch.cat(columns, -1).double().mul(1e4).round()
+    return torch.unique(rows, dim=0)
+
+
+@pytest.mark.parametrize("ending", ["obj", "ply", "stl", "off", "glb"])
+def test_files_round_trip(ending, tmp_path):
+    mesh = primitives.cube()
+    path = tmp_path / "new" / f"cube.{ending}"
+    save_mesh(mesh, path)
+    back = load_mesh(path)
+    meshes.check_indices(back)
+    assert back.vertices.dtype == torch.float32 and back.faces.dtype == torch.int32
+    assert len(back.faces) == 12
+    assert float(meshes.volume(back)) == pytest.approx(8)
+    if ending in ("obj", "glb"):
+        assert back.uv is not None
+        assert torch.equal(surface_points(back), surface_points(mesh))
+    if ending == "stl":
+        assert len(back.vertices) == 8
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_splitting_seams_keeps_the_surface():
+    mesh = primitives.uv_sphere(6, 8)
+    split, old = split_seams(mesh)
+    assert split.uv_faces is None and split.uv is not None
+    assert len(split.vertices) == len(old) > len(mesh.vertices)
+    assert torch.equal(split.vertices, mesh.vertices[old])
+    assert torch.equal(surface_points(split), surface_points(mesh))
+
+
+@pytest.mark.parametrize("ending", ["obj", "ply", "stl", "off", "glb", "gltf"])
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe rubbish \x00" * 9, b'{"meshes": [{"a"'])
+def test_broken_files_are_refused_in_one_line(ending, content, tmp_path):
+    path = tmp_path / f"broken.{ending}"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"is not a readable mesh|holds no triangles") as caught:
+        load_mesh(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_missing_and_foreign_files_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="does not exist or is not a file"):
+        load_mesh(tmp_path / "no.obj")
+    with pytest.raises(ValueError, match=r"is not a mesh file this reads; use one of .glb"):
+        load_mesh(tmp_path / "mesh.pkl")
+    with pytest.raises(ValueError, match=r"is not a mesh file this writes; use one of .glb"):
+        save_mesh(FOLD, tmp_path / "mesh.fbx")
+    with pytest.raises(ValueError, match="has no triangles"):
+        save_mesh(replace(FOLD, faces=FOLD.faces[:0]), tmp_path / "mesh.obj")
+    with pytest.raises(ValueError, match="has batch axes"):
+        save_mesh(replace(FOLD, vertices=FOLD.vertices[None]), tmp_path / "mesh.obj")
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_with_wild_indices_or_numbers_are_refused(tmp_path):
+    path = tmp_path / "wild.off"
+    path.write_text("OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 7\n")
+    with pytest.raises(ValueError, match=r"is not a readable mesh|is not a valid mesh"):
+        load_mesh(path)
+    path.write_text("OFF\n3 1 0\n0 0 nan\n1 0 0\n0 1 0\n3 0 1 2\n")
+    with pytest.raises(ValueError, match=r"not finite|is not a readable mesh"):
+        load_mesh(path)
+    path.write_text("OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 0 1\n")
+    with pytest.raises(ValueError, match=r"wild\.off holds no triangle with an area"):
+        load_mesh(path)
+
+
+def test_recorded_meshes_load(data_dir):
+    for path in sorted(data_dir("meshes").rglob("*.obj")):
+        mesh = load_mesh(path)
+        assert mesh.uv is not None and float(meshes.volume(mesh)) > 0
