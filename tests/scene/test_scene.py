@@ -21,13 +21,12 @@ from invgraph.geometry import primitives, transforms
 from invgraph.geometry.color import srgb_from_linear
 from invgraph.geometry.mesh import Mesh
 from invgraph.geometry.tree import map_tensors
-from invgraph.scene import Material, Object, Scene
+from invgraph.scene import Material, Object, Scene, scene_files
 from invgraph.scene.lights import (
     DirectionalLight,
     EnvironmentMap,
     PointLight,
     SphericalHarmonicLight,
-    scene_files,
 )
 from invgraph.scene.scene_files import load_scene, save_scene
 
@@ -107,7 +106,7 @@ def test_backgrounds_and_empty_scenes_round_trip(background, tmp_path):
 
 
 def test_names_of_ones_own_keep_scenes_apart(tmp_path):
-    first, second = rich_scene(), Scene((plain(meshes.uv_sphere(16, 32)),))
+    first, second = rich_scene(), Scene((plain(primitives.uv_sphere(16, 32)),))
     save_scene(first, tmp_path / "a.json")
     save_scene(second, tmp_path / "a.b.json")
     assert len(list(tmp_path.iterdir())) == 6
@@ -129,7 +128,7 @@ def test_a_scene_may_be_renamed_or_reached_by_a_link(tmp_path):
 
 
 def test_the_json_of_a_large_scene_stays_small_enough_to_read(tmp_path):
-    globe = meshes.uv_sphere(200, 400)
+    globe = primitives.uv_sphere(200, 400)
     material = Material(random(256, 256, 3), random(256, 256, 1), random(256, 256, 1))
     save_scene(Scene((Object(globe, torch.eye(4), material),)), tmp_path)
     assert tensors_file(tmp_path).stat().st_size > 3_000_000
@@ -482,7 +481,7 @@ def test_what_is_no_tensors_file_is_refused_by_its_name(data, tmp_path):
 
 def test_missing_or_foreign_tensors_are_refused(tmp_path):
     save_scene(rich_scene(), tmp_path / "one")
-    save_scene(Scene((plain(meshes.torus()),)), tmp_path / "two")
+    save_scene(Scene((plain(primitives.torus()),)), tmp_path / "two")
     file = tensors_file(tmp_path / "one")
     data = tensors_file(tmp_path / "two").read_bytes()
     file.write_bytes(data)
@@ -594,7 +593,7 @@ def test_a_full_disk_or_a_kill_leaves_the_old_files(moment, tmp_path, monkeypatc
 
 @pytest.mark.parametrize("last", [0, 1, 2, 3])
 def test_a_kill_between_two_files_leaves_the_old_scene_or_the_new(last, tmp_path, monkeypatch):
-    old, new = rich_scene(), Scene((plain(meshes.torus()),))
+    old, new = rich_scene(), Scene((plain(primitives.torus()),))
     save_scene(old, tmp_path)
     real, done = files.Path.replace, []
 
@@ -644,7 +643,7 @@ def test_a_killed_program_leaves_a_whole_scene(tmp_path):
 
 
 def test_a_scene_that_is_replaced_while_it_is_read_is_read_anew(tmp_path, monkeypatch):
-    old, new = rich_scene(), Scene((plain(meshes.torus()),))
+    old, new = rich_scene(), Scene((plain(primitives.torus()),))
     save_scene(old, tmp_path)
     real = scene_files._read_tensors
 
