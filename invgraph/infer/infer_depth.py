@@ -47,12 +47,16 @@ def infer_depth(
     facts = {"model": name, "trained_on": model.facts["trained_on"], "metric": metric}
     path: dict[str, Tensor] = {}
     notes = []
-    with Meter() as meter:
+    with Meter() as progress:
+        words = "depth and the camera's path" if motion else "depth alone"
+        progress.note(f"{capture.name}: {len(frames)} frames, {width}x{height}; {words}")
         if motion:
             from invgraph.fitting.motion import follow_camera
 
             try:
-                followed = follow_camera(capture, cache_folder() / "motions", progress=meter)
+                followed = follow_camera(
+                    capture, cache_folder() / "motions", progress=progress.part(0.5)
+                )
             except ValueError as error:
                 notes.append(f"the trajectory: {error}")
             else:
@@ -62,7 +66,7 @@ def infer_depth(
                     pose = torch.linalg.inv(frame.known_camera.camera_from_world.double())
                     pose[:3, 3] *= factor
                     path[frame.name] = pose
-        meter.begin("depth")
+        progress.stage("depth of frames")
         clock = all(frame.time is not None for frame in frames)
         with DepthWriter(folder, lens, facts, clock=clock) as run:
             run.notes.extend(notes)
@@ -72,7 +76,7 @@ def infer_depth(
                 time = frame.time if clock and frame.time is not None else float(index)
                 pose = path.get(frame.name)
                 run.add(frame.name, time, image, belief.depth[0], belief.sigma[0], pose)
-                meter.show((index + 1) / len(frames), f"{index + 1} of {len(frames)}")
+                progress.update((index + 1) / len(frames), f"{index + 1} of {len(frames)} frames")
     return run
 
 

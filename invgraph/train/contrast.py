@@ -12,11 +12,12 @@ from invgraph.data import Capture
 from invgraph.encoders import ResNet, centred, save_encoder
 from invgraph.train.clips import Clip, read_clip, split
 from invgraph.train.learning import Learning
-from invgraph.train.loop import Logger, Plan, Trained, given, learn, opened
+from invgraph.train.loop import Logger, Plan, Trained, given, learn, opened, opening
 from invgraph.train.pairs import Pairs, PairSet, near
 from invgraph.train.settings import ContrastSettings
 
 _EMBEDDED = 128  # numbers by which views are compared
+_READING = 0.05  # share of a training, about
 
 
 def nt_xent(
@@ -128,17 +129,18 @@ def train_encoder(
     """
     plan = Plan(out, resume, budget_s, logger, workers)
     size, reach, seed = (settings.height, settings.width), settings.reach, settings.seed
-    with opened(plan, seed) as meter:
+    with opened(plan, seed) as progress:
+        progress.note(opening(recordings, settings))
         clips: list[Clip] = []
-        for capture in recordings:
-            show = meter.staged(f"{capture.name}: frames")
+        for index, capture in enumerate(recordings):
+            share = _READING * (index + 1) / len(recordings)
             clips.append(
                 read_clip(
                     capture.name,
                     capture.frames,
                     size,
                     work=work and work / "clips",
-                    progress=lambda done, total, show=show: show("decode", done, total),
+                    progress=progress.part(share, capture.name),
                 )
             )
         learned, held = zip(*(split(clip) for clip in clips), strict=True)
@@ -149,7 +151,7 @@ def train_encoder(
             PairSet(clips, learned, reach=reach, seed=seed),
             (PairSet(clips, held, reach=reach, seed=seed), settings.batch),
             given(clips, settings),
-            meter,
+            progress.part(),
         )
     found = Trained(out / "encoder.safetensors", module.done, keeper.best, keeper.seconds)
     if plan.rank == 0:

@@ -5,7 +5,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,8 +15,9 @@ import lightning
 import torch
 from torch.utils.data import DataLoader
 
+from invgraph.data import Capture
 from invgraph.files.atomic import write_atomically
-from invgraph.runs.progress import Meter
+from invgraph.runs.progress import Meter, Progress
 from invgraph.train.clips import Clip
 from invgraph.train.keeper import Keeper, Shown
 from invgraph.train.learning import Learning, NotFinite
@@ -88,8 +89,8 @@ class Trained:
 
 
 @contextmanager
-def opened(plan: Plan, seed: int) -> Iterator[Meter]:
-    """The run folder, ready for a training; gives what shows its progress.
+def opened(plan: Plan, seed: int) -> Iterator[Progress]:
+    """The run folder, ready for a training; gives the progress, which the first process shows.
 
     Raises:
         ValueError: there is a training that is not to be resumed.
@@ -100,8 +101,9 @@ def opened(plan: Plan, seed: int) -> Iterator[Meter]:
         )
     plan.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
-    with Meter() as meter, _quiet():
-        yield meter
+    shown = Meter() if plan.rank == 0 else nullcontext(Progress())
+    with shown as progress, _quiet():
+        yield progress
 
 
 def learn(
@@ -110,7 +112,7 @@ def learn(
     learned: Numbered,
     scored: tuple[Numbered, int],
     facts: dict[str, Any],
-    meter: Meter,
+    progress: Progress,
     callbacks: Sequence[lightning.Callback] = (),
 ) -> Keeper:
     """Train until the last step, the end of the time, or no better score.
@@ -121,7 +123,7 @@ def learn(
         learned: items to learn from.
         scored: items held out, and how many of them are judged at a time.
         facts: what a training that is resumed has to have in common with what was begun, JSON.
-        meter: shows progress.
+        progress: hears the steps.
         callbacks: further ones.
 
     Returns:
@@ -157,7 +159,7 @@ def learn(
         enable_model_summary=False,
         logger=_logger(plan),
         log_every_n_steps=20,
-        callbacks=[keeper, Shown(meter, keeper, module.images * settings.batch), *callbacks],
+        callbacks=[keeper, Shown(progress, keeper, module.images * settings.batch), *callbacks],
     )
     try:
         if first < last:
@@ -172,6 +174,15 @@ def learn(
         raise KeyboardInterrupt from None
     module.use(module.averaged)
     return keeper
+
+
+def opening(recordings: Sequence[Capture], settings: Settings) -> str:
+    """What is learned from, in a line."""
+    count = sum(len(capture.frames) for capture in recordings)
+    sizes = {frame.size for capture in recordings for frame in capture.frames}
+    size = "{1}x{0}".format(*sizes.pop()) if len(sizes) == 1 else f"{len(sizes)} sizes"
+    many = "1 recording" if len(recordings) == 1 else f"{len(recordings)} recordings"
+    return f"{many}, {count} frames, {size} to {settings.width}x{settings.height}"
 
 
 def given(clips: Sequence[Clip], settings: Settings) -> dict[str, Any]:

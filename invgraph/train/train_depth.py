@@ -9,7 +9,7 @@ from invgraph.encoders import load_pretrained
 from invgraph.files.atomic import fingerprint
 from invgraph.train.clips import split
 from invgraph.train.groups import GroupSet
-from invgraph.train.loop import Logger, Plan, Trained, given, learn, opened
+from invgraph.train.loop import Logger, Plan, Trained, given, learn, opened, opening
 from invgraph.train.material import prepare
 from invgraph.train.model import depth_model
 from invgraph.train.module import DepthTraining
@@ -17,6 +17,7 @@ from invgraph.train.panels import Panels
 from invgraph.train.settings import DepthSettings
 
 _SCORED = 32  # groups that are held out, at most
+_PREPARING = {"found": 0.3, "learned": 0.05}  # share of a training, about
 
 
 def train_depth(
@@ -59,9 +60,12 @@ def train_depth(
         KeyboardInterrupt: Ctrl-C; a checkpoint holds everything.
     """
     plan = Plan(out, resume, budget_s, logger, workers)
-    with opened(plan, settings.seed) as meter:
+    with opened(plan, settings.seed) as progress:
+        progress.note(opening(recordings, settings))
         trunk = None if encoder is None else load_pretrained(encoder, settings.network)
-        clips, teachings, metres = prepare(recordings, settings, work, meter)
+        clips, teachings, metres = prepare(
+            recordings, settings, work, progress.part(_PREPARING[settings.motion])
+        )
         learned, held = zip(*(split(clip) for clip in clips), strict=True)
         shared: Any = {"stride": settings.stride, "metres": metres}
         groups = GroupSet(clips, teachings, learned, seed=settings.seed, **shared)
@@ -71,7 +75,7 @@ def train_depth(
         if encoder is not None:
             facts["encoder"] = fingerprint(encoder)
         panels = Panels(out, scored)
-        keeper = learn(plan, module, groups, (scored, plan.world), facts, meter, [panels])
+        keeper = learn(plan, module, groups, (scored, plan.world), facts, progress.part(), [panels])
     found = Trained(out / "model.safetensors", module.done, keeper.best, keeper.seconds)
     if plan.rank == 0:
         depth_model(module, clips, scored, metres).save(found.model)
