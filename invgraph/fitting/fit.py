@@ -105,8 +105,8 @@ def _fit(
             raise interrupted
         return FitResult(scene, metrics, folder.path, report)
     progress.stage("reading photos")
+    progress.clock(settings.budget_s, 0.0 if state is None else state[1]["seconds"])
     run = Descent(capture, folder, settings, state)
-    progress.clock(settings.budget_s, run.seconds)
     interrupted = None
     try:
         run.descend(progress.part())

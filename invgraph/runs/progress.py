@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 _TICK_S = 0.1  # between two looks at the clock
 _QUIET_S = 30.0  # without a line in a log file
+_LATE = 0.99  # share of its time at which work stays that takes longer
 _PACE_S = 120.0  # over which the speed is averaged that tells the time left
 
 
@@ -186,15 +187,17 @@ class Meter:
         left = None
         if self._clock is not None:
             since, seconds, share = self._clock
-            self._share = share + (1 - share) * min((now - since) / seconds, 1.0)
-            left = max(since + seconds - now, 0.0)
+            left = since + seconds - now
+            done = min((now - since) / seconds, _LATE)
+            self._share = max(self._share, share + (1 - share) * done)
         self._bar.update(self._task, completed=self._share)
         if self._clock is None:
             left = self._bar.tasks[0].time_remaining
         times = _face(now - self._began)
         if left is not None and self._share < 1:
-            times += f", {_face(left)} left"
-        self._bar.update(self._task, description=self._stage, times=times, facts=self._facts)
+            times += f", {_face(left)} left" if left >= 0 else f", {_face(-left)} over"
+        stage = self._stage or "starting"
+        self._bar.update(self._task, description=stage, times=times, facts=self._facts)
         tenth = int(10 * self._share + 1e-9)
         if not self._live and (tenth > self._tenth or now - self._printed >= _QUIET_S):
             self._tenth = tenth

@@ -212,8 +212,8 @@ def test_a_budget_is_told_by_the_clock(hands: Hands, log: Log):
         hands.turn(50.0)
         log.wait_for("   60%  after 1:00, 0:50 left  loss 1\n")  # 0.2 and half of the rest
         hands.turn(90.0)
-        log.wait_for("  100%  after 2:30  loss 1\n")
-    assert log.text.count("100%") == 1
+        log.wait_for("   99%  after 2:30, 0:40 over  loss 1\n")
+    assert log.text.endswith("  100%  after 2:30\n")
 
 
 def test_what_was_spent_before_counts(hands: Hands, log: Log):
