@@ -6,6 +6,7 @@ import time
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
+_BAR = 16  # characters
 _TICK_S = 0.1  # between two looks at the clock
 _QUIET_S = 30.0  # without a line in a log file
 _LATE = 0.99  # share of its time at which work stays that takes longer
@@ -111,7 +112,7 @@ class Meter:
         self._bar = Bar(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
-            BarColumn(20),
+            BarColumn(_BAR),
             TaskProgressColumn(),
             TextColumn("{task.fields[times]}", markup=False),
             TextColumn("{task.fields[facts]}", markup=False),
@@ -196,8 +197,10 @@ class Meter:
         times = _face(now - self._began)
         if left is not None and self._share < 1:
             times += f", {_face(left)} left" if left >= 0 else f", {_face(-left)} over"
-        stage = self._stage or "starting"
-        self._bar.update(self._task, description=stage, times=times, facts=self._facts)
+        stage, facts = _fitted(
+            self._stage or "starting", self._facts, self._bar.console.width - _BAR - 10 - len(times)
+        )
+        self._bar.update(self._task, description=stage, times=times, facts=facts)
         tenth = int(10 * self._share + 1e-9)
         if not self._live and (tenth > self._tenth or now - self._printed >= _QUIET_S):
             self._tenth = tenth
@@ -206,6 +209,13 @@ class Meter:
     def _print(self, line: str) -> None:
         print(line, file=self._bar.console.file, flush=True)
         self._printed = time.monotonic()
+
+
+def _fitted(stage: str, facts: str, room: int) -> tuple[str, str]:
+    """What of them fits into so many characters; Rich would shorten the bar as well."""
+    if len(stage) + len(facts) <= room:
+        return stage, facts
+    return (stage if len(stage) <= room else f"{stage[: max(room - 1, 0)]}…"), ""
 
 
 def _face(seconds: int | float) -> str:

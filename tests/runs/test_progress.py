@@ -251,6 +251,13 @@ assert threading.active_count() == 1
 """
 
 
+def test_what_does_not_fit_is_cut():
+    assert module._fitted("match", "2 of 9", 11) == ("match", "2 of 9")
+    assert module._fitted("match", "2 of 9", 10) == ("match", "")
+    assert module._fitted("match", "2 of 9", 4) == ("mat…", "")
+    assert module._fitted("match", "", -3) == ("…", "")
+
+
 def on_terminal(seconds: float, stop_at: str = "") -> str:
     """What a terminal of 100 columns receives; Ctrl-C is pressed when it has got ``stop_at``."""
     ours, theirs = pty.openpty()

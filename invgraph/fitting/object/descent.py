@@ -130,10 +130,10 @@ class Descent:
         progress.stage("compiling kernels (once per machine)")
         self._try(shape, appearance, replace(stage, steps=1), math.inf, progress)
         until = self.seconds + 0.5 * stage.share * (1 - RESERVE) * self.settings.budget_s
-        progress.stage(f"{_words(stage)}, light fixed to the world")
+        progress.stage("trying light fixed to the world")
         world, first = self._try(shape, appearance, stage, until, progress)
         appearance, stage = replace(appearance, frame="camera"), replace(stage, steps=self.step)
-        progress.stage(f"{_words(stage)}, light fixed to the camera")
+        progress.stage("trying light fixed to the camera")
         camera, second = self._try(shape, appearance, stage, math.inf, progress)
         self.estimate = second if camera < CAMERA_BONUS * world else first
         self.stage, self.step = 1, 0
@@ -320,5 +320,4 @@ class Descent:
 
 
 def _words(stage: Stage) -> str:
-    what = "shape, texture and light" if stage.textured else "shape and light"
-    return f"{what} at {stage.window} px"
+    return f"shape and {'texture' if stage.textured else 'light'} at {stage.window} px"
