@@ -52,8 +52,8 @@ def main() -> None:
         work = arguments.work / name
         shutil.rmtree(work, ignore_errors=True)
         began = time.perf_counter()
-        with Meter() as meter:
-            found = recover_cameras(hidden, work, progress=meter)
+        with Meter() as progress:
+            found = recover_cameras(hidden, work, progress=progress)
         quality = recovered_quality(work)
         measures = {
             "registered_pct": (100 * quality.registered / quality.photos, "%", "higher"),

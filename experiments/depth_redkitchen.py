@@ -164,8 +164,8 @@ def main() -> None:
         settings = replace(RECIPES[recipe], steps=arguments.steps, seed=arguments.seed)
         began, spent = time.perf_counter(), 0.0
         if name == "ours":
-            with Meter() as meter:
-                clips, teachings, _ = prepare([learned], settings, arguments.work, meter)
+            with Meter() as progress:
+                clips, teachings, _ = prepare([learned], settings, arguments.work, progress)
             spent = time.perf_counter() - began
             assert teachings[0] is not None
             scores = taught(clips[0], teachings[0], capture)

@@ -91,8 +91,8 @@ def main() -> None:
         capture = read_capture(data / name)
         frames = capture.frames[: FRAMES[name]]
         began, spent = time.perf_counter(), time.process_time()
-        with Meter() as meter:
-            motion = estimate_motion(frames, frames[0].lens, progress=meter)
+        with Meter() as progress:
+            motion = estimate_motion(frames, frames[0].lens, progress=progress)
         seconds = time.perf_counter() - began
         print(
             f"{name}: {len(motion.frames)} of {len(frames)} frames placed, "

@@ -335,15 +335,15 @@ def main() -> None:
     trials: list[Trial] = []
     arguments.work.mkdir(parents=True, exist_ok=True)
     kept = arguments.work / "trials.jsonl"
-    with Meter() as meter, kept.open("w") as file:
-        for part in arguments.parts:
+    with Meter() as progress, kept.open("w") as file:
+        for number, part in enumerate(arguments.parts, 1):
             run, answers = PARTS[part]
-            meter.begin(part)
+            progress.stage(part, number / len(arguments.parts))
             total = answers(arguments.count)
             for done, trial in enumerate(run(estimate_pose, arguments.count, arguments.work), 1):
                 trials.append(trial)
                 print(json.dumps(asdict(trial)), file=file, flush=True)
-                meter.show(done / total, f"{done} of {total}")
+                progress.update(done / total, f"{done} of {total}")
     rows = report(trials, arguments.work)
     for entry in rows:
         print(f"{entry['name']:40} {entry['value']:10.3f} {entry['unit']}")

@@ -86,9 +86,9 @@ def main() -> None:
     camera = capture.frames[0].lens
     assert camera is not None
     poses, seconds, rows = {}, {}, []
-    with Meter() as meter:
-        for name in options.objects:
-            meter.begin(name)
+    with Meter() as progress:
+        for count, name in enumerate(options.objects, 1):
+            progress.stage(name, count / len(options.objects))
             model = load_object(DATA / "models" / name / f"{name}.obj")
             init = start(name)
             reference, found, overlaps = by_board(init), [], []
@@ -100,7 +100,9 @@ def main() -> None:
                     mine = covered(model, camera, tracked.belief.pose)
                     theirs = yellow(tracked.frame.image_path, mine)
                     overlaps.append((mine & theirs).sum() / max((mine | theirs).sum(), 1))
-                meter.show((index + 1) / len(capture.frames), f"score {tracked.belief.score:.2f}")
+                progress.update(
+                    (index + 1) / len(capture.frames), f"score {tracked.belief.score:.2f}"
+                )
             poses[name] = torch.stack(found)
             away = difference(poses[name], reference)
             rows += [

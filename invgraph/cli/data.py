@@ -76,16 +76,18 @@ def download(
     if not dataset.verified:
         print("UNVERIFIED: no checksum of this data set is known; damage cannot be noticed.")
     folder = out if out is not None else Path("captures") / name
-    from rich.progress import DownloadColumn, TaskID
-    from rich.progress import Progress as Bars
+    from invgraph.runs.progress import Meter
 
-    with Bars(*Bars.get_default_columns(), DownloadColumn(), transient=True) as bars:
-        tasks: dict[str, TaskID] = {}
+    names = [file.name for file in dataset.files]
+    with Meter() as progress:
+        begun = ""
 
         def show(file: str, done: int, total: int | None) -> None:
-            if file not in tasks:
-                tasks[file] = bars.add_task(file)
-            bars.update(tasks[file], completed=done, total=total)
+            nonlocal begun
+            if file != begun:
+                progress.stage(file, (names.index(file) + 1) / len(names))
+                begun = file
+            progress.update(done / total if total else 0.0, _megabytes(done))
 
         sums = fetch(dataset, folder, mirror=mirror, progress=show)
     for file in dataset.files:

@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from invgraph.cli.budget import parse_budget
+from invgraph.cli.say import say
 
 
 def fit(
@@ -54,6 +55,7 @@ def fit(
         object_scale: metres per unit of the model file, 0.001 for millimetres.
     """
     seconds = parse_budget(budget)
+    say(f"reading {capture}")
     from invgraph.report.words import describe, number
 
     given = {"--pose": pose, "--camera": camera, "--object-scale": object_scale}

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import tyro
 
+from invgraph.cli.say import say
+
 
 def depth(
     model: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")],
@@ -30,6 +32,7 @@ def depth(
         out: folder to write; inferred/NAME_OF_THE_VIDEO when left out.
         motion: also find the camera's path; without it, everything is seen from one place.
     """
+    say(f"reading {model} and {video}")
     from invgraph.data.recordings import read_recording
     from invgraph.encoders import load_depth_model
     from invgraph.infer.infer_depth import infer_depth

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from invgraph.cli.say import say
+
 if TYPE_CHECKING:
     from invgraph.data import Capture
     from invgraph.train.loop import Trained
@@ -90,7 +92,7 @@ def depth(
         seed: of weights and groups; the same seed gives the same training.
         resume: go on with the training in the run folder.
     """
-    _check_packages()
+    _begin(recordings)
     from invgraph.cli.budget import parse_budget
     from invgraph.train.settings import RECIPES
 
@@ -166,7 +168,7 @@ def encoder(
         seed: of weights and pairs; the same seed gives the same training.
         resume: go on with the training in the run folder.
     """
-    _check_packages()
+    _begin(recordings)
     from invgraph.cli.budget import parse_budget
     from invgraph.train.settings import ContrastSettings
 
@@ -195,9 +197,12 @@ def encoder(
     _say(trained)
 
 
-def _check_packages() -> None:
+def _begin(recordings: tuple[Path, ...]) -> None:
     if find_spec("lightning") is None:
         raise ValueError("training needs more packages; pip install 'invgraph[train]'.")
+    if not recordings:
+        raise ValueError("expected at least one video or folder of frames; see --help.")
+    say(f"reading {', '.join(str(path) for path in recordings)}")
 
 
 def _given(
@@ -206,8 +211,6 @@ def _given(
     """The run folder, and what is to be learned from."""
     from invgraph.data.recordings import read_recording
 
-    if not recordings:
-        raise ValueError("expected at least one video or folder of frames; see --help.")
     folder = out if out is not None else Path("runs") / f"{kind}_{recordings[0].resolve().stem}"
     return folder, [read_recording(path) for path in recordings]
 

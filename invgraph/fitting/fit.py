@@ -5,17 +5,21 @@ from pathlib import Path
 from typing import Any
 
 from invgraph.data.capture import Capture
+from invgraph.data.formats import read_capture
 from invgraph.fitting.cameras import recover_cameras
 from invgraph.fitting.motion import follow_camera
 from invgraph.fitting.object.descent import fit_object
 from invgraph.fitting.place.fit_place import fit_place, require_enough
 from invgraph.fitting.settings import FitSettings
 from invgraph.report import write_report
+from invgraph.report.words import duration
 from invgraph.runs.facts import RunFacts
 from invgraph.runs.folder import RunFolder, check_out
-from invgraph.runs.progress import Meter
+from invgraph.runs.progress import Meter, Progress
 from invgraph.scene import Scene
 from invgraph.scene.scene_files import load_scene
+
+CAMERA_S = 1.0  # that finding a photo's camera takes, about
 
 
 @dataclass(frozen=True)
@@ -69,10 +73,16 @@ def fit(
             which and why.
         KeyboardInterrupt: after Ctrl-C, once what there is was scored and written.
     """
-    from invgraph.data.formats import read_capture
-
     out = Path(out)
     check_out(out, resume)
+    with Meter() as progress:
+        return _fit(capture, out, settings, resume, progress)
+
+
+def _fit(
+    capture: Capture | Path, out: Path, settings: FitSettings, resume: bool, progress: Progress
+) -> FitResult:
+    progress.stage("reading photos", 0.01)
     capture = read_capture(capture) if isinstance(capture, Path) else capture
     place = not any(frame.mask_source for frame in capture.frames)
     read = {
@@ -85,35 +95,55 @@ def fit(
     with RunFolder(out, facts, resume) as folder:
         if resume and (metrics := folder.finished()) is not None:
             return _finished(folder, metrics)
+        progress.note(_opening(capture, settings.budget_s))
         if place:
             require_enough(capture)
         else:
             capture.require_masks()
         if not capture.has_cameras:
-            capture = _with_cameras(capture, folder, settings.seed)
+            # About as much of the run as they take, so that the time left is about right.
+            work = len(capture.frames) * CAMERA_S
+            share = work / (work + settings.budget_s)
+            capture = _with_cameras(capture, folder, settings.seed, progress.part(share))
         if place:
-            scene, metrics, interrupted = fit_place(capture, folder, settings.budget_s)
+            found = fit_place(capture, folder, settings.budget_s, progress=progress.part())
         else:
-            scene, metrics, interrupted = fit_object(capture, folder, settings)
+            found = fit_object(capture, folder, settings, progress=progress.part())
+        scene, metrics, interrupted = found
+        progress.stage("writing the report")
         report = write_report(folder.path)
     if interrupted is not None:
         raise interrupted
     return FitResult(scene, metrics, folder.path, report)
 
 
-def _with_cameras(capture: Capture, folder: RunFolder, seed: int) -> Capture:
+def _opening(capture: Capture, budget_s: float) -> str:
+    """What was found, and what becomes of it, in a line."""
+    frames = capture.frames
+    sources = sorted({frame.mask_source for frame in frames if frame.mask_source is not None})
+    names = ["files" if source == "file" else source for source in sources]
+    masks = f"masks from {' and '.join(names)}" if names else "no masks"
+    held_out = f" ({len(capture.test)} held out)" if capture.test else ""
+    cameras = "cameras from the capture" if capture.has_cameras else "cameras to be found"
+    kind = "an object" if names else "taken as a place"
+    return (
+        f"{capture.name}: {len(frames)} photos{held_out}, {masks}, {cameras}; {kind}, "
+        f"{duration(budget_s)}"
+    )
+
+
+def _with_cameras(capture: Capture, folder: RunFolder, seed: int, progress: Progress) -> Capture:
     """The photos of which the camera could be found; kept in the run folder.
 
     A video's camera is followed from frame to frame, unless that fails.
     """
-    with Meter() as meter:
-        moving = all(frame.time is not None for frame in capture.frames)
-        if moving and not any(frame.mask_source for frame in capture.frames):
-            try:
-                return follow_camera(capture, folder.path / "odometry", progress=meter)
-            except ValueError as error:
-                meter.begin(f"photos on their own, as {error}")
-        return recover_cameras(capture, folder.path / "sfm", seed=seed, progress=meter)
+    moving = all(frame.time is not None for frame in capture.frames)
+    if moving and not any(frame.mask_source for frame in capture.frames):
+        try:
+            return follow_camera(capture, folder.path / "odometry", progress=progress.part(0.5))
+        except ValueError as error:
+            progress.note(f"frames taken as photos on their own: {error}")
+    return recover_cameras(capture, folder.path / "sfm", seed=seed, progress=progress.part())
 
 
 def _finished(folder: RunFolder, metrics: dict[str, Any]) -> FitResult:

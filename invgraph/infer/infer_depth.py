@@ -53,12 +53,16 @@ def infer_depth(
         "inference", capture.name, {"frames": len(frames)}, {"motion": motion, **facts}
     )
     # One that was cut short is begun anew in the same folder.
-    with RunFolder(folder, asked, resume=True) as run, Meter() as meter:
+    with RunFolder(folder, asked, resume=True) as run, Meter() as progress:
+        words = "depth and the camera's path" if motion else "depth alone"
+        progress.note(f"{capture.name}: {len(frames)} frames, {width}x{height}; {words}")
         path: dict[str, Tensor] = {}
         notes = []
         if motion:
             try:
-                followed = follow_camera(capture, cache_folder() / "motions", progress=meter)
+                followed = follow_camera(
+                    capture, cache_folder() / "motions", progress=progress.part(0.5)
+                )
             except ValueError as error:
                 notes.append(f"the trajectory: {error}")
             else:
@@ -68,7 +72,7 @@ def infer_depth(
                     pose = torch.linalg.inv(frame.known_camera.camera_from_world.double())
                     pose[:3, 3] *= factor
                     path[frame.name] = pose
-        meter.begin("depth")
+        progress.stage("depth of frames")
         clock = all(frame.time is not None for frame in frames)
         with DepthWriter(folder, lens, facts, clock=clock) as writer:
             writer.notes.extend(notes)
@@ -78,7 +82,7 @@ def infer_depth(
                 time = frame.time if clock and frame.time is not None else float(index)
                 pose = path.get(frame.name)
                 writer.add(frame.name, time, image, belief.depth[0], belief.sigma[0], pose)
-                meter.show((index + 1) / len(frames), f"{index + 1} of {len(frames)}")
+                progress.update((index + 1) / len(frames), f"{index + 1} of {len(frames)} frames")
         run.write_json(
             METRICS,
             {"complete": True, "frames": len(frames), "placed": len(path), "notes": writer.notes},

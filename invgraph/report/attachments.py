@@ -4,7 +4,7 @@ import base64
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from invgraph.report.track_rerun_log import write_track_rerun_log
 from invgraph.runs.contents import FILM, RERUN_LOG, RunContents, read_run
+from invgraph.runs.progress import Progress
 from invgraph.scene import Scene
 from invgraph.scene.scene_files import load_scene
 
@@ -24,7 +25,7 @@ def write_attachments(
     scene: Scene,
     photos: Iterable[tuple[str, np.ndarray]] = (),
     seconds: float = math.inf,
-    progress: Callable[[float, str], None] = lambda done, facts: None,
+    progress: Progress | None = None,
 ) -> None:
     """Make ``flythrough.mp4`` and ``recording.rrd`` anew.
 
@@ -36,7 +37,7 @@ def write_attachments(
         scene: what it found.
         photos: training photos for the rerun log, by name, ``h w 3`` bytes.
         seconds: to spend at most, about.
-        progress: hears how far the film is, 0 to 1.
+        progress: hears the stages.
 
     Raises:
         ValueError: ``run`` holds nothing that a fit writes.
@@ -44,6 +45,8 @@ def write_attachments(
     from invgraph.report.film import write_film
     from invgraph.report.rerun_log import write_rerun_log
 
+    progress = progress or Progress()
+    progress.stage("recording for rerun's viewer", 0.3)
     until = time.monotonic() + seconds
     for name in (FILM, RERUN_LOG):  # of another scene by now
         (run / name).unlink(missing_ok=True)
@@ -52,7 +55,7 @@ def write_attachments(
             write_rerun_log(run, photos)
     if (left := until - time.monotonic()) > LEAST_S:
         with contextlib.suppress(ImportError):
-            write_film(run, scene, left, progress)
+            write_film(run, scene, left, progress.part())
 
 
 def complete_attachments(run: Path) -> None:

@@ -18,6 +18,7 @@ from invgraph.geometry.color import srgb_bytes_from_linear
 from invgraph.rendering.render import render
 from invgraph.report.viewpoints import fly_through
 from invgraph.runs.contents import FILM, read_cameras
+from invgraph.runs.progress import Progress
 from invgraph.scene import Scene
 
 VIEWS, RATE, SIDE = 120, 24, 480
@@ -31,14 +32,14 @@ def write_film(
     run: Path,
     scene: Scene,
     seconds: float = math.inf,
-    progress: Callable[[float, str], None] = lambda done, facts: None,
+    progress: Progress | None = None,
 ) -> bool:
     """Write ``flythrough.mp4``: five seconds, H.264 in yuv420p.
 
     Args:
         run: the folder; its cameras say where to fly.
         seconds: to spend at most; fewer pictures a second are made where they do not suffice.
-        progress: hears how far it is, 0 to 1.
+        progress: hears how far it is.
 
     Returns:
         Whether there is a film now: False when the time is too short for one.
@@ -49,6 +50,8 @@ def write_film(
     """
     import av  # noqa: F401  before anything is rendered
 
+    progress = progress or Progress()
+    progress.stage("fly-through")
     began = time.monotonic()
     cameras = fly_through(scene, VIEWS, SIDE, read_cameras(run))
     first = _pictures(scene, cameras[:BATCH])
@@ -63,7 +66,8 @@ def write_film(
         for start in parts:
             batch = cameras[start : start + BATCH]
             yield from (first if stride == 1 and start == 0 else _pictures(scene, batch)).numpy()
-            progress((start + len(batch)) / len(cameras), "")
+            done = start + len(batch)
+            progress.update(done / len(cameras), f"{done} of {len(cameras)} pictures")
 
     write_atomically(run / FILM, encode_film(pictures(), RATE // stride))
     return True

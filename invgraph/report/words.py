@@ -46,10 +46,11 @@ def number(value: int | float, unit: str = "") -> str:
 
 
 def duration(seconds: int | float) -> str:
-    """``75`` as ``1 min 15 s``."""
+    """``75`` as ``1 min 15 s``, ``600`` as ``10 min``."""
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.0f} s"
     hours, rest = divmod(whole, 3600)
     minutes, left = divmod(rest, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {left} s"
+    parts = [(hours, "h"), (minutes, "min")] if hours else [(minutes, "min"), (left, "s")]
+    return " ".join(f"{count} {unit}" for count, unit in parts if count)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from invgraph.files.atomic import fingerprint, write_atomically
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import bytes_from_unit, srgb_from_linear
 from invgraph.photometric.warp import undistort
+from invgraph.runs.progress import Progress
 
 _DARK = 0.01  # sRGB: spread of an image below which it shows nothing
 _STILL = 0.004  # sRGB: mean difference between frames below which nothing moves
@@ -26,8 +27,6 @@ _HELD_OUT = 4  # blocks of each clip
 _HELD_SHARE = 0.1  # of its frames
 _VERSION = 1  # of the files in the cache
 _RIGHT = "right.npy"  # beside a clip's images
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,12 +95,14 @@ def read_clip(
         frames: consecutive, of one size.
         size: (height, width) of the images.
         work: folder for the images; ``cache_folder() / "clips"`` when left out.
-        progress: called with frames done and frames in all.
+        progress: hears how many frames are read.
 
     Raises:
         ValueError: fewer than three frames, frames of different sizes, frames that cannot be read,
             frames that show nothing, or a camera that does not move.
     """
+    progress = progress or Progress()
+    progress.stage("reading frames")
     _check(name, frames)
     known = frames[0].intrinsics
     prints = [fingerprint(frame.image_path) for frame in frames]
@@ -176,7 +177,7 @@ def _decode(
     size: tuple[int, int],
     lens: Camera | None,
     store: Path,
-    progress: Progress | None,
+    progress: Progress,
     *,
     pairs: bool,
 ) -> list[int]:
@@ -209,14 +210,13 @@ def _fill(
     size: tuple[int, int],
     lens: Camera | None,
     written: list[np.memmap],
-    progress: Progress | None,
+    progress: Progress,
 ) -> list[int]:
     """The images of a clip, and of its right camera where there is a second array."""
     kept, moved, before = [], 0.0, None
     for index, frame in enumerate(frames):
         small = _small(frame.load()[0], lens, size)
-        if progress is not None:
-            progress(index + 1, len(frames))
+        progress.update((index + 1) / len(frames), f"{index + 1} of {len(frames)} frames")
         if float(small.std()) < _DARK:
             continue
         written[0][len(kept)] = bytes_from_unit(small).numpy()

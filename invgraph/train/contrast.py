@@ -17,6 +17,7 @@ from invgraph.train.pairs import Pairs, PairSet, near
 from invgraph.train.settings import ContrastSettings
 
 _EMBEDDED = 128  # numbers by which views are compared
+_READING = 0.05  # share of a training, about
 
 
 def nt_xent(
@@ -128,17 +129,17 @@ def train_encoder(
     """
     plan = Plan(out, resume, budget_s, logger, workers)
     size, reach, seed = (settings.height, settings.width), settings.reach, settings.seed
-    with opened(plan, "encoder", recordings, settings) as (folder, meter):
+    with opened(plan, "encoder", recordings, settings) as (folder, progress):
         clips: list[Clip] = []
-        for capture in recordings:
-            show = meter.staged(f"{capture.name}: frames")
+        for index, capture in enumerate(recordings):
+            share = _READING * (index + 1) / len(recordings)
             clips.append(
                 read_clip(
                     capture.name,
                     capture.frames,
                     size,
                     work=work and work / "clips",
-                    progress=lambda done, total, show=show: show("decode", done, total),
+                    progress=progress.part(share, capture.name),
                 )
             )
         learned, held = zip(*(split(clip) for clip in clips), strict=True)
@@ -150,7 +151,7 @@ def train_encoder(
             PairSet(clips, learned, reach=reach, seed=seed),
             (PairSet(clips, held, reach=reach, seed=seed), settings.batch),
             given(clips, settings),
-            meter,
+            progress.part(),
         )
         found = Trained(out / "encoder.safetensors", module.done, keeper.best, keeper.seconds)
         if folder is not None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from invgraph.files.tensors import read_tensors, write_tensors
 from invgraph.runs.folder import RunFolder
-from invgraph.runs.progress import Meter
+from invgraph.runs.progress import Progress
 from invgraph.train.learning import Learning
 
 _EVERY_S = 120.0  # between checkpoints
@@ -150,22 +150,28 @@ class Keeper(lightning.Callback):
 
 
 class Shown(lightning.Callback):
-    """Progress for a person: steps, images a second, the loss, and the time left.
+    """Progress for a person: steps, images a second and the loss.
 
     Args:
-        meter: to show it on.
+        progress: hears them.
         folder: of the run, which gets the curves; None in a process that does not write.
-        keeper: knows the time spent.
+        keeper: knows the time spent, and what there is in all.
         images: of one step.
     """
 
-    def __init__(self, meter: Meter, folder: RunFolder | None, keeper: Keeper, images: int) -> None:
-        self._meter, self._folder, self._keeper, self._images = meter, folder, keeper, images
+    def __init__(
+        self, progress: Progress, folder: RunFolder | None, keeper: Keeper, images: int
+    ) -> None:
+        self._progress, self._folder, self._keeper = progress, folder, keeper
+        self._images = images
         self._recent: deque[float] = deque(maxlen=50)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        if trainer.is_global_zero:
-            self._meter.begin("training")
+        if not trainer.is_global_zero:
+            return
+        self._progress.stage("training")
+        if self._keeper.budget_s is not None:
+            self._progress.clock(self._keeper.budget_s, self._keeper.seconds)
 
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
@@ -185,8 +191,8 @@ class Shown(lightning.Callback):
                 held_out=round(best, 5) if best < math.inf else "",
             )
         held_out = f", held out {best:.4f}" if best < math.inf else ""  # before the first check
-        self._meter.show(
-            max(done / steps, self._keeper.share()),
+        self._progress.update(
+            done / steps,
             f"step {done} of {steps}, {pace * self._images:.1f} images/s, "
             f"loss {loss:.4f}{held_out}",
         )

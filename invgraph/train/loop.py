@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from invgraph.data import Capture
 from invgraph.runs.facts import Kind, RunFacts
 from invgraph.runs.folder import CHECKPOINT, METRICS, RunFolder
-from invgraph.runs.progress import Meter
+from invgraph.runs.progress import Meter, Progress
 from invgraph.train.clips import Clip
 from invgraph.train.keeper import Keeper, Shown
 from invgraph.train.learning import Learning, NotFinite
@@ -91,10 +91,10 @@ class Trained:
 @contextmanager
 def opened(
     plan: Plan, kind: Kind, recordings: Sequence[Capture], settings: Settings
-) -> Iterator[tuple[RunFolder | None, Meter]]:
-    """The run folder of a training, and what shows its progress; torch is seeded.
+) -> Iterator[tuple[RunFolder | None, Progress]]:
+    """The run folder of a training, and its progress; torch is seeded.
 
-    Of several processes one writes, and the others have no folder.
+    Of several processes one writes and shows how far it is; the others have no folder.
 
     Raises:
         ValueError: the folder cannot be written to or gone on with.
@@ -103,13 +103,23 @@ def opened(
     read = {"frames": {capture.name: len(capture.frames) for capture in recordings}}
     facts = RunFacts(kind, name, read, {"budget_s": plan.budget_s, **asdict(settings)})
     with contextlib.ExitStack() as stack:
-        folder = None
+        folder, progress = None, Progress()
         if plan.rank == 0:
             folder = stack.enter_context(RunFolder(plan.out, facts, plan.resume))
+            progress = stack.enter_context(Meter())
+        progress.note(_opening(recordings, settings))
         torch.manual_seed(settings.seed)
-        meter = stack.enter_context(Meter())
         stack.enter_context(_quiet())
-        yield folder, meter
+        yield folder, progress
+
+
+def _opening(recordings: Sequence[Capture], settings: Settings) -> str:
+    """What is learned from, in a line."""
+    count = sum(len(capture.frames) for capture in recordings)
+    sizes = {frame.size for capture in recordings for frame in capture.frames}
+    size = "{1}x{0}".format(*sizes.pop()) if len(sizes) == 1 else f"{len(sizes)} sizes"
+    many = "1 recording" if len(recordings) == 1 else f"{len(recordings)} recordings"
+    return f"{many}, {count} frames, {size} to {settings.width}x{settings.height}"
 
 
 def learn(
@@ -119,7 +129,7 @@ def learn(
     learned: Numbered,
     scored: tuple[Numbered, int],
     facts: dict[str, Any],
-    meter: Meter,
+    progress: Progress,
     callbacks: Sequence[lightning.Callback] = (),
 ) -> Keeper:
     """Train until the last step, the end of the time, or no better score.
@@ -131,7 +141,7 @@ def learn(
         learned: items to learn from.
         scored: items held out, and how many of them are judged at a time.
         facts: what a training that is resumed has to have in common with what was begun, JSON.
-        meter: shows progress.
+        progress: hears the steps.
         callbacks: further ones.
 
     Returns:
@@ -169,7 +179,7 @@ def learn(
         log_every_n_steps=20,
         callbacks=[
             keeper,
-            Shown(meter, folder, keeper, module.images * settings.batch),
+            Shown(progress, folder, keeper, module.images * settings.batch),
             *callbacks,
         ],
     )

@@ -7,7 +7,7 @@ import torch
 
 from invgraph.data import Capture
 from invgraph.data.cache import cache_folder
-from invgraph.runs.progress import Meter
+from invgraph.runs.progress import Progress
 from invgraph.train.clips import Clip, read_clip
 from invgraph.train.settings import DepthSettings
 from invgraph.train.stereo import in_one_unit, metres_per_unit
@@ -15,7 +15,10 @@ from invgraph.train.teaching import Teaching, teach
 
 
 def prepare(
-    recordings: Sequence[Capture], settings: DepthSettings, work: Path | None, meter: Meter
+    recordings: Sequence[Capture],
+    settings: DepthSettings,
+    work: Path | None = None,
+    progress: Progress | None = None,
 ) -> tuple[list[Clip], list[Teaching | None], float | None]:
     """Frames of every recording and, where motion is to be found, what they teach.
 
@@ -24,7 +27,7 @@ def prepare(
         settings: of the training.
         work: folder for what is found, where the next call finds it; the user's cache when left
             out.
-        meter: shows the stages.
+        progress: hears the stages.
 
     Returns:
         A clip for each recording; its teaching, or None where motion is learned; metres per unit of
@@ -35,20 +38,20 @@ def prepare(
     """
     clips: list[Clip] = []
     teachings: list[Teaching] = []
-    for capture in recordings:
+    progress = progress or Progress()
+    for index, capture in enumerate(recordings):
+        part = progress.part((index + 1) / len(recordings), capture.name)
         if settings.motion == "found":
             from invgraph.fitting.motion import follow_camera
 
-            meter.begin(f"{capture.name}: motion")
             kept = (cache_folder() if work is None else work) / "motions"
-            capture = follow_camera(capture, kept, progress=meter)
-        show = meter.staged(f"{capture.name}: frames")
+            capture = follow_camera(capture, kept, progress=part.part(0.4))
         clip = read_clip(
             capture.name,
             capture.frames,
             (settings.height, settings.width),
             work=work and work / "clips",
-            progress=lambda done, total, show=show: show("decode", done, total),
+            progress=part.part(0.5 if settings.motion == "found" else 1.0),
         )
         clips.append(clip)
         if settings.motion != "found":
@@ -61,7 +64,7 @@ def prepare(
                 poses.double(),
                 capture.points,
                 work=work and work / "teachings",
-                progress=meter.staged(f"{capture.name}: depth"),
+                progress=part.part(),
             )
         )
     if settings.motion != "found":

@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,9 +17,8 @@ from invgraph.files.tensors import read_tensors, write_tensors
 from invgraph.fitting.place import estimate_depth
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import linear_from_srgb
+from invgraph.runs.progress import Progress
 from invgraph.train.clips import Clip
-
-Progress = Callable[[str, int, int], None]
 
 _SOURCES = 8
 _MOST = 300  # frames whose depth is found; the others learn by view synthesis alone
@@ -62,7 +61,7 @@ def teach(
         points: sparse points of the scene, world frame.
         work: folder for what is found, by which a killed run goes on; ``cache_folder() /
             "teachings"`` when left out.
-        progress: called with the stage, frames done and frames in all.
+        progress: hears the stages.
 
     Raises:
         ValueError: frames that show nothing in common.

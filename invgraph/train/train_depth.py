@@ -16,6 +16,7 @@ from invgraph.train.module import DepthTraining
 from invgraph.train.panels import Panels
 from invgraph.train.settings import DepthSettings
 
+_PREPARING = {"found": 0.3, "learned": 0.05}  # share of a training, about
 _SCORED = 32  # groups that are held out, at most
 
 
@@ -59,9 +60,11 @@ def train_depth(
         KeyboardInterrupt: Ctrl-C; a checkpoint holds everything.
     """
     plan = Plan(out, resume, budget_s, logger, workers)
-    with opened(plan, "depth", recordings, settings) as (folder, meter):
+    with opened(plan, "depth", recordings, settings) as (folder, progress):
         trunk = None if encoder is None else load_pretrained(encoder, settings.network)
-        clips, teachings, metres = prepare(recordings, settings, work, meter)
+        clips, teachings, metres = prepare(
+            recordings, settings, work, progress.part(_PREPARING[settings.motion])
+        )
         learned, held = zip(*(split(clip) for clip in clips), strict=True)
         shared: Any = {"stride": settings.stride, "metres": metres}
         groups = GroupSet(clips, teachings, learned, seed=settings.seed, **shared)
@@ -72,7 +75,7 @@ def train_depth(
             facts["encoder"] = fingerprint(encoder)
         panels = Panels(folder, scored)
         scores = (scored, plan.world)
-        keeper = learn(plan, folder, module, groups, scores, facts, meter, [panels])
+        keeper = learn(plan, folder, module, groups, scores, facts, progress.part(), [panels])
         found = Trained(out / "model.safetensors", module.done, keeper.best, keeper.seconds)
         if folder is not None:
             depth_model(module, clips, scored, metres).save(found.model)

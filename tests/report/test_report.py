@@ -398,7 +398,8 @@ def test_words() -> None:
     assert describe("seconds") == ("Time", "s")
     assert number(3.14159, "dB") == "3.14" and number(40962.0) == "40962"
     assert number(0.98712) == "0.9871" and number(0.00001234) == "1.234e-05"
-    assert [duration(t) for t in (5.4, 75, 3725)] == ["5 s", "1 min 15 s", "1 h 2 min"]
+    words = ["5 s", "1 min 15 s", "10 min", "1 h 2 min", "2 h"]
+    assert [duration(t) for t in (5.4, 75, 600, 3725, 7200)] == words
 
 
 def test_the_hand_made_run_is_what_a_fit_writes(finished: Path) -> None:

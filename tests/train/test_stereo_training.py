@@ -16,7 +16,6 @@ from invgraph.data.inspect import facts
 from invgraph.encoders import load_depth_model
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.transforms import invert
-from invgraph.runs.progress import Meter
 from invgraph.scene.belief import DepthBelief
 from invgraph.train import RECIPES, train_depth
 from invgraph.train.clips import Clip, read_clip
@@ -157,9 +156,8 @@ def test_a_path_found_by_odometry_gets_its_unit_from_pairs(tmp_path: Path):
         for left, right in zip(lefts, rights, strict=True)
     ]
     capture = Capture("room", tuple(frames), ())
-    with Meter() as meter:
-        settings = replace(RECIPES["multiview"], height=96, width=128)
-        found = prepare([capture], settings, tmp_path / "work", meter)
+    settings = replace(RECIPES["multiview"], height=96, width=128)
+    found = prepare([capture], settings, tmp_path / "work")
     (clip,), (teaching,), metres = found
     assert teaching is not None and metres is not None and len(clip) == len(poses)
     centres = torch.linalg.inv(teaching.poses)[:, :3, 3].numpy() * metres

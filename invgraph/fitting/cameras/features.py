@@ -73,7 +73,7 @@ def extract_features(
     Returns:
         "name: reason" of photos that could not be decoded.
     """
-    progress.begin("features")
+    progress.stage("finding features")
     todo = [i for i in range(len(frames)) if not database.exists_keypoints(i + 1)]
     most = _MOST_FEATURES[len(frames) >= _MANY_PHOTOS]
     finder = _Finder(most)
@@ -94,7 +94,7 @@ def extract_features(
                 engine.FeatureDescriptors(engine.FeatureExtractorType.SIFT, descriptors),
             )
         done += 1
-        progress.show(done / len(frames), f"{done} of {len(frames)} photos")
+        progress.update(done / len(frames), f"{done} of {len(frames)} photos")
     return unreadable
 
 

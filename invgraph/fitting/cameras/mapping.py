@@ -31,10 +31,10 @@ def map_photos(
         lenses: those given beforehand stay as they are.
         threads: to use.
         seed: of the random choices.
-        progress: shown meanwhile.
+        progress: hears how many photos are placed.
     """
     engine = load_engine()
-    progress.begin("cameras")
+    progress.stage("placing cameras")
     options = engine.IncrementalPipelineOptions(
         num_threads=threads,
         random_seed=seed,
@@ -69,7 +69,7 @@ def map_photos(
 
     models = run_cancellable(
         work,
-        lambda: progress.show(min(1.0, placed[1] / count), f"{placed[1]} of {count} photos"),
+        lambda: progress.update(min(1.0, placed[1] / count), f"{placed[1]} of {count} photos"),
     )
     return sorted(models.values(), key=lambda model: (-model.num_reg_images(), model.summary()))
 

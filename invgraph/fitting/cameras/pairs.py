@@ -89,10 +89,10 @@ def match(
         pairs: of photos, from 0.
         threads: to use.
         seed: of the random samples.
-        progress: shown meanwhile.
+        progress: hears how many pairs are compared.
     """
     engine = load_engine()
-    progress.begin("matches")
+    progress.stage("matching photos")
     listed = path.with_name("pairs.txt")
     matching = engine.FeatureMatchingOptions(use_gpu=False, num_threads=threads)
     pairing = engine.ImportedPairingOptions(match_list_path=str(listed), block_size=_BLOCK)
@@ -101,7 +101,7 @@ def match(
     # Between blocks and not by looking into the database, which two SQLite libraries in one
     # process would damage.
     for start in range(0, len(pairs), _BLOCK):
-        progress.show(start / len(pairs), f"{start} of {len(pairs)} pairs of photos")
+        progress.update(start / len(pairs), f"{start} of {len(pairs)} pairs of photos")
         block = pairs[start : start + _BLOCK]
         listed.write_text("".join(f"{i:08d} {j:08d}\n" for i, j in block))
         run_cancellable(

@@ -30,7 +30,7 @@ from invgraph.fitting.cameras.pairs import choose_pairs, match
 from invgraph.fitting.cameras.quality import Quality, measure
 from invgraph.geometry import convert
 from invgraph.geometry.camera import Camera
-from invgraph.runs.progress import Progress, Silent
+from invgraph.runs.progress import Progress
 
 _RESULT, _DATABASE, _KEY = "cameras.safetensors", "features.db", "photos.json"
 _VERSION = 1  # of the files in the work folder
@@ -75,7 +75,7 @@ def recover_cameras(
             it returns the same cameras at once.
         threads: to use; as many as torch when left out.
         seed: of the random choices.
-        progress: shows the stages; nothing is shown when left out.
+        progress: hears the stages.
 
     Returns:
         The photos that have cameras now, with ``points``; the others are listed in ``skipped``.
@@ -101,7 +101,7 @@ def recover_cameras(
     if found is None:
         _prepare(work, key)
         count = threads if threads is not None else torch.get_num_threads()
-        found = _recover(capture, work, count, seed, progress or Silent())
+        found = _recover(capture, work, count, seed, progress or Progress())
         _save(work, key, found)
         for leftover in (*work.glob(f"{_DATABASE}*"), work / "pairs.txt"):
             leftover.unlink(missing_ok=True)
@@ -129,31 +129,33 @@ def _recover(
     path = work / _DATABASE
     database = open_database(path, frames, lenses, lens_of)
     try:
-        unreadable = extract_features(database, frames, lenses, lens_of, threads, progress)
+        unreadable = extract_features(
+            database, frames, lenses, lens_of, threads, progress.part(0.3)
+        )
         counts = [database.num_keypoints_for_image(i + 1) for i in range(len(frames))]
         check_features(name, counts, any(frame.mask_source for frame in frames))
         ordered = all(frame.time is not None for frame in frames)
         pairs = choose_pairs(database, len(frames), ordered)
     finally:
         database.close()
-    match(path, pairs, threads, seed, progress)
+    match(path, pairs, threads, seed, progress.part(0.6))
     database = open_database(path, frames, lenses, lens_of)
     try:
         matches = Matches(database, names, lens_of, lenses)
     finally:
         database.close()
     matches.check(name)
-    models = map_photos(path, len(frames), lenses, threads, seed, progress)
+    models = map_photos(path, len(frames), lenses, threads, seed, progress.part(0.9))
     members = [sorted(i - 1 for i in model.reg_image_ids()) for model in models]
     explain_missing(name, names, members, matches)
     model, placed = models[0], members[0]
-    progress.begin("adjustment")
+    progress.stage("adjusting all cameras")
     refine(model, lenses, threads)
     scale = float(np.median([lenses[lens_of[i]].scale for i in placed]))
     quality = measure(model, len(frames), scale)
     check_quality(name, quality, max(max(frames[i].size) for i in placed))
     normalise(model)
-    progress.show(1.0, quality.summary())
+    progress.update(1.0, quality.summary())
     cameras = [_camera(model, i, lenses[lens_of[i]]) for i in placed]
     points = np.stack([model.point3D(i).xyz for i in sorted(model.point3D_ids())])
     broken = {reason.split(":")[0] for reason in unreadable}

@@ -20,7 +20,7 @@ from invgraph.fitting.motion.slants import slanted
 from invgraph.fitting.motion.structure import Structure, build
 from invgraph.fitting.motion.tracks import Tracks, follow_points
 from invgraph.geometry.camera import Camera
-from invgraph.runs.progress import Progress, Silent
+from invgraph.runs.progress import Progress
 
 _USUAL_FOCAL = 1.2  # of the longer side
 _STILL_PX = 2.0
@@ -75,7 +75,7 @@ def estimate_motion(
         lens: intrinsics at the frames' size, their pose means nothing. Focal length and radial
             distortion are refined, the rest is trusted. When None all are guessed first.
         work: folder for temporary files; the system's own when left out.
-        progress: shows the stages; nothing is shown when left out.
+        progress: hears the stages.
 
     Raises:
         ValueError: fewer than 3 frames; frames of different sizes; nothing to follow; a camera that
@@ -86,7 +86,7 @@ def estimate_motion(
         Engel et al., Direct Sparse Odometry (2018); Schönberger and Frahm, Structure-from-Motion
         Revisited (2016).
     """
-    progress = progress or Silent()
+    progress = progress or Progress()
     check_frames(frames)
     if lens is not None and (lens.height, lens.width) != frames[0].size:
         raise ValueError(
@@ -98,10 +98,10 @@ def estimate_motion(
     whole = replace(whole, camera_from_world=torch.eye(4, dtype=torch.float64))
     small = whole.binned(factor)
 
-    progress.begin("points")
+    progress.stage("following points", 0.3)
     tracks = follow_points(_pyramids(frames, factor, progress))
     _check_tracks(tracks)
-    progress.begin("keyframes")
+    progress.stage("placing keyframes", 0.5)
     focal = float(small.focal.mean())
     planes = [_plane(places, small) for places in tracks.places]
     structure = build(
@@ -115,18 +115,18 @@ def estimate_motion(
         progress,
     )
     structure = _check_structure(structure, tracks)
-    progress.begin("alignment")
+    progress.stage("aligning keyframes", 0.75)
     pictures = [
         pyramid(load_picture(frames[tracks.keyframes[k]], factor)) for k in structure.placed
     ]
     aligned = _align_keyframes(structure, pictures, _vector(small, structure, focal))
-    progress.begin("frames")
+    progress.stage("aligning the other frames")
     at = [tracks.keyframes[k] for k in structure.placed]
     poses = dict(zip(at, aligned.state.poses, strict=True))
     differences = dict(zip(at, aligned.differences, strict=True))
     anchors = _Anchors(np.array(at), structure, aligned.state, focal)
     for index, frame in enumerate(frames):
-        progress.show(index / len(frames), f"{index} of {len(frames)} frames")
+        progress.update(index / len(frames), f"{index} of {len(frames)} frames")
         start = (
             None if index in poses else anchors.start(index, tracks.points[index], planes[index])
         )
@@ -149,7 +149,7 @@ def _guess(size: tuple[int, int]) -> Camera:
 
 def _pyramids(frames: Sequence[Frame], factor: int, progress: Progress) -> Iterator[Pyramid]:
     for index, frame in enumerate(frames):
-        progress.show(index / len(frames), f"{index} of {len(frames)} frames")
+        progress.update(index / len(frames), f"{index} of {len(frames)} frames")
         yield pyramid(load_picture(frame, factor))
 
 

@@ -21,7 +21,7 @@ def follow_camera(capture: Capture, work: Path, *, progress: Progress | None = N
     Args:
         capture: consecutive frames of one camera; cameras they have are not used.
         work: folder for what is found; the next call with the same frames finds it there.
-        progress: shows the stages; nothing is shown when left out.
+        progress: hears the stages.
 
     Returns:
         The frames that were placed, with cameras and ``points``; the others are listed in

@@ -62,7 +62,7 @@ def build(
         size: (height, width) of the pictures.
         work: folder for the engine's files; the system's own when None.
         threads: to use.
-        progress: shown meanwhile.
+        progress: hears how many keyframes are placed.
 
     Source:
         Schönberger and Frahm, Structure-from-Motion Revisited (2016).
@@ -172,7 +172,7 @@ def _largest(path: Path, folder: Path, threads: int, count: int, progress: Progr
 
     def watch() -> None:
         done = min(placed[0], count)
-        progress.show(done / count, f"{done} of {count} keyframes")
+        progress.update(done / count, f"{done} of {count} keyframes")
 
     def work(token: Any) -> Any:
         return engine.incremental_mapping(

@@ -28,7 +28,7 @@ from invgraph.fitting.object.views import (
 from invgraph.fitting.settings import FitSettings
 from invgraph.geometry.mesh import Mesh
 from invgraph.runs.folder import METRICS, RunFolder
-from invgraph.runs.progress import Meter
+from invgraph.runs.progress import Progress
 from invgraph.scene import Scene
 
 SAVE_EVERY_S = 30.0
@@ -42,7 +42,11 @@ ATTACHMENTS_S = 15.0  # at most for the fly-through and the rerun log
 
 
 def fit_object(
-    capture: Capture, folder: RunFolder, settings: FitSettings
+    capture: Capture,
+    folder: RunFolder,
+    settings: FitSettings,
+    *,
+    progress: Progress | None = None,
 ) -> tuple[Scene, dict[str, Any], KeyboardInterrupt | None]:
     """Reconstruct an object from photographs with masks and cameras.
 
@@ -50,6 +54,7 @@ def fit_object(
         capture: the photographs.
         folder: of the run; a checkpoint in it is gone on with.
         settings: time and quality.
+        progress: hears the stages.
 
     Returns:
         The scene, what ``metrics.json`` holds, and Ctrl-C if it came once there was a scene.
@@ -58,23 +63,25 @@ def fit_object(
         ValueError: a photo or mask is unusable, or the checkpoint is of another version.
         KeyboardInterrupt: Ctrl-C before there was anything to keep.
     """
+    progress = progress or Progress()
+    progress.stage("decoding photos")
     run = Descent(capture, folder, settings)
+    progress.clock(settings.budget_s, run.seconds)
     interrupted = None
-    with Meter() as meter:
+    try:
+        run.descend(progress)
+    except KeyboardInterrupt as stop:
+        if run.estimate is None:
+            raise
+        interrupted = stop
+    run.save()
+    progress.stage("scoring held-out photos")
+    scene, metrics = run.finish(complete=interrupted is None)
+    if interrupted is None:
         try:
-            run.descend(meter)
+            run.attach(scene, progress)
         except KeyboardInterrupt as stop:
-            if run.estimate is None:
-                raise
             interrupted = stop
-        run.save()
-        meter.begin("scores")
-        scene, metrics = run.finish(complete=interrupted is None)
-        if interrupted is None:
-            try:
-                run.attach(scene, meter)
-            except KeyboardInterrupt as stop:
-                interrupted = stop
     return scene, metrics, interrupted
 
 
@@ -120,10 +127,10 @@ class Descent:
         """Time spent, earlier sessions included."""
         return time.monotonic() - self._began
 
-    def descend(self, meter: Meter) -> None:
+    def descend(self, progress: Progress) -> None:
         """All stages that are not done yet."""
         if self.estimate is None:
-            meter.begin("shape from masks")
+            progress.stage("shape from masks")
             for _, frame in self.test:  # a photo that cannot be scored should not cost a fit
                 load_view(frame)
             hull = visual_hull(
@@ -132,7 +139,7 @@ class Descent:
             )
             self.suspects = hull.suspects
             write_cameras(self.folder, self.capture, None)
-            self._start(hull.mesh, meter)
+            self._start(hull.mesh, progress)
         assert self.estimate is not None
         spendable = (1 - RESERVE) * self.settings.budget_s
         while self.stage < len(STAGES):
@@ -142,14 +149,15 @@ class Descent:
                 time_left = (spendable - self.seconds) * share
                 if self.estimate.mesh.uv is None and time_left < 2 * self._setup:
                     break  # no time to gain anything from new triangles
-                self._enter(stage, meter)
+                self._enter(stage, progress)
             until = self.seconds + (spendable - self.seconds) * share
-            photos, counts = self._run_stage(stage, until, meter)
+            progress.stage(_words(stage))
+            photos, counts = self._run_stage(stage, until, progress)
             if stage == STAGES[1]:
                 self._judge_per_image_light(photos, counts)
             self.stage, self.step = self.stage + 1, 0
 
-    def _start(self, shape: Mesh, meter: Meter) -> None:
+    def _start(self, shape: Mesh, progress: Progress) -> None:
         """Try light that stays with the world and light that stays with the camera.
 
         Both take equally many steps, after one that has the kernels compiled.
@@ -157,33 +165,35 @@ class Descent:
         stage = STAGES[0]
         shape = stages.remesh(shape, stage.edge * stages.diagonal(shape))
         appearance = Appearance.plain(len(shape.vertices), surroundings(self.photos), "world")
-        self._try(shape, appearance, replace(stage, name="compiling", steps=1), math.inf, meter)
+        progress.stage("compiling kernels (once per machine)")
+        self._try(shape, appearance, replace(stage, steps=1), math.inf, progress)
         until = self.seconds + 0.5 * stage.share * (1 - RESERVE) * self.settings.budget_s
-        world, first = self._try(shape, appearance, stage, until, meter)
+        progress.stage("trying light fixed to the world")
+        world, first = self._try(shape, appearance, stage, until, progress)
         appearance, stage = replace(appearance, frame="camera"), replace(stage, steps=self.step)
-        camera, second = self._try(shape, appearance, stage, math.inf, meter)
+        progress.stage("trying light fixed to the camera")
+        camera, second = self._try(shape, appearance, stage, math.inf, progress)
         self.estimate = second if camera < CAMERA_BONUS * world else first
         self.stage, self.step = 1, 0
 
     def _try(
-        self, shape: Mesh, appearance: Appearance, stage: Stage, until: float, meter: Meter
+        self, shape: Mesh, appearance: Appearance, stage: Stage, until: float, progress: Progress
     ) -> tuple[float, Estimate]:
         """The loss that some steps from a start reach, and the estimate."""
         self.step = 0
         stride = stage.stride * stage.edge * stages.diagonal(shape)
         self.estimate = Estimate(shape, appearance, stride, stage.smoothness)
-        name = f"{stage.name}, light fixed to {appearance.frame}"
-        photos, counts = self._run_stage(stage, until, meter, name)
+        photos, counts = self._run_stage(stage, until, progress)
         scene = self.estimate.scene()
         return stages.mean_loss(self.estimate, photos, counts, lambda _: scene), self.estimate
 
-    def _enter(self, stage: Stage, meter: Meter) -> None:
+    def _enter(self, stage: Stage, progress: Progress) -> None:
         assert self.estimate is not None
         begin = self.seconds
         mesh, appearance = self.estimate.frozen()
         size = stages.diagonal(mesh)
         if mesh.uv is None:
-            meter.begin(f"{stage.name}: new triangles")
+            progress.stage("finer triangles and texture" if stage.textured else "finer triangles")
             mesh, appearance = stages.retriangulate(mesh, appearance, stage.edge * size)
             if stage.textured:
                 mesh, appearance = stages.paint(mesh, appearance, stages.texture_side(self.photos))
@@ -235,12 +245,11 @@ class Descent:
             estimate.share_light()
 
     def _run_stage(
-        self, stage: Stage, until: float, meter: Meter, name: str = ""
+        self, stage: Stage, until: float, progress: Progress
     ) -> tuple[TrainingViews, Tensor]:
         """Descend until the clock shows ``until``; gives the evidence as the stage saw it."""
         assert self.estimate is not None
         estimate = self.estimate
-        meter.begin(name or stage.name)
         evidence, counts = self._evidence(stage)
         photos = stages.photos_for(evidence, stage, estimate.mesh)
         begin, first = self.seconds, self.step
@@ -261,7 +270,7 @@ class Descent:
                     loss=round(loss, 5),
                     psnr_db=round(psnr, 3),
                 )
-                meter.show(done(step), f"loss {loss:.4f}  PSNR {psnr:.1f} dB")
+                progress.update(done(step), f"loss {loss:.4f}  PSNR {psnr:.1f} dB")
             if time.monotonic() - self._saved > SAVE_EVERY_S:
                 self.save()
 
@@ -330,14 +339,17 @@ class Descent:
         self.folder.write_json(METRICS, metrics)
         return scene, metrics
 
-    def attach(self, scene: Scene, meter: Meter) -> None:
+    def attach(self, scene: Scene, progress: Progress) -> None:
         """Make the fly-through and the rerun log, as far as the budget allows."""
         from invgraph.report.attachments import write_attachments
 
-        meter.begin("fly-through and recording")
         left = self.settings.budget_s - REPORT_S - self.seconds
         photos = (
             (frame.name, photo.color.numpy())
             for (_, frame), photo in zip(self.train, self.photos, strict=True)
         )
-        write_attachments(self.folder.path, scene, photos, min(left, ATTACHMENTS_S), meter.show)
+        write_attachments(self.folder.path, scene, photos, min(left, ATTACHMENTS_S), progress)
+
+
+def _words(stage: Stage) -> str:
+    return f"shape and {'texture' if stage.textured else 'light'} at {stage.window} px"

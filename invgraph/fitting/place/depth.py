@@ -1,7 +1,7 @@
 """Depth for every photo of a place."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from invgraph.fitting.place.maps import Maps
 from invgraph.fitting.place.sweep import PosedImage, match, spaced
 from invgraph.fitting.place.views import Pinhole, choose, neighbours, search_range
 from invgraph.geometry.camera import Camera
+from invgraph.runs.progress import Progress
 
 _COARSE_SIZE = 200  # longer side of the images on which ranges of depth are found
 _COARSE_PLANES, _PLANES = 128, 256  # at most
@@ -52,7 +53,7 @@ def estimate_depth(
     sources: int = 4,
     size: int = 800,
     keep: Path | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Sequence[DepthMap]:
     """Depth of every photo of a still place, from the photos and their cameras alone.
 
@@ -70,7 +71,7 @@ def estimate_depth(
         size: photos with a longer side are averaged down by a whole factor until they fit.
         keep: folder for finished maps; a later call with the same cameras goes on from there, and
             the maps are read from it when asked for instead of being held in memory.
-        progress: called with the stage's name, photos done and photos in all.
+        progress: hears the stages.
 
     Returns:
         One map per photo.
@@ -83,16 +84,17 @@ def estimate_depth(
         The stages cite theirs; the order is that of Goesele et al., Multi-view stereo for
         community photo collections (2007): choose views, match, keep what agrees.
     """
-    report = progress or (lambda stage, done, total: None)
+    progress = progress or Progress()
     photos = PosedImages(images, cameras, size)
     views, count = photos.views, len(photos)
     folder = None if keep is None else keep / _key(photos, points, sources)
     limits, matched, refined, votes = (
         Maps(folder, stage) for stage in ("range", "match", "depth", "votes")
     )
+    progress.stage("range of depths", 0.15)
     if any(index not in limits for index in range(count)):
         for index, found in enumerate(
-            _ranges(photos, PosedImages(images, cameras, _COARSE_SIZE), points, report)
+            _ranges(photos, PosedImages(images, cameras, _COARSE_SIZE), points, progress)
         ):
             limits[index] = found
     asked = []
@@ -101,23 +103,26 @@ def estimate_depth(
         if not asked[index]:
             raise ValueError(_alone(index))
     planes = []
+    progress.stage("matching photos", 0.4)
     for index, others in enumerate(asked):
         low, _, high = limits[index]
         planes.append(spaced(low, high, views[index], [views[other] for other in others], _PLANES))
         if index not in matched:
             nearby = [photos[other] for other in others]
             matched[index] = match(photos[index], nearby, planes[index])
-        report("match", index + 1, count)
+        progress.update((index + 1) / count, f"{index + 1} of {count} photos")
+    progress.stage("refining depth", 0.95)
     for index, others in enumerate(asked):
         if index not in refined:
             pixel = float(planes[index][1] - planes[index][0])
             nearby = [photos[other] for other in others]
             refined[index] = _descend(index, photos[index], nearby, views, matched, others, pixel)
-        report("descend", index + 1, count)
+        progress.update((index + 1) / count, f"{index + 1} of {count} photos")
+    progress.stage("checking depth")
     for index, others in enumerate(asked):
         if index not in votes:
             votes[index] = agreement(index, views, refined, others, _TOLERANCE_PX)
-        report("check", index + 1, count)
+        progress.update((index + 1) / count, f"{index + 1} of {count} photos")
     found = _Found(photos.cameras, [len(others) for others in asked], limits, refined, votes)
     return found if folder is not None else list(found)
 
@@ -178,7 +183,7 @@ def _ranges(
     photos: PosedImages,
     small: PosedImages,
     points: Tensor | None,
-    report: Callable[[str, int, int], None],
+    progress: Progress,
 ) -> Iterator[np.ndarray]:
     """Lowest, median and highest inverse depth of each photo."""
     if points is not None:
@@ -196,7 +201,7 @@ def _ranges(
         planes = spaced(*limits, views[index], others, _COARSE_PLANES)
         maps.append(match(small[index], [small[other] for other in asked[index]], planes))
         steps.append(planes[1] - planes[0])
-        report("range", index + 1, len(small))
+        progress.update((index + 1) / len(small), f"{index + 1} of {len(small)} photos")
     for index, here in enumerate(maps):
         votes = agreement(index, views, maps, asked[index], _TOLERANCE_PX)
         agreed = here[votes >= min(2, len(asked[index]))]

@@ -18,7 +18,7 @@ from invgraph.geometry.color import linear_from_srgb
 from invgraph.photometric.warp import undistort
 from invgraph.rendering.render import render
 from invgraph.runs.folder import METRICS, RunFolder, file_stem
-from invgraph.runs.progress import Meter
+from invgraph.runs.progress import Progress
 from invgraph.scene import Scene
 from invgraph.scene.scene_files import save_scene
 
@@ -50,7 +50,7 @@ class PlaceScore:
 
 
 def fit_place(
-    capture: Capture, folder: RunFolder, budget_s: float
+    capture: Capture, folder: RunFolder, budget_s: float, *, progress: Progress | None = None
 ) -> tuple[Scene, dict[str, Any], KeyboardInterrupt | None]:
     """Reconstruct a place; finished depth maps stay in the run folder and are used again.
 
@@ -61,6 +61,7 @@ def fit_place(
         capture: photographs with cameras; masks are not looked at.
         folder: of the run.
         budget_s: wall time, seconds.
+        progress: hears the stages.
 
     Returns:
         The scene, what ``metrics.json`` holds, and Ctrl-C if it came after the first size.
@@ -70,6 +71,8 @@ def fit_place(
         KeyboardInterrupt: Ctrl-C before there was anything to keep.
     """
     began = time.monotonic()
+    progress = progress or Progress()
+    progress.clock(budget_s)
     require_enough(capture)
     spendable = SHARE * budget_s
     train = _thinned([capture.frames[i] for i in capture.train], int(spendable / PHOTO_S))
@@ -79,36 +82,37 @@ def fit_place(
         for i in capture.train
         if capture.frames[i].name not in used
     ]
+    if unused:
+        progress.note(f"{len(train)} photos are used, as the budget has no time for more")
     photos = UndistortedImages(train)
     write_cameras(folder, capture, None)
     points = None if capture.points is None else capture.points.float()
     maps: Sequence[DepthMap] = []
     interrupted = None
-    with Meter() as meter:
-        try:
-            for size in SIZES:
-                start = time.monotonic()
-                maps = estimate_depth(
-                    photos,
-                    photos.cameras,
-                    points=points if _all_see(points, photos) else None,
-                    sources=SOURCES,
-                    size=size,
-                    keep=folder.path / "depth",
-                    progress=meter.staged(f"depth at {size} px"),
-                )
-                now = time.monotonic()
-                if now - began + GROWTH * (now - start) > spendable:
-                    break
-        except KeyboardInterrupt as stop:
-            if not maps:
-                raise
-            interrupted = stop
-        surface = fuse(maps, photos, confidence=CONFIDENCE, progress=meter.staged("surface"))
-        scene = Scene((surface,), (), None)
-        save_scene(scene, folder.path)
-        meter.begin("scores")
-        views = _score_all(scene, capture, photos, folder)
+    try:
+        for size in SIZES:
+            start = time.monotonic()
+            maps = estimate_depth(
+                photos,
+                photos.cameras,
+                points=points if _all_see(points, photos) else None,
+                sources=SOURCES,
+                size=size,
+                keep=folder.path / "depth",
+                progress=progress.part(name=f"depth at {size} px"),
+            )
+            now = time.monotonic()
+            if now - began + GROWTH * (now - start) > spendable:
+                break
+    except KeyboardInterrupt as stop:
+        if not maps:
+            raise
+        interrupted = stop
+    surface = fuse(maps, photos, confidence=CONFIDENCE, progress=progress.part())
+    scene = Scene((surface,), (), None)
+    save_scene(scene, folder.path)
+    progress.stage("scoring held-out photos")
+    views = _score_all(scene, capture, photos, folder)
     rows = [{"split": "test", **vars(view)} for view in views]
     names = ("psnr_mask_db", "ssim_mask", "psnr_whole_db", "covered")
     found = {

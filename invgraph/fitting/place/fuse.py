@@ -1,6 +1,6 @@
 """One coloured surface from the depth maps of many photos."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from invgraph.fitting.place.images import RECENT, Recent
 from invgraph.fitting.place.views import Pinhole
 from invgraph.geometry.mesh import Mesh, vertex_normals
 from invgraph.geometry.subdivision import subdivide
+from invgraph.runs.progress import Progress
 from invgraph.scene import Material, Object
 
 _BLOCK = 64  # voxels per side that are in memory at once
@@ -32,7 +33,7 @@ def fuse(
     *,
     voxel: float | None = None,
     confidence: float = 0.5,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Object:
     """Fuse depth maps into one mesh with a colour per vertex.
 
@@ -46,7 +47,7 @@ def fuse(
             the median depth by default. Where pixels cover 4, 16 or 64 of them, the grid is coarser
             by as much; the surface has fine cracks where grids meet.
         confidence: depths below it do not count.
-        progress: called with the stage's name, blocks done and blocks in all.
+        progress: hears the stages.
 
     Returns:
         The surface where at least one photo is confident, open where none is.
@@ -77,8 +78,11 @@ def fuse(
             f"{_FINEST:.2g} of that."
         )
     blocks = _blocks(maps, confidence, voxel, max(voxel, footprint))
+    progress = progress or Progress()
+    progress.stage("fusing depth maps", 0.7)
     mesh = _surface(maps, confidence, voxel, blocks, progress)
-    albedo, mesh = _colors(mesh, maps, images, voxel)
+    progress.stage("colours of the surface")
+    albedo, mesh = _colors(mesh, maps, images, voxel, progress)
     material = Material(albedo, torch.ones(1), torch.zeros(1))
     return Object(mesh, torch.eye(4), material)
 
@@ -110,13 +114,14 @@ def _surface(
     confidence: float,
     voxel: float,
     blocks: Sequence["_Block"],
-    progress: Callable[[str, int, int], None] | None,
+    progress: Progress,
 ) -> Mesh:
     from skimage.measure import marching_cubes
 
     layers = Recent(lambda index: _Layer.of(maps[index], confidence))
     vertices, faces, count = [], [], 0
     for done, block in enumerate(blocks):
+        progress.update(done / len(blocks), f"{done} of {len(blocks)} blocks")
         # A few maps all carve; of many, those count that show most of the block's surface.
         chosen = range(len(maps)) if len(maps) <= RECENT else block.shown
         corner, scale = np.array(block.place) * _BLOCK, _COARSER**block.level
@@ -132,8 +137,6 @@ def _surface(
         vertices.append((corners + corner) * scale)
         faces.append(triangles + count)
         count += len(corners)
-        if progress:
-            progress("fuse", done + 1, len(blocks))
     if not vertices:
         raise ValueError("the depth maps hold no surface at this voxel size; use smaller voxels.")
     return _welded(np.concatenate(vertices), np.concatenate(faces), voxel)
@@ -268,7 +271,11 @@ def _welded(vertices: np.ndarray, faces: np.ndarray, voxel: float) -> Mesh:
 
 
 def _colors(
-    mesh: Mesh, maps: Sequence[DepthMap], images: Sequence[Tensor], voxel: float
+    mesh: Mesh,
+    maps: Sequence[DepthMap],
+    images: Sequence[Tensor],
+    voxel: float,
+    progress: Progress,
 ) -> tuple[Tensor, Mesh]:
     """Mean colour of every vertex over the photos that show it, the frontal and near ones most.
 
@@ -276,6 +283,7 @@ def _colors(
     """
     total = weights = normals = torch.zeros(0)
     for index, item in enumerate(maps):
+        progress.update(index / len(maps), f"{index} of {len(maps)} photos")
         camera, image = item.camera, images[index].float()
         rows, columns = image.shape[0] // camera.height, image.shape[1] // camera.width
         if image.ndim != 3 or image.shape[2] != 3 or rows != columns or rows < 1:

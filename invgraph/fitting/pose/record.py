@@ -17,6 +17,7 @@ from invgraph.report.overlay import SIDE, Overlay, draw_overlay
 from invgraph.report.track_rerun_log import write_track_rerun_log
 from invgraph.runs.contents import HYPOTHESES, OVERLAYS, ROLES, TRACK_FILM
 from invgraph.runs.folder import RunFolder, file_stem
+from invgraph.runs.progress import Progress
 from invgraph.scene import Scene
 
 COVERED = "covered"  # folder of masks of what is in front of the object
@@ -82,7 +83,7 @@ def write_overlays(
     photos: Sequence[tuple[int, PoseRow, Path]],
     appearance: Callable[[PoseRow], Scene],
     camera: Camera,
-    progress: Callable[[float], None],
+    progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """Write ``overlays/*.jpg``, and photo, render and difference of some photos for the report.
 
@@ -92,11 +93,13 @@ def write_overlays(
         photos: place among the rows, pose, and file of each.
         appearance: the object as it looked in a photo; its pose does not matter.
         camera: at the world's origin.
-        progress: hears how far it is, 0 to 1.
+        progress: hears how many are drawn.
 
     Returns:
         The scores of the photos that the report compares.
     """
+    progress = progress or Progress()
+    progress.stage("drawing overlays")
     answers = read_hypotheses(folder.path / HYPOTHESES)
     places = [place for place, row, _ in photos if row.found] or [place for place, *_ in photos]
     compared = set(places[:: -(-len(places) // SHOWN)])
@@ -121,7 +124,7 @@ def write_overlays(
             folder.write(f"{OVERLAYS}/{stem}.jpg", encode_jpeg(overlay.panel))
             if place in compared:
                 views.append(_compare(folder, stem, row, overlay))
-        progress((done + 1) / len(photos))
+        progress.update((done + 1) / len(photos), f"{done + 1} of {len(photos)} photos")
     return views
 
 

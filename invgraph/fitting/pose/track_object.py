@@ -34,11 +34,10 @@ from invgraph.fitting.pose.record import (
 from invgraph.fitting.pose.sequence import one_camera, read_sequence
 from invgraph.geometry.camera import Camera
 from invgraph.report import write_report
-from invgraph.report.words import duration
 from invgraph.runs.contents import HYPOTHESES, TRACK
 from invgraph.runs.facts import RunFacts
 from invgraph.runs.folder import METRICS, RunFolder, check_out, file_stem
-from invgraph.runs.progress import Meter
+from invgraph.runs.progress import Meter, Progress
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
 from invgraph.scene.scene_files import load_scene, save_scene
 
@@ -111,9 +110,10 @@ def track_object(
             return _finished(folder, metrics)
         run = _Tracking(capture, folder, known, lens)
         interrupted = None
-        with Meter() as meter:
+        with Meter() as progress:
+            progress.note(_opening(capture, known.name, camera))
             try:
-                run.follow(start, meter)
+                run.follow(start, progress.part(0.8))
             except KeyboardInterrupt as stop:
                 interrupted = stop
             if not run.rows:
@@ -121,14 +121,23 @@ def track_object(
                     f"{images}: no photo could be read, first {run.skipped[0]}"
                 )
             try:
-                metrics = run.finish(meter, quick=interrupted is not None)
+                metrics = run.finish(progress.part(0.99), quick=interrupted is not None)
             except KeyboardInterrupt as stop:
                 interrupted = stop
                 metrics = {}
-        report = write_report(folder.path)
+            progress.stage("writing the report")
+            report = write_report(folder.path)
     if interrupted is not None:
         raise interrupted
     return TrackResult(tuple(run.rows), metrics, folder.path, report)
+
+
+def _opening(capture: Capture, name: str, camera: Path | None) -> str:
+    """What was found, in a line."""
+    count = len(capture.frames)
+    photos = "1 photo" if count == 1 else f"{count} photos"
+    source = "the capture" if camera is None else camera.name
+    return f"{name} in {photos} of {capture.name}, lens from {source}"
 
 
 def _finished(folder: RunFolder, metrics: dict[str, Any]) -> TrackResult:
@@ -182,22 +191,19 @@ class _Tracking:
             return None
         return torch.from_numpy(poses[-1]).float()
 
-    def follow(self, start: Tensor | None, meter: Meter) -> None:
+    def follow(self, start: Tensor | None, progress: Progress) -> None:
         """Find the object in the photos that are left; unreadable ones are left out."""
-        meter.begin("poses")
-        began, before = time.monotonic(), self.next
+        progress.stage("finding the object")
         frames = self.capture.frames
         while self.next < len(frames):
             left, begin = frames[self.next :], self._start(start)
             try:
                 for tracked in tracking.track(left, self.camera, self.model, begin):
                     self._keep(tracked)
-                    spent = (time.monotonic() - began) / (self.next - before)
-                    remaining = duration(spent * (len(frames) - self.next))
                     found = sum(row.found for row in self.rows)
-                    meter.show(
+                    progress.update(
                         self.next / len(frames),
-                        f"{self.next} of {len(frames)}, found in {found}, {remaining} left",
+                        f"{self.next} of {len(frames)} photos, found in {found}",
                     )
                 return
             except UnreadableImage as error:
@@ -229,7 +235,7 @@ class _Tracking:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(encode_png(mask, compress_level=1))
 
-    def finish(self, meter: Meter, quick: bool) -> dict[str, Any]:
+    def finish(self, progress: Progress, quick: bool) -> dict[str, Any]:
         """Write everything but the rows.
 
         Args:
@@ -244,7 +250,6 @@ class _Tracking:
         write_results(self.folder, self.capture, self.rows, self.model.name)
         found = measures(self.capture, self.rows, self.model.name, self.skipped)
         self.folder.write_json(METRICS, found)
-        meter.begin("overlays")
         places = range(0, len(self.rows), -(-len(self.rows) // QUICK) if quick else 1)
         photos = {frame.name: frame.image_path for frame in self.capture.frames}
         found["views"] = write_overlays(
@@ -252,10 +257,10 @@ class _Tracking:
             [(place, self.rows[place], photos[self.rows[place].frame]) for place in places],
             self._appearance,
             self.camera,
-            lambda done: meter.show(done, ""),
+            progress.part(1.0 if quick else 0.7),
         )
         if not quick:
-            meter.begin("film, recording")
+            progress.stage("film and rerun log")
             write_attachments(self.folder, self.rows)
             found["complete"] = True
         self.folder.write_json(METRICS, found)

@@ -28,6 +28,7 @@ from invgraph.geometry import mesh, primitives, transforms
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import srgb_from_linear
 from invgraph.rendering.render import render
+from invgraph.runs.progress import Progress
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
 
 pytestmark = pytest.mark.skipif(
@@ -106,17 +107,19 @@ def photos(tmp_path_factory: pytest.TempPathFactory, truth: list[Camera]) -> Pat
 
 
 class Stages:
-    """Remembers what was shown."""
+    """A display that remembers what was shown."""
 
     def __init__(self) -> None:
-        self.names: list[str] = []
-        self.shown: list[tuple[float, str]] = []
+        self.shown: list[tuple[float, str, str]] = []
 
-    def begin(self, name: str) -> None:
-        self.names.append(name)
+    def show(self, share: float, stage: str, facts: str) -> None:
+        self.shown.append((share, stage, facts))
 
-    def show(self, done: float, facts: str) -> None:
-        self.shown.append((done, facts))
+    def clock(self, seconds: float, spent: float) -> None:
+        raise AssertionError("finding cameras has no budget")
+
+    def note(self, text: str) -> None:
+        raise AssertionError(text)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +127,8 @@ def recovered(
     photos: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Capture, Path, Stages]:
     work, stages = tmp_path_factory.mktemp("work"), Stages()
-    return recover_cameras(read_photos(photos), work, progress=stages), work, stages
+    found = recover_cameras(read_photos(photos), work, progress=Progress(stages))
+    return found, work, stages
 
 
 def centres(capture: Capture) -> torch.Tensor:
@@ -167,9 +171,13 @@ def test_the_frame_is_regular(recovered, truth):
 
 def test_progress_is_shown(recovered):
     _, _, stages = recovered
-    assert stages.names == ["features", "matches", "cameras", "adjustment"]
-    assert (1.0, "8 of 8 photos") in stages.shown
-    assert "8 of 8 photos, " in stages.shown[-1][1] and stages.shown[-1][1].endswith(" px")
+    names = ["finding features", "matching photos", "placing cameras", "adjusting all cameras"]
+    assert list(dict.fromkeys(stage for _, stage, _ in stages.shown)) == names
+    assert (0.3, "finding features", "8 of 8 photos") in stages.shown
+    shares = [share for share, _, _ in stages.shown]
+    assert shares == sorted(shares) and shares[0] == 0 and shares[-1] == 1
+    last = stages.shown[-1][2]
+    assert "8 of 8 photos, " in last and last.endswith(" px")
 
 
 def test_a_finished_result_is_reused(recovered, photos, monkeypatch):
