@@ -109,6 +109,7 @@ def test_fit_passes_its_options_on_and_prints_the_result(
     assert (settings.budget_s, settings.seed) == (90.0, 7)
     said = capsys.readouterr()
     assert "PSNR inside the mask     31.23 dB\n" in said.out and "there/report.html" in said.out
+    assert said.err.startswith("invgraph: reading photos\n")
     assert "2 photos were left out, first b.png: it is torn; there/metrics.json" in said.err
 
 

@@ -412,7 +412,7 @@ def test_fountain_beats_a_plain_reconstruction(data_dir, tmp_path):
     assert facts.reprojection_px < 0.5, json.dumps(facts.__dict__)
 
 
-def test_fit_finds_the_cameras_first(photos, tmp_path, monkeypatch):
+def test_fit_finds_the_cameras_first(photos, tmp_path, monkeypatch, capsys):
     asked = []
 
     def remember(capture: Capture, work: Path, *, seed: int, progress: object) -> Capture:
@@ -424,6 +424,9 @@ def test_fit_finds_the_cameras_first(photos, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="seen"):
         fit(photos, tmp_path / "bare", settings)
     assert len(asked) == 1
+    assert (
+        "photos0: 8 photos (1 held out), no masks, cameras to be found; taken as a place, 1 s\n"
+    ) in capsys.readouterr().err
     asked.clear()
     photograph(tmp_path / "cut_out", scene(), cameras(2), masks=True)
     for _ in range(2):
