@@ -8,8 +8,3 @@
 | ``cameras`` | cameras and sparse points, by structure from motion |
 | ``motion`` | the camera's motion through a video, by odometry |
 """
-
-from invgraph.fitting.fit import FitResult, fit
-from invgraph.fitting.settings import FitSettings
-
-__all__ = ["FitResult", "FitSettings", "fit"]

@@ -419,7 +419,7 @@ def test_fit_finds_the_cameras_first(photos, tmp_path, monkeypatch, capsys):
         asked.append((capture.name, work, seed))
         raise ValueError("seen")
 
-    monkeypatch.setattr("invgraph.fitting.cameras.recover_cameras", remember)
+    monkeypatch.setattr("invgraph.fitting.fit.recover_cameras", remember)
     settings = FitSettings(budget_s=1.0, seed=3)
     with pytest.raises(ValueError, match="seen"):
         fit(photos, tmp_path / "bare", settings)

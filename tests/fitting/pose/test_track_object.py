@@ -426,6 +426,7 @@ def test_a_run_goes_on_with_its_own_photos_only(
         track_object(capture / "view 5.png", other, run, resume=True)
     photo = tmp_path / "view 5.png"
     photo.write_bytes((capture / "view 5.png").read_bytes())
+    (tmp_path / "cam.json").write_bytes((capture / "cam.json").read_bytes())
     (run / "poses.csv").write_text((run / "poses.csv").read_text().replace("view_5", "view_4"))
     with pytest.raises(ValueError, match=r"poses\.csv is about other photos"):
         track_object(photo, other.rename(model), run, resume=True)
