@@ -22,7 +22,7 @@ from invgraph.scene.belief import PoseBelief
 _AXES = ("x", "y", "z", "rx", "ry", "rz")
 _PAIRS = [(i, j) for i in range(6) for j in range(i, 6)]
 COLUMNS: tuple[str, ...] = (
-    *("frame", "found", "score", "answers", "seconds"),
+    *("frame", "found", "score", "hypotheses", "seconds"),
     *("x_m", "y_m", "z_m", "qw", "qx", "qy", "qz"),
     *(f"cov_{_AXES[i]}_{_AXES[j]}" for i, j in _PAIRS),
 )
@@ -42,7 +42,7 @@ class PoseRow:
             last or likeliest estimate.
         covariance: ``6 6`` float64, of the translation of the object's origin (m), then of the
             rotation vector (rad), both along the camera's axes.
-        answers: how many poses explain the photo.
+        hypotheses: how many poses explain the photo.
         seconds: that finding it took.
     """
 
@@ -51,7 +51,7 @@ class PoseRow:
     score: float
     pose: np.ndarray
     covariance: np.ndarray
-    answers: int
+    hypotheses: int
     seconds: float
 
     @staticmethod
@@ -130,13 +130,13 @@ def _cells(row: PoseRow) -> list[Any]:
         *quat_wxyz_from_matrix(rotation).numpy(),
         *(row.covariance[i, j] for i, j in _PAIRS),
     ]
-    head = [row.frame, int(row.found), f"{row.score:.6g}", row.answers, f"{row.seconds:.4f}"]
+    head = [row.frame, int(row.found), f"{row.score:.6g}", row.hypotheses, f"{row.seconds:.4f}"]
     return head + [f"{number:.9g}" for number in numbers]
 
 
 def _row(cells: list[str]) -> PoseRow | None:
     try:
-        frame, found, score, answers, seconds, *rest = cells
+        frame, found, score, hypotheses, seconds, *rest = cells
         numbers = np.array([float(cell) for cell in rest])
         shift, quat, upper = np.split(numbers, [3, 7])
         covariance = np.zeros((6, 6))
@@ -148,7 +148,7 @@ def _row(cells: list[str]) -> PoseRow | None:
         if not np.isfinite(pose).all() or found not in ("0", "1"):
             return None
         return PoseRow(
-            frame, found == "1", float(score), pose, covariance, int(answers), float(seconds)
+            frame, found == "1", float(score), pose, covariance, int(hypotheses), float(seconds)
         )
     except ValueError:
         return None

@@ -124,8 +124,8 @@ def _marked(
         for (start, end), color in zip(_axes(camera, row.pose, reach), AXES, strict=False):
             draw.line([start, end], color, 2)
         words = f"score {row.score:.2f}   ± {row.sigma_mm:.1f} mm, {row.sigma_deg:.1f}°"
-        if row.answers > 1:
-            words += f"   {row.answers} answers"
+        if row.hypotheses > 1:
+            words += f"   {row.hypotheses} hypotheses"
     else:
         words = f"lost   score {row.score:.2f}"
     font = ImageFont.load_default(CAPTION)

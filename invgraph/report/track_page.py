@@ -18,7 +18,7 @@ from invgraph.runs.contents import HYPOTHESES, RunContents
 
 HEADLINES = ("found", "lost", "score_median", "seconds_per_frame")
 ROWS_SHOWN, AMBIGUOUS_SHOWN = 2000, 40
-COLUMNS = ("x mm", "y mm", "z mm", "1σ mm", "1σ °", "answers", "s")
+COLUMNS = ("x mm", "y mm", "z mm", "1σ mm", "1σ °", "hypotheses", "s")
 
 
 def write_track_page(folder: RunContents) -> Path:
@@ -119,14 +119,14 @@ def _curves(rows: list[PoseRow]) -> str:
 
 def _ambiguous(folder: RunContents, rows: list[PoseRow]) -> str:
     """The photos that more than one pose explains, with all of their poses."""
-    answers = read_hypotheses(folder.path / HYPOTHESES)
-    shown = [row.frame for row in rows if row.found and len(answers.get(row.frame, [])) > 1]
+    hypotheses = read_hypotheses(folder.path / HYPOTHESES)
+    shown = [row.frame for row in rows if row.found and len(hypotheses.get(row.frame, [])) > 1]
     if not shown:
         return ""
     lines = []
     for frame in shown[:: -(-len(shown) // AMBIGUOUS_SHOWN)]:
-        best = answers[frame][0][1]
-        for rank, (weight, pose) in enumerate(answers[frame]):
+        best = hypotheses[frame][0][1]
+        for rank, (weight, pose) in enumerate(hypotheses[frame]):
             turn = (np.trace(pose[:3, :3] @ best[:3, :3].T) - 1) / 2
             angle = math.degrees(math.acos(np.clip(turn, -1, 1)))
             shift = 1e3 * float(np.linalg.norm(pose[:3, 3] - best[:3, 3]))
@@ -137,7 +137,7 @@ def _ambiguous(folder: RunContents, rows: list[PoseRow]) -> str:
             )
     many = "1 photo is" if len(shown) == 1 else f"{len(shown)} photos are"
     return (
-        '<section aria-labelledby="answers-title"><h2 id="answers-title">More than one answer</h2>'
+        '<section aria-labelledby="hypotheses-title"><h2 id="hypotheses-title">More than one hypothesis</h2>'
         f'<p class="hint">{many} explained by several poses, because the object '
         "is symmetric or shows too little. Turn and shift are from the first answer.</p>"
         f"<details><summary>Answers</summary><div class='scroll'><table><tr><th>Photo</th>"
@@ -170,6 +170,6 @@ def _line(row: PoseRow) -> str:
         if row.found
         else ("–",) * 5
     )
-    cells = (f"{row.score:.3f}", *where, str(row.answers), f"{row.seconds:.2f}")
+    cells = (f"{row.score:.3f}", *where, str(row.hypotheses), f"{row.seconds:.2f}")
     rest = "".join(f"<td>{cell}</td>" for cell in cells)
     return f"<tr><td>{escape(row.frame)}</td><td>{'found' if row.found else 'lost'}</td>{rest}</tr>"

@@ -36,7 +36,7 @@ def write_track_rerun_log(run: Path) -> None:
     import rerun as rr
 
     rows = read_rows(run / TRACK)
-    answers = read_hypotheses(run / HYPOTHESES)
+    hypotheses = read_hypotheses(run / HYPOTHESES)
     with recorded(run, _blueprint) as stream:
         stream.log("camera", rr.ViewCoordinates.RDF, static=True)
         path = [row.pose[:3, 3] for row in rows if row.found]
@@ -57,8 +57,8 @@ def write_track_rerun_log(run: Path) -> None:
             elif there:
                 stream.log("camera/object/mesh", rr.Clear(recursive=False))
             there = row.found
-            others = [pose for _, pose in answers.get(row.frame, [])[1:]] if row.found else []
-            _log_answers(stream, others, reach)
+            others = [pose for _, pose in hypotheses.get(row.frame, [])[1:]] if row.found else []
+            _log_hypotheses(stream, others, reach)
 
 
 def _blueprint():
@@ -150,13 +150,13 @@ def _log_words(stream: "RecordingStream", row: PoseRow) -> None:
     )
 
 
-def _log_answers(stream: "RecordingStream", others: list[np.ndarray], reach: float) -> None:
+def _log_hypotheses(stream: "RecordingStream", others: list[np.ndarray], reach: float) -> None:
     """The axes of further hypotheses; none clears those of the photo before."""
     import rerun as rr
 
     if not others:
-        stream.log("camera/answers", rr.Clear(recursive=False))
+        stream.log("camera/hypotheses", rr.Clear(recursive=False))
         return
     origins = np.concatenate([np.repeat(pose[None, :3, 3], 3, 0) for pose in others])
     vectors = np.concatenate([reach * pose[:3, :3].T for pose in others])
-    stream.log("camera/answers", rr.Arrows3D(origins=origins, vectors=vectors))
+    stream.log("camera/hypotheses", rr.Arrows3D(origins=origins, vectors=vectors))

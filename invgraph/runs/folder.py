@@ -26,7 +26,6 @@ CHECKPOINT = "checkpoint.safetensors"
 RENDERS = "renders"
 LOCK = ".lock"
 _FORMAT, _VERSION = "invgraph run", 1
-_OWN = {RUN, LOCK}
 
 
 class RunFolder:
@@ -51,6 +50,7 @@ class RunFolder:
     def __init__(self, path: Path, facts: RunFacts, resume: bool = False) -> None:
         self.path, self.facts = Path(path), facts
         check_out(self.path, resume)
+        self._created = not self.path.exists()
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(self.path)
         try:
@@ -87,17 +87,19 @@ class RunFolder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        empty = self._fresh and not any(
-            entry.is_file() and entry.name not in _OWN for entry in self.path.rglob("*")
-        )
-        self._lock.release()
-        if empty:
-            with contextlib.suppress(OSError):
-                for name in _OWN:
-                    (self.path / name).unlink(missing_ok=True)
-                folders = [entry for entry in self.path.rglob("*") if entry.is_dir()]
-                for folder in [*sorted(folders, reverse=True), self.path]:
-                    folder.rmdir()
+        try:
+            if self._fresh:
+                self._remove_if_empty()
+        finally:
+            self._lock.release()
+
+    def _remove_if_empty(self) -> None:
+        entries = sorted(self.path.rglob("*"), reverse=True)
+        if any(entry.is_file() and entry.name not in (RUN, LOCK) for entry in entries):
+            return
+        with contextlib.suppress(OSError):
+            for entry in [*entries, *([self.path] if self._created else [])]:
+                entry.rmdir() if entry.is_dir() else entry.unlink()
 
     def write(self, name: str, content: bytes) -> None:
         """Replace one file of the run; after a failure the old one is still there."""

@@ -29,16 +29,16 @@ from invgraph.scene.belief import PoseBelief
 IDENTITY = np.eye(4).tolist()
 
 
-def belief(seed: int, found: bool = True, answers: int = 1) -> PoseBelief:
+def belief(seed: int, found: bool = True, hypotheses: int = 1) -> PoseBelief:
     generator = torch.Generator().manual_seed(seed)
-    poses = exp_se3(torch.randn(answers, 6, generator=generator))
-    root = 0.01 * torch.randn(answers, 6, 6, generator=generator)
-    weights = torch.linspace(2, 1, answers)
+    poses = exp_se3(torch.randn(hypotheses, 6, generator=generator))
+    root = 0.01 * torch.randn(hypotheses, 6, 6, generator=generator)
+    weights = torch.linspace(2, 1, hypotheses)
     return PoseBelief(poses, weights / weights.sum(), root @ root.mT, 0.5 + seed / 100, found)
 
 
 def assert_same(one: PoseRow, other: PoseRow) -> None:
-    assert (one.frame, one.found, one.answers) == (other.frame, other.found, other.answers)
+    assert (one.frame, one.found, one.hypotheses) == (other.frame, other.found, other.hypotheses)
     assert one.score == pytest.approx(other.score, abs=1e-5)
     assert one.seconds == pytest.approx(other.seconds, abs=1e-4)
     np.testing.assert_allclose(one.pose, other.pose, atol=2e-7)
@@ -48,7 +48,7 @@ def assert_same(one: PoseRow, other: PoseRow) -> None:
 @given(st.integers(0, 49), st.booleans(), st.sampled_from(["a", "été_7", "0001", 'x,"y"']))
 def test_rows_come_back(tmp_path_factory, seed: int, found: bool, name: str) -> None:
     path = tmp_path_factory.mktemp("rows") / "poses.csv"
-    rows = [PoseRow.of(name, belief(seed, found, answers), 0.25) for answers in (1, 3)]
+    rows = [PoseRow.of(name, belief(seed, found, hypotheses), 0.25) for hypotheses in (1, 3)]
     for row in rows:
         append_row(path, row)
     for one, other in zip(read_rows(path), rows, strict=True):
@@ -123,11 +123,11 @@ def test_numbers_of_the_benchmarks_names() -> None:
         assert bop_number(name, -1) == -1, name
 
 
-def test_all_answers_come_back_and_damage_costs_one_line(tmp_path: Path) -> None:
+def test_all_hypotheses_come_back_and_damage_costs_one_line(tmp_path: Path) -> None:
     path = tmp_path / "hypotheses.jsonl"
     assert read_hypotheses(path) == {}
     drop_cut_line(path)
-    beliefs = {name: belief(seed, answers=3) for seed, name in enumerate("abc")}
+    beliefs = {name: belief(seed, hypotheses=3) for seed, name in enumerate("abc")}
     for name, one in beliefs.items():
         append_hypotheses(path, name, one)
     with path.open("a") as file:

@@ -38,7 +38,7 @@ def measures(
         "found": len(scores),
         "lost": len(rows) - len(scores),
         **({"score_median": float(np.median(scores))} if scores else {}),
-        "ambiguous": sum(row.found and row.answers > 1 for row in rows),
+        "ambiguous": sum(row.found and row.hypotheses > 1 for row in rows),
         "seconds": sum(row.seconds for row in rows),
         "seconds_per_frame": float(np.median([row.seconds for row in rows])),
         "skipped": list(skipped),
@@ -100,7 +100,7 @@ def write_overlays(
     """
     progress = progress or Progress()
     progress.stage("drawing overlays")
-    answers = read_hypotheses(folder.path / HYPOTHESES)
+    hypotheses = read_hypotheses(folder.path / HYPOTHESES)
     places = [place for place, row, _ in photos if row.found] or [place for place, *_ in photos]
     compared = set(places[:: -(-len(places) // SHOWN)])
     for role in ROLES:
@@ -119,7 +119,7 @@ def write_overlays(
                 camera,
                 row,
                 _mask(folder.path / COVERED / f"{stem}.png"),
-                answers.get(row.frame, [])[1:],
+                hypotheses.get(row.frame, [])[1:],
             )
             folder.write(f"{OVERLAYS}/{stem}.jpg", encode_jpeg(overlay.panel))
             if place in compared:

@@ -214,7 +214,7 @@ class _Tracking:
         """Write what a kill must not take."""
         belief, name = tracked.belief, tracked.frame.name
         row = PoseRow.of(name, belief, float(tracked.seconds))
-        if row.answers > 1:
+        if row.hypotheses > 1:
             append_hypotheses(self.folder.path / HYPOTHESES, name, belief)
         covered = tracked.hidden.numpy()
         if row.found and covered.any():

@@ -89,7 +89,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Estimator:
-    """Gives the poses above; photo 2 is lost, photo 4 has two answers and something in front."""
+    """Gives the poses above; photo 2 is lost, photo 4 has two hypotheses and something in front."""
 
     def __init__(self) -> None:
         self.starts: list[torch.Tensor | None] = []
@@ -109,8 +109,8 @@ class Estimator:
             if index == self.stop_before:
                 raise KeyboardInterrupt
             frame.load()
-            answers = 2 if index == 4 else 1
-            poses = pose_of(index).repeat(answers, 1, 1)
+            hypotheses = 2 if index == 4 else 1
+            poses = pose_of(index).repeat(hypotheses, 1, 1)
             poses[1:, :3, :3] = (
                 poses[1:, :3, :3]
                 @ exp_se3(torch.tensor([0.0, 0.0, 0.0, 0.0, math.pi / 2, 0.0]))[:3, :3]
@@ -118,8 +118,8 @@ class Estimator:
             deviations = torch.tensor([1e-3, 1e-3, 2e-3, 0.01, 0.01, 0.02]) * (1 + index)
             belief = PoseBelief(
                 poses,
-                torch.tensor([0.7, 0.3])[:answers] / (1 if answers == 2 else 0.7),
-                torch.diag(deviations**2).repeat(answers, 1, 1),
+                torch.tensor([0.7, 0.3])[:hypotheses] / (1 if hypotheses == 2 else 0.7),
+                torch.diag(deviations**2).repeat(hypotheses, 1, 1),
                 0.1 if index == 2 else 0.9,
                 index != 2,
             )
