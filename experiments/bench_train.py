@@ -28,11 +28,11 @@ import torch
 import torch.distributed as dist
 from measures import command_line, row, write
 
+from invgraph.geometry.tensor_tree import map_tensors
 from invgraph.geometry.transforms import exp_se3
-from invgraph.geometry.tree import map_tensors
 from invgraph.train import RECIPES
+from invgraph.train.depth_module import DepthTraining
 from invgraph.train.groups import Groups
-from invgraph.train.module import DepthTraining
 from invgraph.train.objective import Teacher
 
 SETTINGS = RECIPES["multiview"]

@@ -43,9 +43,9 @@ from invgraph.geometry.color import srgb_from_linear
 from invgraph.runs.progress import Meter
 from invgraph.train import RECIPES, train_depth
 from invgraph.train.clips import Clip
-from invgraph.train.material import prepare
-from invgraph.train.panels import panel
-from invgraph.train.teaching import Teaching
+from invgraph.train.prepare import prepare
+from invgraph.train.previews import panel
+from invgraph.train.supervision import Teaching
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("INVGRAPH_DATA", ROOT.parent / "shared" / "data"))

@@ -28,7 +28,7 @@ from invgraph.data.recordings import read_recording
 from invgraph.encoders import DepthModel, load_depth_model
 from invgraph.geometry.color import srgb_from_linear
 from invgraph.train import RECIPES, train_depth
-from invgraph.train.panels import panel
+from invgraph.train.previews import panel
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("INVGRAPH_DATA", ROOT.parent / "shared" / "data"))

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from invgraph.train.keeper import Shown
+from invgraph.train.checkpoint import Shown
 
 
 @contextmanager

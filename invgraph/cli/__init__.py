@@ -29,7 +29,7 @@ Start with a folder of photos whose cameras are known:
 COMMANDS = {
     "fit": "invgraph.cli.fit",
     "render": "invgraph.cli.render",
-    "report": "invgraph.cli.view",
+    "report": "invgraph.cli.report",
     "view": "invgraph.cli.view",
 }
 GROUPS = {

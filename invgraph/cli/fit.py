@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from invgraph.cli.budget import parse_budget
-from invgraph.cli.say import say
+from invgraph.cli.console import say
 
 
 def fit(
@@ -56,7 +56,7 @@ def fit(
     """
     seconds = parse_budget(budget)
     say(f"reading {capture}")
-    from invgraph.report.words import describe, number
+    from invgraph.report.measures import describe, number
 
     given = {"--pose": pose, "--camera": camera, "--object-scale": object_scale}
     options = [word for name, value in given.items() if value is not None for word in (name, value)]

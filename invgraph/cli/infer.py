@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from invgraph.cli.say import say
+from invgraph.cli.console import say
 
 
 def depth(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from invgraph.cli.say import say
+from invgraph.cli.console import say
 
 if TYPE_CHECKING:
     from invgraph.data import Capture
@@ -182,7 +182,7 @@ def encoder(
         **{k: v for k, v in given.items() if v is not None},
     )
     folder, found = _given(recordings, out, "encoder")
-    from invgraph.train.contrast import train_encoder
+    from invgraph.train.contrastive import train_encoder
 
     with _resumable():
         trained = train_encoder(

@@ -4,7 +4,7 @@ from invgraph.data.bounds import Bounds
 from invgraph.data.capture import Capture
 from invgraph.data.formats import read_capture
 from invgraph.data.frame import Frame
-from invgraph.data.measured import with_true_cameras
+from invgraph.data.true_cameras import with_true_cameras
 from invgraph.data.truth import MeasuredMap, ObjectPose, SceneTruth, Truth
 
 __all__ = [

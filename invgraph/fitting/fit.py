@@ -8,11 +8,11 @@ from invgraph.data.capture import Capture
 from invgraph.data.formats import read_capture
 from invgraph.fitting.cameras import recover_cameras
 from invgraph.fitting.motion import follow_camera
-from invgraph.fitting.object.descent import fit_object
+from invgraph.fitting.object.fit_object import fit_object
 from invgraph.fitting.place.fit_place import fit_place, require_enough
 from invgraph.fitting.settings import FitSettings
 from invgraph.report import write_report
-from invgraph.report.words import duration
+from invgraph.report.measures import duration
 from invgraph.runs.facts import RunFacts
 from invgraph.runs.folder import RunFolder, check_out
 from invgraph.runs.progress import Meter, Progress

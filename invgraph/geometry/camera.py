@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from invgraph.geometry import transforms
-from invgraph.geometry.tree import map_tensors
+from invgraph.geometry.tensor_tree import map_tensors
 
 # Brown's polynomial is trusted up to the smaller of the radius where its slope has fallen to
 # _MIN_SLOPE and tan(84 degrees).

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from invgraph.geometry.tree import map_tensors
+from invgraph.geometry.tensor_tree import map_tensors
 
 
 @dataclass(frozen=True, eq=False)

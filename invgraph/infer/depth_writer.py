@@ -20,8 +20,8 @@ from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import srgb_bytes_from_linear
 from invgraph.geometry.transforms import invert
 from invgraph.infer.cloud import Cloud
-from invgraph.infer.film import DepthFilm
-from invgraph.infer.rerun_log import blueprint, log_frame, log_path
+from invgraph.infer.depth_film import DepthFilm
+from invgraph.infer.depth_rerun_log import blueprint, log_frame, log_path
 from invgraph.report.rerun_log import recorded
 from invgraph.runs.contents import RERUN_LOG
 from invgraph.runs.predictions import INDEX, MILLIMETRE, write_depth, write_index

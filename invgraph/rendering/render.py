@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from invgraph.geometry.camera import Camera
-from invgraph.geometry.tree import map_tensors
+from invgraph.geometry.tensor_tree import map_tensors
 from invgraph.raster import Fragments, antialias, rasterize
 from invgraph.raster.pixels import Pixels
 from invgraph.rendering import shading
 from invgraph.rendering.background import behind, check_background
-from invgraph.rendering.placed import Placed
+from invgraph.rendering.placed_object import Placed
 from invgraph.rendering.result import Render
 from invgraph.scene import Scene
 from invgraph.scene.batching import batch_shape, flatten

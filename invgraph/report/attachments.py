@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from invgraph.report.track_rerun_log import write_track_rerun_log
+from invgraph.report.pose_rerun_log import write_track_rerun_log
 from invgraph.runs.contents import FILM, RERUN_LOG, RunContents, read_run
 from invgraph.runs.progress import Progress
 from invgraph.scene import Scene

@@ -4,7 +4,7 @@ from html import escape
 
 import numpy as np
 
-from invgraph.report.model import world_up
+from invgraph.report.viewer_data import world_up
 from invgraph.runs.contents import CameraRecord
 
 WIDTH, HEIGHT, PAD = 300, 260, 22

@@ -3,8 +3,8 @@
 from typing import Any
 
 from invgraph.report.layout import Page
+from invgraph.report.measures import describe, number
 from invgraph.report.pictures import data_uris, picture_size
-from invgraph.report.words import describe, number
 from invgraph.runs.contents import ScoredView
 
 VIEWS_SHOWN = 24

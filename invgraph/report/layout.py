@@ -13,7 +13,7 @@ from string import Template
 from typing import Any
 
 from invgraph.files.atomic import write_atomically
-from invgraph.report.words import describe, duration, number
+from invgraph.report.measures import describe, duration, number
 from invgraph.runs.contents import RunContents, finite
 
 ITEMS_SHOWN = 6

@@ -12,8 +12,8 @@ import numpy as np
 from invgraph.data.depth_files import read_depth
 from invgraph.data.point_files import decode_points
 from invgraph.files.pictures import encode_jpeg
-from invgraph.report.model import frustum, world_up
 from invgraph.report.pictures import reduced
+from invgraph.report.viewer_data import frustum, world_up
 from invgraph.runs.contents import RERUN_LOG, CameraRecord, RunContents, read_run
 
 if TYPE_CHECKING:

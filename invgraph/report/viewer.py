@@ -3,7 +3,7 @@
 import numpy as np
 
 from invgraph.report.layout import Page
-from invgraph.report.model import light_matrices, viewer_data
+from invgraph.report.viewer_data import light_matrices, viewer_data
 from invgraph.scene.scene_files import load_scene
 
 BUDGET = 5_000_000  # bytes

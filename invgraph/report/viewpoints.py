@@ -9,7 +9,7 @@ from torch import Tensor
 
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.transforms import apply, look_at
-from invgraph.report.model import world_up
+from invgraph.report.viewer_data import world_up
 from invgraph.runs.contents import CameraRecord, read_cameras
 from invgraph.scene import Scene
 

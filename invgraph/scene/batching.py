@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from invgraph.geometry.camera import Camera
-from invgraph.geometry.tree import map_tensors
+from invgraph.geometry.tensor_tree import map_tensors
 from invgraph.scene import DirectionalLight, Light, Object, PointLight, Scene
 from invgraph.scene import SphericalHarmonicLight as HarmonicLight
 

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from invgraph.geometry.mesh import Mesh
-from invgraph.geometry.tree import map_tensors
+from invgraph.geometry.tensor_tree import map_tensors
 from invgraph.scene.lights import EnvironmentMap, Light
 from invgraph.scene.material import Material
 

@@ -1,6 +1,6 @@
 """Descent on many recordings: the weights of encoders, without labels."""
 
-from invgraph.train.contrast import train_encoder
+from invgraph.train.contrastive import train_encoder
 from invgraph.train.loop import Trained
 from invgraph.train.objective import Pieces, Weights
 from invgraph.train.settings import RECIPES, ContrastSettings, DepthSettings

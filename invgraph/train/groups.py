@@ -10,11 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from invgraph.train.augment import cut_out, recolored
 from invgraph.train.clips import Clip
-from invgraph.train.numbered import Numbered
+from invgraph.train.dataset import Numbered
 from invgraph.train.objective import Teacher
 from invgraph.train.stereo import right_from_left
-from invgraph.train.teaching import Teaching
+from invgraph.train.supervision import Teaching
 
 PARALLAX = (0.03, 0.15)  # how far the camera moves between frames of a group, share of the depth
 _TURN_DEG = 20.0  # at most, between frames of a group
@@ -120,10 +121,10 @@ class GroupSet(Numbered):
             zoom = float(rng.uniform(1.0, _ZOOM))
             corner = torch.from_numpy(rng.uniform(0, 1, 2)).float() * (zoom - 1)
             window = (zoom, corner[1].item(), corner[0].item())
-            images = _cut(images.movedim(-1, 1), window).movedim(1, -1)
+            images = cut_out(images.movedim(-1, 1), window).movedim(1, -1)
             for name in ("log_depth", "weight"):
                 if name in item:
-                    item[name] = _cut(item[name][:, None], window)[:, 0]
+                    item[name] = cut_out(item[name][:, None], window)[:, 0]
             focal = focal * zoom
             principal = principal * zoom - corner * torch.tensor([float(width), float(height)])
             if rng.random() < 0.5:
@@ -249,38 +250,3 @@ class _Source:
         )
         item = {name: torch.from_numpy(x.astype(np.float32)) for name, x in taught.items()}
         return images / 255, focal, principal, item
-
-
-def _cut(planes: Tensor, window: tuple[float, float, float]) -> Tensor:
-    """A window of images, enlarged to their size: zoom, then the corner's offset, in sizes."""
-    zoom, top, left = window
-    height, width = planes.shape[-2:]
-    grid = torch.nn.functional.affine_grid(
-        torch.tensor(
-            [
-                [1 / zoom, 0.0, (2 * left + 1) / zoom - 1],
-                [0.0, 1 / zoom, (2 * top + 1) / zoom - 1],
-            ]
-        ).expand(len(planes), 2, 3),
-        [len(planes), 1, height, width],
-        align_corners=False,
-    )
-    return torch.nn.functional.grid_sample(planes, grid, padding_mode="border", align_corners=False)
-
-
-def recolored(
-    images: Float[Tensor, "n h w 3"], rng: np.random.Generator, gain: float
-) -> Float[Tensor, "n h w 3"]:
-    """The same change of brightness, contrast and colour for all frames.
-
-    Args:
-        images: sRGB in [0, 1].
-        rng: decides.
-        gain: of each, to either side.
-    """
-    bright, contrast, vivid = (float(x) for x in rng.uniform(1 - gain, 1 + gain, 3))
-    tint = torch.from_numpy(rng.uniform(1 - gain / 4, 1 + gain / 4, 3)).float()
-    mean = images.mean()
-    images = (images - mean) * contrast + mean * bright
-    grey = images.mean(-1, keepdim=True)
-    return (((images - grey) * vivid + grey) * tint).clamp(0, 1)

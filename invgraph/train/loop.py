@@ -19,10 +19,10 @@ from invgraph.data import Capture
 from invgraph.runs.facts import Kind, RunFacts
 from invgraph.runs.folder import CHECKPOINT, METRICS, RunFolder
 from invgraph.runs.progress import Meter, Progress
+from invgraph.train.base_module import Learning, NotFinite
+from invgraph.train.checkpoint import Keeper, Shown
 from invgraph.train.clips import Clip
-from invgraph.train.keeper import Keeper, Shown
-from invgraph.train.learning import Learning, NotFinite
-from invgraph.train.numbered import Numbered, Numbers
+from invgraph.train.dataset import Numbered, Numbers
 from invgraph.train.settings import Settings
 
 _SCORES = 20  # held-out scores over a training

@@ -9,9 +9,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from invgraph.train.augment import recolored
 from invgraph.train.clips import Clip
-from invgraph.train.groups import recolored
-from invgraph.train.numbered import Numbered
+from invgraph.train.dataset import Numbered
 
 _AREA = 0.25  # of the image, that a view has at least
 _ASPECT = 0.75  # of a view, relative to the image, and its inverse

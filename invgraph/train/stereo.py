@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
 
 from invgraph.train.clips import Clip
-from invgraph.train.teaching import Teaching
+from invgraph.train.supervision import Teaching
 
 _NEAR_ONE = 0.05  # disparity at a depth of one unit, image widths: networks begin at that depth
 _FRAMES = 8  # that are compared, at most

@@ -7,13 +7,13 @@ from typing import Any
 from invgraph.data import Capture
 from invgraph.encoders import load_pretrained
 from invgraph.files.atomic import fingerprint
+from invgraph.train.calibrate import depth_model
 from invgraph.train.clips import split
+from invgraph.train.depth_module import DepthTraining
 from invgraph.train.groups import GroupSet
 from invgraph.train.loop import Logger, Plan, Trained, given, learn, opened
-from invgraph.train.material import prepare
-from invgraph.train.model import depth_model
-from invgraph.train.module import DepthTraining
-from invgraph.train.panels import Panels
+from invgraph.train.prepare import prepare
+from invgraph.train.previews import Panels
 from invgraph.train.settings import DepthSettings
 
 _PREPARING = {"found": 0.3, "learned": 0.05}  # share of a training, about

@@ -131,7 +131,7 @@ def test_ctrl_c_says_how_to_go_on(
     monkeypatch.setattr(importlib.import_module("invgraph.fitting.fit"), "fit", interrupted)
     assert main(["fit", "my photos", "--out", "r"]) == 130
     assert "invgraph fit 'my photos' --out r --resume" in capsys.readouterr().err
-    monkeypatch.setattr(importlib.import_module("invgraph.cli.view"), "report", interrupted)
+    monkeypatch.setattr(importlib.import_module("invgraph.cli.report"), "report", interrupted)
     assert main(["report"]) == 130
 
 

@@ -20,7 +20,9 @@ from invgraph.rendering.harmonics import evaluate, irradiance_coefficients
 from invgraph.report import write_report
 from invgraph.report.camera_map import camera_map
 from invgraph.report.charts import Axis, line_chart, nice_ticks
-from invgraph.report.model import (
+from invgraph.report.measures import describe, duration, number
+from invgraph.report.pictures import data_uris, picture_size
+from invgraph.report.viewer_data import (
     frustum,
     join_glb,
     light_matrices,
@@ -29,8 +31,6 @@ from invgraph.report.model import (
     viewer_data,
     world_up,
 )
-from invgraph.report.pictures import data_uris, picture_size
-from invgraph.report.words import describe, duration, number
 from invgraph.runs.contents import CameraRecord, read_run
 from invgraph.scene import DirectionalLight, SphericalHarmonicLight
 

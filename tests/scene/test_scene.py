@@ -20,7 +20,7 @@ from invgraph.files import atomic as files
 from invgraph.geometry import primitives, transforms
 from invgraph.geometry.color import srgb_from_linear
 from invgraph.geometry.mesh import Mesh
-from invgraph.geometry.tree import map_tensors
+from invgraph.geometry.tensor_tree import map_tensors
 from invgraph.scene import Material, Object, Scene, scene_files
 from invgraph.scene.lights import (
     DirectionalLight,

@@ -14,11 +14,11 @@ from invgraph.geometry.camera import Camera
 from invgraph.geometry.transforms import invert
 from invgraph.scene.belief import DepthBelief
 from invgraph.train.clips import Clip, read_clip
+from invgraph.train.dataset import Numbers
 from invgraph.train.groups import GroupSet, collate
 from invgraph.train.loop import loader
-from invgraph.train.numbered import Numbers
 from invgraph.train.objective import Pieces, Weights, shrunk, view_synthesis
-from invgraph.train.teaching import Teaching
+from invgraph.train.supervision import Teaching
 
 SIZE = (HEIGHT, WIDTH)
 

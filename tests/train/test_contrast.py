@@ -22,7 +22,7 @@ from invgraph.encoders import ResNet, load_depth_model, load_pretrained, save_en
 from invgraph.files.tensors import read_tensors
 from invgraph.train import RECIPES, ContrastSettings, Trained, train_depth, train_encoder
 from invgraph.train.clips import Clip, read_clip, split
-from invgraph.train.contrast import Contrast, nt_xent
+from invgraph.train.contrastive import Contrast, nt_xent
 from invgraph.train.pairs import PairSet, near, view
 
 SMALL = ContrastSettings(

@@ -19,12 +19,12 @@ from invgraph.geometry.transforms import invert
 from invgraph.scene.belief import DepthBelief
 from invgraph.train import RECIPES, train_depth
 from invgraph.train.clips import Clip, read_clip
+from invgraph.train.depth_module import DepthTraining
 from invgraph.train.groups import Groups, GroupSet, collate
-from invgraph.train.material import prepare
-from invgraph.train.module import DepthTraining
 from invgraph.train.objective import Pieces, Weights, shrunk, view_synthesis
+from invgraph.train.prepare import prepare
 from invgraph.train.stereo import in_one_unit, metres_per_unit
-from invgraph.train.teaching import Teaching
+from invgraph.train.supervision import Teaching
 
 COUNT, BASELINE = 24, 0.3
 

@@ -17,8 +17,8 @@ from invgraph.data import read_capture
 from invgraph.encoders import DepthModel, DepthNet, ResNet, load_depth_model
 from invgraph.files.tensors import read_tensors, write_tensors
 from invgraph.train import RECIPES, DepthSettings, train_depth
-from invgraph.train.learning import Learning
-from invgraph.train.module import DepthTraining
+from invgraph.train.base_module import Learning
+from invgraph.train.depth_module import DepthTraining
 
 SMALL = replace(
     RECIPES["motion"], network="light", height=HEIGHT, width=WIDTH, batch=2, steps=6, rate=1e-3

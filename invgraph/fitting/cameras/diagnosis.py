@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from invgraph.fitting.cameras.engine import load_engine
-from invgraph.fitting.cameras.lenses import Lens
+from invgraph.fitting.cameras.colmap_engine import load_engine
+from invgraph.fitting.cameras.lens_groups import Lens
 from invgraph.fitting.cameras.quality import Quality
 
 FEW_FEATURES = 40

@@ -12,8 +12,8 @@ from jaxtyping import Float, UInt8
 
 from invgraph.data.frame import Frame
 from invgraph.data.images import UnreadableImage, decode
-from invgraph.fitting.cameras.engine import load_engine
-from invgraph.fitting.cameras.lenses import Lens
+from invgraph.fitting.cameras.colmap_engine import load_engine
+from invgraph.fitting.cameras.lens_groups import Lens
 from invgraph.runs.progress import Progress
 
 _MANY_PHOTOS = 300  # from here on fewer features per photo: matching takes their square

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from invgraph.fitting.cameras.engine import load_engine
+from invgraph.fitting.cameras.colmap_engine import load_engine
 
 _LEVEL = 0.05  # weight of "images are upright" against "images are level"
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from invgraph.fitting.cameras.engine import load_engine, run_cancellable
-from invgraph.fitting.cameras.lenses import Lens
+from invgraph.fitting.cameras.colmap_engine import load_engine, run_cancellable
+from invgraph.fitting.cameras.lens_groups import Lens
 from invgraph.runs.progress import Progress
 
 _OUTLIER_PX = 0.5  # residuals beyond, about twice the features' noise, count linearly

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from invgraph.fitting.cameras.engine import load_engine, run_cancellable
+from invgraph.fitting.cameras.colmap_engine import load_engine, run_cancellable
 from invgraph.runs.progress import Progress
 
 EXHAUSTIVE = 80  # up to so many photos every pair is compared

@@ -24,7 +24,7 @@ from invgraph.fitting.cameras.diagnosis import (
 )
 from invgraph.fitting.cameras.features import extract_features, open_database
 from invgraph.fitting.cameras.gauge import normalise
-from invgraph.fitting.cameras.lenses import Lens, group_lenses
+from invgraph.fitting.cameras.lens_groups import Lens, group_lenses
 from invgraph.fitting.cameras.mapping import map_photos, refine
 from invgraph.fitting.cameras.pairs import choose_pairs, match
 from invgraph.fitting.cameras.quality import Quality, measure

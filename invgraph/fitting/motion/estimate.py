@@ -13,10 +13,10 @@ from torch import Tensor
 from invgraph.data.frame import Frame
 from invgraph.data.trajectory_files import Trajectory
 from invgraph.fitting.motion.alignment import State, align
-from invgraph.fitting.motion.between import align_frame, difference, pose_from_points
+from invgraph.fitting.motion.frame_poses import align_frame, difference, pose_from_points
 from invgraph.fitting.motion.keyframes import first_points
-from invgraph.fitting.motion.pictures import Pyramid, check_frames, load_picture, pyramid, shrinking
-from invgraph.fitting.motion.slants import slanted
+from invgraph.fitting.motion.patch_normals import slanted
+from invgraph.fitting.motion.pyramids import Pyramid, check_frames, load_picture, pyramid, shrinking
 from invgraph.fitting.motion.structure import Structure, build
 from invgraph.fitting.motion.tracks import Tracks, follow_points
 from invgraph.geometry.camera import Camera

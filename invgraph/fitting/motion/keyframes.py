@@ -4,8 +4,8 @@ import numpy as np
 from jaxtyping import Float
 
 from invgraph.fitting.motion.alignment import Points
-from invgraph.fitting.motion.cells import best_of_cells
 from invgraph.fitting.motion.depths_cpu import search
+from invgraph.fitting.motion.pixel_selection import best_of_cells
 from invgraph.kernels.threads import launch
 
 _CELL = 14  # pixels: one point at most per cell

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from invgraph.fitting.cameras.engine import load_engine, run_cancellable
+from invgraph.fitting.cameras.colmap_engine import load_engine, run_cancellable
 from invgraph.fitting.motion.tracks import Tracks
 from invgraph.runs.progress import Progress
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from invgraph.fitting.motion.cells import best_of_cells
 from invgraph.fitting.motion.flow_cpu import follow, score_corners
-from invgraph.fitting.motion.pictures import Pyramid
+from invgraph.fitting.motion.pixel_selection import best_of_cells
+from invgraph.fitting.motion.pyramids import Pyramid
 from invgraph.kernels.threads import launch
 
 _CELL = 14  # pixels: one new corner at most per cell without points

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from invgraph.fitting.object.cameras import Corrections
+from invgraph.fitting.object.large_steps import LargeSteps, UniformAdam
 from invgraph.fitting.object.per_image_light import PerImageLight
-from invgraph.fitting.object.precondition import LargeSteps, UniformAdam
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.mesh import Mesh
 from invgraph.rendering.visibility import visibility

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from invgraph.fitting.place.agreement import agreement, fill
-from invgraph.fitting.place.descent import refine
+from invgraph.fitting.place.depth_refinement import refine
 from invgraph.fitting.place.images import PosedImages
 from invgraph.fitting.place.maps import Maps
 from invgraph.fitting.place.sweep import PosedImage, match, spaced

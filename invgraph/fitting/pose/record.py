@@ -14,7 +14,7 @@ from invgraph.files.pictures import encode_jpeg, encode_png
 from invgraph.geometry.camera import Camera
 from invgraph.report.film import encode_film
 from invgraph.report.overlay import SIDE, Overlay, draw_overlay
-from invgraph.report.track_rerun_log import write_track_rerun_log
+from invgraph.report.pose_rerun_log import write_track_rerun_log
 from invgraph.runs.contents import HYPOTHESES, OVERLAYS, ROLES, TRACK_FILM
 from invgraph.runs.folder import RunFolder, file_stem
 from invgraph.runs.progress import Progress

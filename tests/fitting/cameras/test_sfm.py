@@ -20,7 +20,7 @@ from invgraph.evaluate.similarity import align_similarity, camera_centre_pct
 from invgraph.fitting.cameras import Quality, recover_cameras, recovered_quality
 from invgraph.fitting.cameras.diagnosis import check_features, check_quality
 from invgraph.fitting.cameras.gauge import upward
-from invgraph.fitting.cameras.lenses import exif_focal, group_lenses
+from invgraph.fitting.cameras.lens_groups import exif_focal, group_lenses
 from invgraph.fitting.cameras.pairs import choose_pairs
 from invgraph.fitting.fit import fit
 from invgraph.fitting.settings import FitSettings

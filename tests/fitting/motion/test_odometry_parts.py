@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from invgraph.fitting.motion.alignment import Points, State, compare, moved_poses
-from invgraph.fitting.motion.cells import best_of_cells
 from invgraph.fitting.motion.depths_cpu import search
 from invgraph.fitting.motion.flow_cpu import follow
-from invgraph.fitting.motion.pictures import pyramid, shrinking
-from invgraph.fitting.motion.slants import slanted
+from invgraph.fitting.motion.patch_normals import slanted
+from invgraph.fitting.motion.pixel_selection import best_of_cells
+from invgraph.fitting.motion.pyramids import pyramid, shrinking
 from invgraph.fitting.motion.tracks import follow_points
 from invgraph.kernels.threads import launch
 

@@ -23,7 +23,8 @@ from invgraph.evaluate.image_metrics import display, psnr_mask
 from invgraph.evaluate.shape_metrics import chamfer_pct
 from invgraph.files.tensors import read_tensors, write_tensors
 from invgraph.fitting.fit import fit
-from invgraph.fitting.object import descent, stages
+from invgraph.fitting.object import fit_object as descent
+from invgraph.fitting.object import stages
 from invgraph.fitting.object.views import TrainingViews, load_view
 from invgraph.fitting.settings import FitSettings
 from invgraph.geometry import transforms
@@ -233,7 +234,7 @@ def test_a_killed_run_can_be_read_and_resumed(capture, tmp_path):
     run = tmp_path / "run"
     script = (
         "import sys; from pathlib import Path; from invgraph import fit\n"
-        "from invgraph.fitting.object import descent, stages\n"
+        "from invgraph.fitting.object import fit_object as descent, stages\n"
         "from invgraph.fitting.settings import FitSettings\n"
         "descent.SAVE_EVERY_S = 0.0\n"
         "long = stages.Stage('coarse', 64, 1 / 16, 0.05, 20.0, 100000, 1.0)\n"

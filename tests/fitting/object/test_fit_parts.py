@@ -9,8 +9,8 @@ from scenes import ring_of_cameras
 
 from invgraph.fitting.object.cameras import Corrections
 from invgraph.fitting.object.hull import visual_hull
+from invgraph.fitting.object.large_steps import LIMIT, LargeSteps, UniformAdam
 from invgraph.fitting.object.per_image_light import RIDGE, PerImageLight
-from invgraph.fitting.object.precondition import LIMIT, LargeSteps, UniformAdam
 from invgraph.fitting.object.remesh import mean_edge, remesh, unwrap
 from invgraph.fitting.object.views import TrainingView, without_outliers
 from invgraph.geometry import transforms

@@ -31,7 +31,7 @@ from invgraph.geometry.transforms import exp_se3
 from invgraph.rendering.render import render
 from invgraph.report import write_report
 from invgraph.report.overlay import FOUND, draw_overlay
-from invgraph.report.track_map import track_map
+from invgraph.report.pose_map import track_map
 from invgraph.runs.contents import read_cameras
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
 from invgraph.scene.belief import PoseBelief

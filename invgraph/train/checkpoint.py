@@ -13,7 +13,7 @@ from torch import Tensor
 from invgraph.files.tensors import read_tensors, write_tensors
 from invgraph.runs.folder import RunFolder
 from invgraph.runs.progress import Progress
-from invgraph.train.learning import Learning
+from invgraph.train.base_module import Learning
 
 _EVERY_S = 120.0  # between checkpoints
 _LOG_EVERY = 10  # steps

@@ -9,8 +9,8 @@ from invgraph.encoders import DepthNet, MotionNet, ResNet
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
 from invgraph.scene.belief import DepthBelief
+from invgraph.train.base_module import Learning
 from invgraph.train.groups import Groups
-from invgraph.train.learning import Learning
 from invgraph.train.objective import Explained, shrunk, view_synthesis
 from invgraph.train.settings import DepthSettings
 

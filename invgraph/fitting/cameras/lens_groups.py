@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from invgraph.data.frame import Frame
-from invgraph.fitting.cameras.engine import load_engine
+from invgraph.fitting.cameras.colmap_engine import load_engine
 from invgraph.geometry import convert
 from invgraph.geometry.camera import Camera
 

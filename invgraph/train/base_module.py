@@ -8,7 +8,7 @@ import lightning
 import torch
 from torch import Tensor
 
-from invgraph.geometry.tree import map_tensors
+from invgraph.geometry.tensor_tree import map_tensors
 from invgraph.train.settings import Settings
 
 _WARM = 100  # steps until the rate of learning is at its highest

@@ -15,7 +15,7 @@ from invgraph.fitting.object.cameras import Corrections
 from invgraph.fitting.object.estimate import Appearance, Estimate
 from invgraph.fitting.object.hull import visual_hull
 from invgraph.fitting.object.per_image_light import PerImageLight
-from invgraph.fitting.object.pictures import side_by_side
+from invgraph.fitting.object.previews import side_by_side
 from invgraph.fitting.object.record import write_cameras, write_checkpoint, write_scores
 from invgraph.fitting.object.stages import STAGES, Stage
 from invgraph.fitting.object.views import (

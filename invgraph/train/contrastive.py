@@ -10,8 +10,8 @@ from torch.nn.functional import cross_entropy, normalize
 
 from invgraph.data import Capture
 from invgraph.encoders import ResNet, centred, save_encoder
+from invgraph.train.base_module import Learning
 from invgraph.train.clips import Clip, read_clip, split
-from invgraph.train.learning import Learning
 from invgraph.train.loop import Logger, Plan, Trained, given, learn, opened
 from invgraph.train.pairs import Pairs, PairSet, near
 from invgraph.train.settings import ContrastSettings

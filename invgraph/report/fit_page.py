@@ -11,11 +11,11 @@ from invgraph.report.charts import Axis, line_chart
 from invgraph.report.comparison import comparison_section
 from invgraph.report.depth_view import depth_section
 from invgraph.report.layout import Page, numbers_table
-from invgraph.report.model import read_points
+from invgraph.report.measures import describe, number
 from invgraph.report.pictures import data_uris
-from invgraph.report.track_page import write_track_page
+from invgraph.report.pose_page import write_track_page
 from invgraph.report.viewer import viewer_section
-from invgraph.report.words import describe, number
+from invgraph.report.viewer_data import read_points
 from invgraph.runs.contents import RunContents, ScoredView, finite, read_run
 
 PREVIEWS_SHOWN = 6

@@ -12,7 +12,7 @@ from invgraph.report.attachments import film_player, rerun_link
 from invgraph.report.charts import Axis, line_chart
 from invgraph.report.comparison import comparison_section
 from invgraph.report.layout import Page, numbers_table
-from invgraph.report.track_map import track_map
+from invgraph.report.pose_map import track_map
 from invgraph.report.viewer import viewer_section
 from invgraph.runs.contents import HYPOTHESES, RunContents
 
@@ -137,9 +137,10 @@ def _ambiguous(folder: RunContents, rows: list[PoseRow]) -> str:
             )
     many = "1 photo is" if len(shown) == 1 else f"{len(shown)} photos are"
     return (
-        '<section aria-labelledby="hypotheses-title"><h2 id="hypotheses-title">More than one hypothesis</h2>'
+        '<section aria-labelledby="hypotheses-title">'
+        '<h2 id="hypotheses-title">More than one hypothesis</h2>'
         f'<p class="hint">{many} explained by several poses, because the object '
-        "is symmetric or shows too little. Turn and shift are from the first answer.</p>"
+        "is symmetric or shows too little. Turn and shift are from the first one.</p>"
         f"<details><summary>Answers</summary><div class='scroll'><table><tr><th>Photo</th>"
         f"<th>weight</th><th>turn °</th><th>shift mm</th></tr>{''.join(lines)}</table></div>"
         "</details></section>"

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float
 
-from invgraph.fitting.cameras.engine import load_engine
+from invgraph.fitting.cameras.colmap_engine import load_engine
 from invgraph.fitting.motion.alignment import Points, State, align_pose
-from invgraph.fitting.motion.pictures import Pyramid
+from invgraph.fitting.motion.pyramids import Pyramid
 
 _HOSTS = 3  # nearest keyframes in time that a frame is compared with
 _LEVELS = (1, 0)

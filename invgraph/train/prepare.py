@@ -11,7 +11,7 @@ from invgraph.runs.progress import Progress
 from invgraph.train.clips import Clip, read_clip
 from invgraph.train.settings import DepthSettings
 from invgraph.train.stereo import in_one_unit, metres_per_unit
-from invgraph.train.teaching import Teaching, teach
+from invgraph.train.supervision import Teaching, teach
 
 
 def prepare(
