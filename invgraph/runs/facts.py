@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from invgraph.data import Capture
+
 Kind = Literal["object", "place", "pose", "depth", "encoder", "inference"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -32,6 +34,19 @@ class RunFacts:
     name: str
     read: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def facts_of(capture: Capture) -> dict[str, Any]:
+    """What was read of a capture, and how much; JSON."""
+    first = capture.frames[0].image_path
+    return {
+        "capture": capture.name,
+        "format": capture.kind,
+        "folder": str(first.parent.resolve()),
+        "photos": len(capture.frames),
+        "held_out": len(capture.test),
+        "skipped": len(capture.skipped),
+    }
 
 
 def session() -> dict[str, Any]:

@@ -622,7 +622,7 @@ def test_a_killed_program_leaves_a_whole_scene(tmp_path):
     script = (
         "import sys, torch; from itertools import cycle\n"
         "from invgraph import Object, Material, Scene, save_scene\n"
-        "from invgraph.geometry.mesh import uv_sphere\n"
+        "from invgraph.geometry.primitives import uv_sphere\n"
         "one = Material(torch.ones(3), torch.ones(1), torch.ones(1))\n"
         "for n in cycle(range(9, 60)):\n"
         "    item = Object(uv_sphere(n, 2 * n), torch.eye(4), one)\n"

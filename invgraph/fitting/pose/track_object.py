@@ -35,7 +35,7 @@ from invgraph.fitting.pose.sequence import one_camera, read_sequence
 from invgraph.geometry.camera import Camera
 from invgraph.report import write_report
 from invgraph.runs.contents import HYPOTHESES, TRACK
-from invgraph.runs.facts import RunFacts
+from invgraph.runs.facts import RunFacts, facts_of
 from invgraph.runs.folder import METRICS, RunFolder, check_out, file_stem
 from invgraph.runs.progress import Meter, Progress
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
@@ -101,10 +101,9 @@ def track_object(
     known = tracking.load_object(model, scale)
     start = None if init is None else torch.from_numpy(read_pose(init)).float()
     name = f"{known.name} in {capture.name}"
-    read = {"photos": len(capture.frames), "faces": len(known.mesh.faces)}
     given = {"object": model, "pose": init, "camera": camera}
     settings = {key: None if path is None else str(path) for key, path in given.items()}
-    facts = RunFacts("pose", name, read, {**settings, "object_scale": scale})
+    facts = RunFacts("pose", name, facts_of(capture), {**settings, "object_scale": scale})
     with RunFolder(out, facts, resume) as folder:
         if resume and (metrics := folder.finished()) is not None:
             return _finished(folder, metrics)
