@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from invgraph.data import Capture
-from invgraph.runs.facts import Kind, RunFacts
+from invgraph.runs.facts import Kind, RunFacts, facts_of
 from invgraph.runs.folder import CHECKPOINT, METRICS, RunFolder
 from invgraph.runs.progress import Meter, Progress
 from invgraph.train.base_module import Learning, NotFinite
@@ -90,18 +90,35 @@ class Trained:
 
 @contextmanager
 def opened(
-    plan: Plan, kind: Kind, recordings: Sequence[Capture], settings: Settings
+    plan: Plan,
+    kind: Kind,
+    recordings: Sequence[Capture],
+    settings: Settings,
+    encoder: Path | None = None,
 ) -> Iterator[tuple[RunFolder | None, Progress]]:
     """The run folder of a training, and its progress; torch is seeded.
 
     Of several processes one writes and shows how far it is; the others have no folder.
 
+    Args:
+        plan: of the training.
+        kind: of run.
+        recordings: that are learned from.
+        settings: of the training.
+        encoder: file with weights that it begins with.
+
     Raises:
         ValueError: the folder cannot be written to or gone on with.
     """
     name = " + ".join(capture.name for capture in recordings)
-    read = {"frames": {capture.name: len(capture.frames) for capture in recordings}}
-    facts = RunFacts(kind, name, read, {"budget_s": plan.budget_s, **asdict(settings)})
+    read = {"recordings": [facts_of(capture) for capture in recordings]}
+    options = {
+        "budget_s": plan.budget_s,
+        "logger": plan.logger,
+        "workers": plan.workers,
+        "encoder": None if encoder is None else str(encoder),
+    }
+    facts = RunFacts(kind, name, read, {**options, **asdict(settings)})
     with contextlib.ExitStack() as stack:
         folder, progress = None, Progress()
         if plan.rank == 0:
