@@ -4,6 +4,7 @@ What a command needs is imported when it runs, so that ``--help`` is quick and C
 being imported is one line, as at any other time.
 """
 
+import shlex
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -32,6 +33,7 @@ COMMANDS = {
     "report": "invgraph.cli.report",
     "view": "invgraph.cli.view",
 }
+RESUMABLE = ("fit", "train")
 GROUPS = {
     "data": ("invgraph.cli.data", "Look at captures, fetch public ones, convert between formats."),
     "train": ("invgraph.cli.train", "Learn from raw recordings, without labels."),
@@ -42,10 +44,11 @@ GROUPS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the result is the exit code: 0, 2 for a mistake, 130 for Ctrl-C."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        _run(*(sys.argv[1:] if arguments is None else arguments))
-    except KeyboardInterrupt as stop:
-        print(f"\ninvgraph: {str(stop) or 'stopped'}", file=sys.stderr)
+        _run(*words)
+    except KeyboardInterrupt:
+        print(f"\ninvgraph: {_stopped(words)}", file=sys.stderr)
         return 130
     except (ValueError, OSError, ImportError) as error:
         print(f"invgraph: {_one_line(error)}", file=sys.stderr)
@@ -65,6 +68,14 @@ def _run(name: str = "--help", *rest: str) -> None:
     else:
         known = ", ".join([*COMMANDS, *GROUPS])
         raise ValueError(f"expected one of {known} but got {name!r}; see --help.")
+
+
+def _stopped(words: Sequence[str]) -> str:
+    """What Ctrl-C came to, and the command that goes on."""
+    if not words or words[0] not in RESUMABLE:
+        return "stopped"
+    again = [word for word in words if word != "--resume"]
+    return f"stopped; go on with: {shlex.join(['invgraph', *again, '--resume'])}"
 
 
 def _command(name: str):

@@ -1,6 +1,5 @@
 """``invgraph fit``: a scene, or the poses of a known object, from photographs."""
 
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -59,34 +58,22 @@ def fit(
     from invgraph.report.measures import describe, number
 
     given = {"--pose": pose, "--camera": camera, "--object-scale": object_scale}
-    options = [word for name, value in given.items() if value is not None for word in (name, value)]
+    options = [name for name, value in given.items() if value is not None]
     if model is None and options:
         raise ValueError(f"{options[0]} is about a known object; name its mesh by --object.")
     folder = out if out is not None else Path("runs") / capture.resolve().name
-    try:
-        if model is None:
-            from invgraph.fitting.fit import fit as run_fit
-            from invgraph.fitting.settings import FitSettings
+    if model is None:
+        from invgraph.fitting.fit import fit as run_fit
+        from invgraph.fitting.settings import FitSettings
 
-            settings = FitSettings(budget_s=seconds, seed=seed)
-            result = run_fit(capture, folder, settings, resume=resume)
-        else:
-            from invgraph.fitting.pose.track_object import track_object
+        settings = FitSettings(budget_s=seconds, seed=seed)
+        result = run_fit(capture, folder, settings, resume=resume)
+    else:
+        from invgraph.fitting.pose.track_object import track_object
 
-            options = ["--object", model, *options]
-            result = track_object(
-                capture,
-                model,
-                folder,
-                init=pose,
-                camera=camera,
-                scale=object_scale,
-                resume=resume,
-            )
-    except KeyboardInterrupt:
-        words = ["invgraph", "fit", capture, *options, "--out", folder, "--resume"]
-        again = shlex.join(str(word) for word in words)
-        raise KeyboardInterrupt(f"stopped; go on with: {again}") from None
+        result = track_object(
+            capture, model, folder, init=pose, camera=camera, scale=object_scale, resume=resume
+        )
     measures = ("psnr_mask_db", "ssim_mask", "mask_iou", "found", "lost", "score_median")
     for key in measures:
         if key in result.metrics:

@@ -1,10 +1,6 @@
 """The command line of training: ``invgraph train depth`` and ``invgraph train encoder``."""
 
 import os
-import shlex
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -112,17 +108,16 @@ def depth(
     folder, found = _given(recordings, out, "depth")
     from invgraph.train.train_depth import train_depth
 
-    with _resumable():
-        trained = train_depth(
-            found,
-            folder,
-            settings,
-            resume=resume,
-            budget_s=seconds,
-            encoder=encoder,
-            logger=logger,
-            workers=workers,
-        )
+    trained = train_depth(
+        found,
+        folder,
+        settings,
+        resume=resume,
+        budget_s=seconds,
+        encoder=encoder,
+        logger=logger,
+        workers=workers,
+    )
     _say(trained)
 
 
@@ -184,16 +179,15 @@ def encoder(
     folder, found = _given(recordings, out, "encoder")
     from invgraph.train.contrastive import train_encoder
 
-    with _resumable():
-        trained = train_encoder(
-            found,
-            folder,
-            settings,
-            resume=resume,
-            budget_s=seconds,
-            logger=logger,
-            workers=workers,
-        )
+    trained = train_encoder(
+        found,
+        folder,
+        settings,
+        resume=resume,
+        budget_s=seconds,
+        logger=logger,
+        workers=workers,
+    )
     _say(trained)
 
 
@@ -213,17 +207,6 @@ def _given(
 
     folder = out if out is not None else Path("runs") / f"{kind}_{recordings[0].resolve().stem}"
     return folder, [read_recording(path) for path in recordings]
-
-
-@contextmanager
-def _resumable() -> Iterator[None]:
-    """Ctrl-C says how to go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        words = [x for x in sys.argv[1:] if x != "--resume"]
-        again = shlex.join(["invgraph", *words, "--resume"])
-        raise KeyboardInterrupt(f"stopped; go on with: {again}") from None
 
 
 def _say(trained: "Trained") -> None:

@@ -38,6 +38,8 @@ def write_report(run: Path) -> Path:
     folder = read_run(Path(run))
     if folder.kind == "pose":
         return write_track_page(folder)
+    if folder.kind in ("depth", "encoder", "inference"):
+        return _write_network_page(folder)
     page = Page(folder, _lead(folder), list(folder.missing))
     points = read_points(folder, page.missing)
     page.sections += [
@@ -51,6 +53,16 @@ def write_report(run: Path) -> Path:
         _details(folder),
     ]
     return page.write(HEADLINES)
+
+
+def _write_network_page(folder: RunContents) -> Path:
+    """The page of a run whose scene is a network's: its curves, previews and numbers."""
+    lead = "A network that learns from raw recordings, without labels."
+    if folder.kind == "inference":
+        lead = "What a network says about a video."
+    page = Page(folder, lead, list(folder.missing))
+    page.sections += [_curves(folder), _previews(folder), _details(folder)]
+    return page.write(("held_out", "steps", "frames", "seconds"))
 
 
 def _lead(folder: RunContents) -> str:

@@ -15,8 +15,19 @@ from typing import Any
 from invgraph.files.atomic import write_atomically
 from invgraph.report.measures import describe, duration, number
 from invgraph.runs.contents import RunContents, finite
+from invgraph.runs.facts import Kind
 
 ITEMS_SHOWN = 6
+
+
+COMMANDS: dict[Kind, str] = {
+    "object": "invgraph fit",
+    "place": "invgraph fit",
+    "pose": "invgraph fit",
+    "depth": "invgraph train depth",
+    "encoder": "invgraph train encoder",
+    "inference": "invgraph infer depth",
+}
 
 
 @dataclass
@@ -45,7 +56,8 @@ class Page:
         """
         run = self.folder.path
         text = Template(_resource("page.html")).substitute(
-            title=escape(str(self.folder.metrics.get("capture") or run.resolve().name)),
+            title=escape(self.folder.name),
+            command=escape(COMMANDS[self.folder.kind]),
             lead=self.lead,
             notices=self._notices(),
             tiles=_tiles(self.folder, headlines),
@@ -72,10 +84,16 @@ class Page:
     def _notices(self) -> str:
         if not self.missing:
             return ""
+        goes_on = (
+            "The same command begins it anew."
+            if self.folder.kind == "inference"
+            else f"<code>{COMMANDS[self.folder.kind]}</code> with <code>--resume</code> goes on "
+            "with it."
+        )
         items = "".join(f"<li>{escape(item)}</li>" for item in self.missing)
         return (
             '<div class="notice" role="status"><strong>This run is not complete.</strong> '
-            "<code>invgraph fit</code> with <code>--resume</code> goes on with it. Missing:"
+            f"{goes_on} Missing:"
             f"<ul>{items}</ul></div>"
         )
 

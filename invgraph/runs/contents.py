@@ -67,6 +67,7 @@ class RunContents:
 
     path: Path
     kind: Kind
+    name: str
     metrics: dict[str, Any]
     log: list[dict[str, Any]]
     views: list[ScoredView]
@@ -89,7 +90,8 @@ def read_run(path: Path) -> RunContents:
     """
     if not path.is_dir():
         raise ValueError(f"{path} is not a folder; pass the run folder that `invgraph fit` wrote.")
-    kind = read_run_file(path)["kind"]
+    facts = read_run_file(path)
+    kind: Kind = facts["kind"]
     missing: list[str] = []
     wanted = _WANTED[kind]
     unasked: list[str] = []  # what a run of this kind need not have
@@ -115,6 +117,7 @@ def read_run(path: Path) -> RunContents:
     return RunContents(
         path,
         kind,
+        facts["name"],
         metrics,
         log,
         views,

@@ -1,6 +1,7 @@
 """The command line: what it prints, what it writes, and how it fails."""
 
 import importlib
+import signal
 import subprocess
 import sys
 import time
@@ -19,6 +20,8 @@ from invgraph.report import film
 from invgraph.report.viewpoints import cameras_of_run, orbit
 from invgraph.runs.contents import read_cameras
 from invgraph.scene import Scene
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +133,11 @@ def test_ctrl_c_says_how_to_go_on(
 
     monkeypatch.setattr(importlib.import_module("invgraph.fitting.fit"), "fit", interrupted)
     assert main(["fit", "my photos", "--out", "r"]) == 130
-    assert "invgraph fit 'my photos' --out r --resume" in capsys.readouterr().err
+    assert "go on with: invgraph fit 'my photos' --out r --resume\n" in capsys.readouterr().err
+    given = ["--budget", "90s", "--seed", "3", "--resume"]
+    assert main(["fit", "a", *given]) == 130
+    said = capsys.readouterr().err
+    assert "go on with: invgraph fit a --budget 90s --seed 3 --resume\n" in said
     monkeypatch.setattr(importlib.import_module("invgraph.cli.report"), "report", interrupted)
     assert main(["report"]) == 130
 
@@ -197,6 +204,20 @@ def test_cameras_of_a_run_are_those_of_its_photos(run: Path) -> None:
     for camera, pose in zip(cameras, poses, strict=True):
         np.testing.assert_allclose(camera.centre.numpy(), pose.centre, atol=1e-5)
         assert (camera.height, camera.width, camera.focal.tolist()) == (96, 96, [120.0, 120.0])
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.5, 1.5])
+def test_ctrl_c_while_it_starts_is_one_line(tmp_path: Path, seconds: float) -> None:
+    command = [sys.executable, "-m", "invgraph.cli", "fit", str(tmp_path), "--out", "run"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == f"invgraph: reading {tmp_path}\n"
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+    assert "Traceback" not in said
+    # The folder is empty: a machine that got there first says so.
+    assert process.returncode in (130, 2) and said.count("invgraph: ") == 1
 
 
 @pytest.mark.slow

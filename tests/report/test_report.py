@@ -32,6 +32,7 @@ from invgraph.report.viewer_data import (
     world_up,
 )
 from invgraph.runs.contents import CameraRecord, read_run
+from invgraph.runs.facts import Kind
 from invgraph.scene import DirectionalLight, SphericalHarmonicLight
 
 DEPTH = "renders/0008_photo_008_depth.png"
@@ -191,6 +192,20 @@ def test_a_run_that_was_just_begun_says_what_is_missing(tmp_path: Path) -> None:
     page = read_page(begin_run(tmp_path / "run"))
     assert "not complete" in page.text and "--resume" in page.text
     assert page.text.count("scene.glb") == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    [("depth", "train depth"), ("encoder", "train encoder"), ("inference", "infer depth")],
+)
+def test_a_network_has_a_page_too(tmp_path: Path, kind: Kind, command: str) -> None:
+    run = begin_run(tmp_path / "run", kind)
+    shutil.copy(write_run(tmp_path / "fit") / "renders/preview_100.png", run / "renders")
+    page = read_page(run)
+    assert f"invgraph {command}" in page.text and "not complete" in page.text
+    assert "step 100" in page.text and "scene.glb" not in page.text
+    (run / "metrics.json").write_text('{"complete": true, "steps": 6, "held_out": 0.25}')
+    assert "not complete" not in read_page(run).text
 
 
 def test_wrong_values_are_left_out(tmp_path: Path) -> None:
