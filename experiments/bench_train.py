@@ -32,7 +32,7 @@ from invgraph.geometry.tensor_tree import map_tensors
 from invgraph.geometry.transforms import exp_se3
 from invgraph.train import RECIPES
 from invgraph.train.depth_module import DepthTraining
-from invgraph.train.groups import Groups
+from invgraph.train.frame_groups import Groups
 from invgraph.train.objective import Teacher
 
 SETTINGS = RECIPES["multiview"]

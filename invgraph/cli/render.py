@@ -42,7 +42,7 @@ def render(
     from invgraph.geometry.color import srgb_bytes_from_linear
     from invgraph.rendering.render import render as render_scene
     from invgraph.report.viewpoints import cameras_of_run, orbit
-    from invgraph.runs.contents import read_cameras
+    from invgraph.runs.reader import read_cameras
     from invgraph.scene.scene_files import load_scene
 
     scene = load_scene(run)

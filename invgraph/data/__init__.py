@@ -2,8 +2,8 @@
 
 from invgraph.data.bounds import Bounds
 from invgraph.data.capture import Capture
-from invgraph.data.formats import read_capture
 from invgraph.data.frame import Frame
+from invgraph.data.recognise import read_capture
 from invgraph.data.true_cameras import with_true_cameras
 from invgraph.data.truth import MeasuredMap, ObjectPose, SceneTruth, Truth
 

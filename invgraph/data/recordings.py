@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from invgraph.data.capture import Capture
-from invgraph.data.formats import read_capture
+from invgraph.data.recognise import read_capture
 from invgraph.data.video import SUFFIXES, read_video
 
 

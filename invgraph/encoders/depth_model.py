@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from invgraph.encoders.depth import DepthNet
+from invgraph.encoders.depth_network import DepthNet
 from invgraph.encoders.resnet import SIZES, ResNet
 from invgraph.files.tensors import read_tensors, write_tensors
 from invgraph.geometry.color import srgb_from_linear

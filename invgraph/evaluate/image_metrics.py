@@ -10,7 +10,7 @@ import math
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from invgraph.evaluate.checks import check_same
+from invgraph.evaluate.input_checks import check_same
 from invgraph.geometry.color import srgb_from_linear
 
 

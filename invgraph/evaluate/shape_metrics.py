@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from invgraph.evaluate.checks import check_same
+from invgraph.evaluate.input_checks import check_same
 from invgraph.geometry.mesh import Mesh, gather_vertices
 from invgraph.geometry.sampling import sample_surface
 

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from invgraph.evaluate.checks import check_same
+from invgraph.evaluate.input_checks import check_same
 
 
 def align_similarity(

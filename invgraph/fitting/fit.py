@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from invgraph.data.capture import Capture
-from invgraph.data.formats import read_capture
+from invgraph.data.recognise import read_capture
 from invgraph.fitting.cameras import recover_cameras
 from invgraph.fitting.motion import follow_camera
 from invgraph.fitting.object.fit_object import fit_object

@@ -23,8 +23,8 @@ from invgraph.infer.cloud import Cloud
 from invgraph.infer.depth_film import DepthFilm
 from invgraph.infer.depth_rerun_log import blueprint, log_frame, log_path
 from invgraph.report.rerun_log import recorded
-from invgraph.runs.contents import RERUN_LOG
 from invgraph.runs.predictions import INDEX, MILLIMETRE, write_depth, write_index
+from invgraph.runs.reader import RERUN_LOG
 
 if TYPE_CHECKING:
     from rerun import RecordingStream

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from invgraph.report.pose_rerun_log import write_track_rerun_log
-from invgraph.runs.contents import FILM, RERUN_LOG, RunContents, read_run
 from invgraph.runs.progress import Progress
+from invgraph.runs.reader import FILM, RERUN_LOG, RunContents, read_run
 from invgraph.scene import Scene
 from invgraph.scene.scene_files import load_scene
 

@@ -5,7 +5,7 @@ from html import escape
 import numpy as np
 
 from invgraph.report.viewer_data import world_up
-from invgraph.runs.contents import CameraRecord
+from invgraph.runs.reader import CameraRecord
 
 WIDTH, HEIGHT, PAD = 300, 260, 22
 POINTS = 1500

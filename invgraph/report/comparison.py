@@ -5,7 +5,7 @@ from typing import Any
 from invgraph.report.layout import Page
 from invgraph.report.measures import describe, number
 from invgraph.report.pictures import data_uris, picture_size
-from invgraph.runs.contents import ScoredView
+from invgraph.runs.reader import ScoredView
 
 VIEWS_SHOWN = 24
 BUDGET = 6_500_000  # bytes

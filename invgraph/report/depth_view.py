@@ -9,7 +9,7 @@ import numpy as np
 
 from invgraph.data.depth_files import read_depth
 from invgraph.report.charts import nice_ticks
-from invgraph.runs.contents import ScoredView
+from invgraph.runs.reader import ScoredView
 
 SHOWN, SIDE = 12, 400
 LEVELS = 255  # colours; one more index is "no surface"

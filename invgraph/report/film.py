@@ -17,8 +17,8 @@ from invgraph.geometry.camera import Camera, stack
 from invgraph.geometry.color import srgb_bytes_from_linear
 from invgraph.rendering.render import render
 from invgraph.report.viewpoints import fly_through
-from invgraph.runs.contents import FILM, read_cameras
 from invgraph.runs.progress import Progress
+from invgraph.runs.reader import FILM, read_cameras
 from invgraph.scene import Scene
 
 VIEWS, RATE, SIDE = 120, 24, 480

@@ -14,8 +14,8 @@ from typing import Any
 
 from invgraph.files.atomic import write_atomically
 from invgraph.report.measures import describe, duration, number
-from invgraph.runs.contents import RunContents, finite
 from invgraph.runs.facts import Kind
+from invgraph.runs.reader import RunContents, finite
 
 ITEMS_SHOWN = 6
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invgraph.data.pose_files import PoseRow
+from invgraph.data.object_pose_files import PoseRow
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import srgb_from_linear
 from invgraph.rendering.render import render

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from invgraph.data.pose_files import PoseRow
+from invgraph.data.object_pose_files import PoseRow
 from invgraph.report.charts import nice_ticks
 
 WIDTH, HEIGHT, PAD = 300, 270, 24

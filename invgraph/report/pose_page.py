@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from invgraph.data.pose_files import PoseRow, read_hypotheses, read_rows
+from invgraph.data.object_pose_files import PoseRow, read_hypotheses, read_rows
 from invgraph.report.attachments import film_player, rerun_link
 from invgraph.report.charts import Axis, line_chart
 from invgraph.report.comparison import comparison_section
 from invgraph.report.layout import Page, numbers_table
 from invgraph.report.pose_map import track_map
 from invgraph.report.viewer import viewer_section
-from invgraph.runs.contents import HYPOTHESES, RunContents
+from invgraph.runs.reader import HYPOTHESES, RunContents
 
 HEADLINES = ("found", "lost", "score_median", "seconds_per_frame")
 ROWS_SHOWN, AMBIGUOUS_SHOWN = 2000, 40

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from invgraph.data.pose_files import PoseRow, read_hypotheses, read_rows
+from invgraph.data.object_pose_files import PoseRow, read_hypotheses, read_rows
 from invgraph.geometry.mesh import vertex_normals
 from invgraph.report.rerun_log import ORANGE, TIMELINE, jpeg, recorded
-from invgraph.runs.contents import HYPOTHESES, OVERLAYS, TRACK, CameraRecord, read_cameras
 from invgraph.runs.folder import file_stem
+from invgraph.runs.reader import HYPOTHESES, OVERLAYS, TRACK, CameraRecord, read_cameras
 from invgraph.scene.scene_files import load_scene
 
 if TYPE_CHECKING:

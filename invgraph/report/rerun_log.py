@@ -14,7 +14,7 @@ from invgraph.data.point_files import decode_points
 from invgraph.files.pictures import encode_jpeg
 from invgraph.report.pictures import reduced
 from invgraph.report.viewer_data import frustum, world_up
-from invgraph.runs.contents import RERUN_LOG, CameraRecord, RunContents, read_run
+from invgraph.runs.reader import RERUN_LOG, CameraRecord, RunContents, read_run
 
 if TYPE_CHECKING:
     from rerun import RecordingStream

@@ -14,7 +14,7 @@ import torch
 
 from invgraph.data.point_files import decode_points
 from invgraph.files.pictures import encode_jpeg
-from invgraph.runs.contents import CameraRecord, RunContents
+from invgraph.runs.reader import CameraRecord, RunContents
 
 JSON_CHUNK, BINARY_CHUNK = 0x4E4F534A, 0x004E4942
 TEXTURE_SIDE = 2048

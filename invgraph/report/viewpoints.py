@@ -10,7 +10,7 @@ from torch import Tensor
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.transforms import apply, look_at
 from invgraph.report.viewer_data import world_up
-from invgraph.runs.contents import CameraRecord, read_cameras
+from invgraph.runs.reader import CameraRecord, read_cameras
 from invgraph.scene import Scene
 
 FIELD_OF_VIEW = math.radians(35)

@@ -9,7 +9,7 @@ import torch
 from invgraph.encoders import DepthModel
 from invgraph.train.clips import Clip
 from invgraph.train.depth_module import DepthTraining
-from invgraph.train.groups import GroupSet, collate
+from invgraph.train.frame_groups import GroupSet, collate
 
 SHARE = 0.9  # of the truths that an interval of this name should hold
 

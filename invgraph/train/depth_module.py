@@ -10,7 +10,7 @@ from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
 from invgraph.scene.belief import DepthBelief
 from invgraph.train.base_module import Learning
-from invgraph.train.groups import Groups
+from invgraph.train.frame_groups import Groups
 from invgraph.train.objective import Explained, shrunk, view_synthesis
 from invgraph.train.settings import DepthSettings
 

@@ -14,7 +14,7 @@ from invgraph.geometry.color import bytes_from_unit
 from invgraph.report.depth_view import LEVELS, colours
 from invgraph.runs.folder import RunFolder
 from invgraph.scene.belief import DepthBelief
-from invgraph.train.groups import GroupSet
+from invgraph.train.frame_groups import GroupSet
 
 _SHOWN = 4
 _EXTREMES = (0.02, 0.98)  # quantiles of inverse depth that take the first and the last colour

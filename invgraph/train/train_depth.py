@@ -10,7 +10,7 @@ from invgraph.files.atomic import fingerprint
 from invgraph.train.calibrate import depth_model
 from invgraph.train.clips import split
 from invgraph.train.depth_module import DepthTraining
-from invgraph.train.groups import GroupSet
+from invgraph.train.frame_groups import GroupSet
 from invgraph.train.loop import Logger, Plan, Trained, given, learn, opened
 from invgraph.train.prepare import prepare
 from invgraph.train.previews import Panels

@@ -18,7 +18,7 @@ from invgraph.cli import main
 from invgraph.cli.budget import parse_budget
 from invgraph.report import film
 from invgraph.report.viewpoints import cameras_of_run, orbit
-from invgraph.runs.contents import read_cameras
+from invgraph.runs.reader import read_cameras
 from invgraph.scene import Scene
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invgraph.data.pose_files import (
+from invgraph.data.object_pose_files import (
     PoseRow,
     append_hypotheses,
     append_row,

@@ -21,7 +21,7 @@ from invgraph.report.attachments import complete_attachments, write_attachments
 from invgraph.report.depth_view import colours, depth_section, scale_bar
 from invgraph.report.rerun_log import write_rerun_log
 from invgraph.report.viewpoints import fly_through
-from invgraph.runs.contents import CameraRecord, ScoredView, read_cameras
+from invgraph.runs.reader import CameraRecord, ScoredView, read_cameras
 
 HOSTILE = "../<b>&\"'"
 

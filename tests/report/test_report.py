@@ -31,8 +31,8 @@ from invgraph.report.viewer_data import (
     viewer_data,
     world_up,
 )
-from invgraph.runs.contents import CameraRecord, read_run
 from invgraph.runs.facts import Kind
+from invgraph.runs.reader import CameraRecord, read_run
 from invgraph.scene import DirectionalLight, SphericalHarmonicLight
 
 DEPTH = "renders/0008_photo_008_depth.png"

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from invgraph.runs.contents import read_run
 from invgraph.runs.facts import KINDS, RunFacts
 from invgraph.runs.folder import RunFolder, file_stem
+from invgraph.runs.reader import read_run
 
 FACTS = RunFacts("object", "chair", {"photos": 12}, {"budget_s": 60.0, "seed": 3})
 

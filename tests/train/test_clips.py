@@ -15,7 +15,7 @@ from invgraph.geometry.transforms import invert
 from invgraph.scene.belief import DepthBelief
 from invgraph.train.clips import Clip, read_clip
 from invgraph.train.dataset import Numbers
-from invgraph.train.groups import GroupSet, collate
+from invgraph.train.frame_groups import GroupSet, collate
 from invgraph.train.loop import loader
 from invgraph.train.objective import Pieces, Weights, shrunk, view_synthesis
 from invgraph.train.supervision import Teaching

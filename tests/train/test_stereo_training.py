@@ -20,7 +20,7 @@ from invgraph.scene.belief import DepthBelief
 from invgraph.train import RECIPES, train_depth
 from invgraph.train.clips import Clip, read_clip
 from invgraph.train.depth_module import DepthTraining
-from invgraph.train.groups import Groups, GroupSet, collate
+from invgraph.train.frame_groups import Groups, GroupSet, collate
 from invgraph.train.objective import Pieces, Weights, shrunk, view_synthesis
 from invgraph.train.prepare import prepare
 from invgraph.train.stereo import in_one_unit, metres_per_unit

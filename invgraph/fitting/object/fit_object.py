@@ -12,8 +12,8 @@ from torch import Tensor
 from invgraph.data.capture import Capture
 from invgraph.fitting.object import stages
 from invgraph.fitting.object.cameras import Corrections
-from invgraph.fitting.object.estimate import Appearance, Estimate
 from invgraph.fitting.object.hull import visual_hull
+from invgraph.fitting.object.object_estimate import Appearance, Estimate
 from invgraph.fitting.object.per_image_light import PerImageLight
 from invgraph.fitting.object.previews import side_by_side
 from invgraph.fitting.object.record import write_cameras, write_checkpoint, write_scores

@@ -8,7 +8,7 @@ import torch
 
 from invgraph.data import Capture
 from invgraph.data.point_files import encode_points
-from invgraph.fitting.object.estimate import Estimate, without_visibility
+from invgraph.fitting.object.object_estimate import Estimate, without_visibility
 from invgraph.fitting.object.previews import light_ball
 from invgraph.fitting.object.scores import mean_scores, score_all, trusted
 from invgraph.geometry.camera import stack

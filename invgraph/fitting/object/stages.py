@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invgraph.fitting.object.estimate import Appearance, Estimate
+from invgraph.fitting.object.object_estimate import Appearance, Estimate
 from invgraph.fitting.object.remesh import FILL, remesh, unwrap
 from invgraph.fitting.object.views import Batch, TrainingView, TrainingViews
 from invgraph.geometry.color import srgb_from_linear

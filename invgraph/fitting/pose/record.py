@@ -9,15 +9,15 @@ import numpy as np
 
 from invgraph.data import Capture
 from invgraph.data.images import UnreadableImage, thumbnail
-from invgraph.data.pose_files import PoseRow, bop_number, read_hypotheses, write_bop
+from invgraph.data.object_pose_files import PoseRow, bop_number, read_hypotheses, write_bop
 from invgraph.files.pictures import encode_jpeg, encode_png
 from invgraph.geometry.camera import Camera
 from invgraph.report.film import encode_film
 from invgraph.report.overlay import SIDE, Overlay, draw_overlay
 from invgraph.report.pose_rerun_log import write_track_rerun_log
-from invgraph.runs.contents import HYPOTHESES, OVERLAYS, ROLES, TRACK_FILM
 from invgraph.runs.folder import RunFolder, file_stem
 from invgraph.runs.progress import Progress
+from invgraph.runs.reader import HYPOTHESES, OVERLAYS, ROLES, TRACK_FILM
 from invgraph.scene import Scene
 
 COVERED = "covered"  # folder of masks of what is in front of the object

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from invgraph.data import Capture
 from invgraph.data.images import UnreadableImage
-from invgraph.data.pose_files import (
+from invgraph.data.object_pose_files import (
     PoseRow,
     append_hypotheses,
     append_row,
@@ -22,7 +22,7 @@ from invgraph.data.pose_files import (
     write_rows,
 )
 from invgraph.files.pictures import encode_png
-from invgraph.fitting import pose as tracking
+from invgraph.fitting.pose.known_object import KnownObject, load_object
 from invgraph.fitting.pose.record import (
     COVERED,
     measures,
@@ -32,12 +32,13 @@ from invgraph.fitting.pose.record import (
     write_results,
 )
 from invgraph.fitting.pose.sequence import one_camera, read_sequence
+from invgraph.fitting.pose.track import Tracked, track
 from invgraph.geometry.camera import Camera
 from invgraph.report import write_report
-from invgraph.runs.contents import HYPOTHESES, TRACK
 from invgraph.runs.facts import RunFacts, facts_of
 from invgraph.runs.folder import METRICS, RunFolder, check_out, file_stem
 from invgraph.runs.progress import Meter, Progress
+from invgraph.runs.reader import HYPOTHESES, TRACK
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
 from invgraph.scene.scene_files import load_scene, save_scene
 
@@ -98,7 +99,7 @@ def track_object(
     check_out(out, resume)
     capture = read_sequence(images)
     lens = one_camera(capture, camera)
-    known = tracking.load_object(model, scale)
+    known = load_object(model, scale)
     start = None if init is None else torch.from_numpy(read_pose(init)).float()
     name = f"{known.name} in {capture.name}"
     given = {"object": model, "pose": init, "camera": camera}
@@ -154,7 +155,7 @@ class _Tracking:
     """
 
     def __init__(
-        self, capture: Capture, folder: RunFolder, model: tracking.KnownObject, camera: Camera
+        self, capture: Capture, folder: RunFolder, model: KnownObject, camera: Camera
     ) -> None:
         self.capture, self.folder, self.model, self.camera = capture, folder, model, camera
         self.rows: list[PoseRow] = []
@@ -197,7 +198,7 @@ class _Tracking:
         while self.next < len(frames):
             left, begin = frames[self.next :], self._start(start)
             try:
-                for tracked in tracking.track(left, self.camera, self.model, begin):
+                for tracked in track(left, self.camera, self.model, begin):
                     self._keep(tracked)
                     found = sum(row.found for row in self.rows)
                     progress.update(
@@ -209,7 +210,7 @@ class _Tracking:
                 self.skipped.append(f"{frames[self.next].name}: {error}")
                 self.next += 1
 
-    def _keep(self, tracked: tracking.Tracked) -> None:
+    def _keep(self, tracked: Tracked) -> None:
         """Write what a kill must not take."""
         belief, name = tracked.belief, tracked.frame.name
         row = PoseRow.of(name, belief, float(tracked.seconds))

@@ -20,8 +20,9 @@ from scipy import ndimage
 from invgraph.cli import main
 from invgraph.data.frame import Frame
 from invgraph.data.images import UnreadableImage
-from invgraph.data.pose_files import PoseRow, read_rows
-from invgraph.fitting import pose as tracking
+from invgraph.data.object_pose_files import PoseRow, read_rows
+from invgraph.fitting.pose import KnownObject, Tracked
+from invgraph.fitting.pose import track_object as module
 from invgraph.fitting.pose.sequence import read_sequence
 from invgraph.fitting.pose.track_object import track_object
 from invgraph.geometry.camera import Camera
@@ -32,7 +33,7 @@ from invgraph.rendering.render import render
 from invgraph.report import write_report
 from invgraph.report.overlay import FOUND, draw_overlay
 from invgraph.report.pose_map import track_map
-from invgraph.runs.contents import read_cameras
+from invgraph.runs.reader import read_cameras
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
 from invgraph.scene.belief import PoseBelief
 from invgraph.scene.mesh_files import save_mesh
@@ -99,9 +100,9 @@ class Estimator:
         self,
         frames: Sequence[Frame],
         camera: Camera,
-        model: tracking.KnownObject,
+        model: KnownObject,
         init: torch.Tensor | None,
-    ) -> Iterator[tracking.Tracked]:
+    ) -> Iterator[Tracked]:
         self.starts.append(init)
         assert camera.principal.tolist() == [32, 24]
         for frame in frames:
@@ -125,13 +126,13 @@ class Estimator:
             )
             covered = torch.zeros(frame.size, dtype=torch.bool)
             covered[:, :40] = index == 4
-            yield tracking.Tracked(frame, belief, 0.25, box(pose_of(index)), covered)
+            yield Tracked(frame, belief, 0.25, box(pose_of(index)), covered)
 
 
 @pytest.fixture
 def estimator(monkeypatch: pytest.MonkeyPatch) -> Estimator:
     fake = Estimator()
-    monkeypatch.setattr(tracking, "track", fake)
+    monkeypatch.setattr(module, "track", fake)
     return fake
 
 
@@ -386,11 +387,11 @@ def test_what_the_estimator_refuses_leaves_no_folder(
     error: Exception,
     message: str,
 ) -> None:
-    def refuse(*arguments: object) -> Iterator[tracking.Tracked]:
+    def refuse(*arguments: object) -> Iterator[Tracked]:
         raise error
         yield
 
-    monkeypatch.setattr(tracking, "track", refuse)
+    monkeypatch.setattr(module, "track", refuse)
     with pytest.raises(ValueError, match=message):
         track_object(capture, model, tmp_path / "run")
     assert not (tmp_path / "run").exists()

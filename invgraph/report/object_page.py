@@ -16,7 +16,7 @@ from invgraph.report.pictures import data_uris
 from invgraph.report.pose_page import write_track_page
 from invgraph.report.viewer import viewer_section
 from invgraph.report.viewer_data import read_points
-from invgraph.runs.contents import RunContents, ScoredView, finite, read_run
+from invgraph.runs.reader import RunContents, ScoredView, finite, read_run
 
 PREVIEWS_SHOWN = 6
 SMALL_BUDGET = 600_000  # bytes of the smaller pictures
