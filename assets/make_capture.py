@@ -8,6 +8,7 @@ The path tracer is Mitsuba 3, not this project's renderer, so that fitting the p
 something. Rays leave a lens with Brown distortion directly: no picture is resampled.
 """
 
+import argparse
 import io
 import json
 import shutil
@@ -341,6 +342,7 @@ def main() -> None:
     import xatlas
     from PIL import Image
 
+    argparse.ArgumentParser(description=__doc__).parse_args()  # nothing but --help
     shutil.rmtree(OUT, ignore_errors=True)
     (OUT / "images").mkdir(parents=True)
     (OUT / "masks").mkdir()

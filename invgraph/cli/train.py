@@ -105,7 +105,7 @@ def depth(
     }
     given = {"steps": steps, "batch": batch, "rate": rate}
     settings = replace(settings, **own, **{k: v for k, v in given.items() if v is not None})
-    folder, found = _given(recordings, out, "depth")
+    folder, found = _given(recordings, out, "depth", resume)
     from invgraph.train.train_depth import train_depth
 
     trained = train_depth(
@@ -176,7 +176,7 @@ def encoder(
         seed=seed,
         **{k: v for k, v in given.items() if v is not None},
     )
-    folder, found = _given(recordings, out, "encoder")
+    folder, found = _given(recordings, out, "encoder", resume)
     from invgraph.train.contrastive import train_encoder
 
     trained = train_encoder(
@@ -200,12 +200,15 @@ def _begin(recordings: tuple[Path, ...]) -> None:
 
 
 def _given(
-    recordings: tuple[Path, ...], out: Path | None, kind: str
+    recordings: tuple[Path, ...], out: Path | None, kind: str, resume: bool
 ) -> "tuple[Path, list[Capture]]":
     """The run folder, and what is to be learned from."""
     from invgraph.data.recordings import read_recording
+    from invgraph.runs.folder import check_out
 
     folder = out if out is not None else Path("runs") / f"{kind}_{recordings[0].resolve().stem}"
+    if int(os.environ.get("RANK", 0)) == 0:
+        check_out(folder, resume)  # before a video is decoded
     return folder, [read_recording(path) for path in recordings]
 
 
