@@ -71,7 +71,8 @@ def test_a_run_is_not_begun_twice_unless_resumed(tmp_path: Path):
     run = begun(tmp_path / "run")
     with pytest.raises(ValueError, match=r"is not empty; continue it by --resume"):
         RunFolder(run, FACTS)
-    RunFolder(run, FACTS, resume=True).__exit__(None, None, None)
+    with RunFolder(run, FACTS, resume=True):
+        pass
 
 
 @pytest.mark.parametrize(
