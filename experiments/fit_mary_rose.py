@@ -37,7 +37,7 @@ def main() -> None:
         result = fit(
             folder, arguments.out / folder.name, FitSettings(budget_s=BUDGET_S), resume=True
         )
-        print(f"{folder.name}: outlier masks: {result.metrics['suspect_masks'] or 'none'}")
+        print(f"{folder.name}: outlier masks: {result.metrics['outlier_masks'] or 'none'}")
         for measure in (*HIGHER, "seconds"):
             better = "higher" if measure in HIGHER else "lower"
             full = measure if folder.name == "mary_rose" else f"{folder.name}/{measure}"

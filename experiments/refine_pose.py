@@ -174,7 +174,7 @@ def real(estimate: Estimate, count: int, work: Path) -> Iterator[Trial]:
         first = Tracker(model, camera, init)
         first.step(capture.frames[0].load()[0])
         assert first.color_model is not None
-        item = Subject.of(name, replace(model, albedo=first.color_model.paint.albedo))
+        item = Subject.of(name, replace(model, albedo=first.color_model.vertex_colors.albedo))
         for seed in range(count):
             index = 1 + 41 * seed % (len(capture.frames) - 1)
             image = capture.frames[index].load()[0]

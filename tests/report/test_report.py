@@ -143,7 +143,7 @@ def test_the_policy_allows_exactly_our_scripts(finished: Path) -> None:
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", names=[HOSTILE, "fine"])
     metrics = json.loads((run / "metrics.json").read_text())
-    metrics |= {"capture": HOSTILE, HOSTILE: 1.0, "suspect_masks": [HOSTILE], "note": HOSTILE}
+    metrics |= {"capture": HOSTILE, HOSTILE: 1.0, "outlier_masks": [HOSTILE], "note": HOSTILE}
     (run / "metrics.json").write_text(json.dumps(metrics))
     log = (run / "log.csv").read_text().replace("texture", HOSTILE.replace('"', '""'))
     (run / "log.csv").write_text(log)

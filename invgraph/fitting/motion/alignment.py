@@ -10,7 +10,7 @@ from invgraph.geometry.transforms import exp_so3
 from invgraph.kernels.threads import launch
 
 LENS = 9  # fx, fy, cx, cy, k1, k2, p1, p2, k3
-_SPRINGS = np.array([0.1, 0.1, 0.1])  # usual errors of log focal length, k1, k2
+_PRIOR_SIGMAS = np.array([0.1, 0.1, 0.1])  # usual errors of log focal length, k1, k2
 _LIMIT = 120.0  # squared levels: scale of the robust loss
 _DAMPING, _MOST_DAMPING = 1e-4, 1e6
 _ENOUGH = 2e-4  # relative descent of a step below which it ends
@@ -147,7 +147,7 @@ def align(
 
     Args:
         state: where to start.
-        start: the lens that springs pull to.
+        start: the lens that priors pull to.
         images: ``frames h w`` of one level of the pyramids.
         scale: pixels of the finest level per pixel of ``images``.
         steps: at most.
@@ -205,7 +205,7 @@ def align_pose(
 
 
 def _spring_cost(lens: np.ndarray, start: np.ndarray) -> float:
-    return _LIMIT * float(((_lens_change(lens, start) / _SPRINGS) ** 2).sum())
+    return _LIMIT * float(((_lens_change(lens, start) / _PRIOR_SIGMAS) ** 2).sum())
 
 
 def _lens_change(lens: np.ndarray, start: np.ndarray) -> np.ndarray:
@@ -250,14 +250,14 @@ def _stepped(state: State, linear: Linear, start: np.ndarray, damping: float) ->
     whole = sparse.csc_matrix(
         (matrix[filled], (rows[filled], columns[filled])), shape=(total, total)
     )
-    spring = np.zeros(total)
+    prior = np.zeros(total)
     lens = 6 * frames + np.arange(3)
-    spring[lens] = _LIMIT / _SPRINGS**2
+    prior[lens] = _LIMIT / _PRIOR_SIGMAS**2
     # Frames that nothing sees and the padding of the lens stay where they are.
-    whole = whole + sparse.diags(damping * diagonal + spring + 1e-6 * diagonal.mean())
+    whole = whole + sparse.diags(damping * diagonal + prior + 1e-6 * diagonal.mean())
     right = np.zeros(total)
     np.add.at(right, column, slopes)
-    right[lens] += _LIMIT * _lens_change(state.lens, start) / _SPRINGS**2
+    right[lens] += _LIMIT * _lens_change(state.lens, start) / _PRIOR_SIGMAS**2
     step = -np.asarray(spsolve(whole, right))
     by_host = np.where(used, step[column], 0.0)
     host_of = np.repeat(np.arange(count), np.diff(points.starts))

@@ -9,7 +9,7 @@ from invgraph.fitting.motion.alignment import Points
 
 _NEIGHBOURS = 9  # the point itself among them
 _SAME = 0.1  # relative difference of inverse depths between points of one surface
-_FAITH = 0.5  # squared cells: weight of the prior that a surface faces the camera
+_PRIOR_WEIGHT = 0.5  # squared cells: weight of the prior that a surface faces the camera
 _CELL = 14  # pixels between points
 
 
@@ -36,7 +36,7 @@ def slanted(points: Points, lens: Float[np.ndarray, " 9"]) -> Points:
         rise = inverses[near] - inverses[:, None]
         relative = rise / (_SAME * inverses[:, None])
         weight = np.exp(-0.5 * relative**2 - 0.25 * (step**2).sum(2))
-        normal = np.einsum("nk,nki,nkj->nij", weight, step, step) + _FAITH * np.eye(2)
+        normal = np.einsum("nk,nki,nkj->nij", weight, step, step) + _PRIOR_WEIGHT * np.eye(2)
         right = np.einsum("nk,nki,nk->ni", weight, step, rise)
         slants[low:high] = np.linalg.solve(normal, right[..., None])[..., 0] / _CELL * lens[:2]
     return replace(points, slants=slants)

@@ -99,7 +99,7 @@ class Descent:
         self.stage = 0
         self.step = 0
         self.total = 0
-        self.suspects: tuple[int, ...] = ()
+        self.outliers: tuple[int, ...] = ()
         self._saved = self._began
         self._setup = 0.0
         if (state := folder.load_state()) is not None:
@@ -113,12 +113,12 @@ class Descent:
         """
         counts = torch.ones(len(self.photos))
         if not stage.textured:
-            counts[list(self.suspects)] = 0
+            counts[list(self.outliers)] = 0
             return self.photos, counts
         assert self.estimate is not None
         mesh, _ = self.estimate.frozen()
         photos = list(self.photos)
-        for i in self.suspects:
+        for i in self.outliers:
             photos[i] = without_outliers(photos[i], mesh)
         return photos, counts
 
@@ -137,7 +137,7 @@ class Descent:
                 [photo.mask.numpy() > 127 for photo in self.photos],
                 [photo.camera for photo in self.photos],
             )
-            self.suspects = hull.suspects
+            self.outliers = hull.outliers
             write_cameras(self.folder, self.capture, None)
             self._start(hull.mesh, progress)
         assert self.estimate is not None
@@ -196,7 +196,9 @@ class Descent:
             progress.stage("finer triangles and texture" if stage.textured else "finer triangles")
             mesh, appearance = stages.retriangulate(mesh, appearance, stage.edge * size)
             if stage.textured:
-                mesh, appearance = stages.paint(mesh, appearance, stages.texture_side(self.photos))
+                mesh, appearance = stages.bake_texture(
+                    mesh, appearance, stages.texture_side(self.photos)
+                )
         corrections = self._corrections(stage, mesh, size)
         self.estimate = Estimate(
             mesh,
@@ -304,7 +306,7 @@ class Descent:
             "step": self.step,
             "total": self.total,
             "seconds": self.seconds,
-            "suspects": list(self.suspects),
+            "outliers": list(self.outliers),
         }
         write_checkpoint(self.folder, self.estimate, self.generator, facts)
         self._saved = time.monotonic()
@@ -315,7 +317,7 @@ class Descent:
         if facts["stage"] == 0:
             return  # which light it is was not decided yet: try both again
         self.stage, self.step = facts["stage"], facts["step"]
-        self.suspects = tuple(facts["suspects"])
+        self.outliers = tuple(facts["outliers"])
         self.generator.set_state(tensors.pop("generator"))
         try:
             self.estimate = Estimate.from_state(tensors, facts)
@@ -328,7 +330,7 @@ class Descent:
     def finish(self, complete: bool) -> tuple[Scene, dict[str, Any]]:
         """Score held-out photos and write the last files."""
         assert self.estimate is not None
-        scene, scores = write_scores(self.folder, self.capture, self.estimate, self.suspects)
+        scene, scores = write_scores(self.folder, self.capture, self.estimate, self.outliers)
         metrics = {
             "capture": self.capture.name,
             "seconds": self.seconds,

@@ -14,7 +14,7 @@ from invgraph.raster import rasterize
 
 COARSE_CELLS = 96
 MASK_SIDE = 432  # longest side of carving masks; finer ones move the hull by less than a cell
-SUSPECT_RATIO = 5.0
+OUTLIER_RATIO = 5.0
 FEW_PHOTOS = 8  # below, no photo may err
 NEEDED = 0.1  # share of photos whose gaps a cell must fill to be given back
 MISSING = 1e-3  # share of silhouettes that a hull may leave out in thick parts
@@ -26,11 +26,11 @@ class Hull:
 
     Attributes:
         mesh: watertight surface in world units.
-        suspects: indices of the outliers: their masks contradict the others and were left out.
+        outliers: indices of the outliers: their masks contradict the others and were left out.
     """
 
     mesh: Mesh
-    suspects: tuple[int, ...]
+    outliers: tuple[int, ...]
 
 
 def visual_hull(
@@ -69,7 +69,7 @@ def visual_hull(
     centre, radius = _bounding_ball(views, cameras)
     low, high = centre - radius, centre + radius
     field, vetoes, step = _carve(views, low, high, COARSE_CELLS)
-    rest = np.setdiff1d(np.arange(len(masks)), _suspects(vetoes))
+    rest = np.setdiff1d(np.arange(len(masks)), _outliers(vetoes))
     views = views.only(rest)
     agreeing = _agreeing_run(views, low, high)
     field, _, step = _carve(views.only(agreeing), low, high, COARSE_CELLS)
@@ -83,8 +83,8 @@ def visual_hull(
     field, _, step = _carve(views, low, high, cells)
     if len(agreeing) < len(rest):
         field = _restore(views.only(agreeing), field, low, high, cells)
-    suspects = np.setdiff1d(np.arange(len(masks)), rest[agreeing])
-    return Hull(_surface(field, low, step), tuple(suspects.tolist()))
+    outliers = np.setdiff1d(np.arange(len(masks)), rest[agreeing])
+    return Hull(_surface(field, low, step), tuple(outliers.tolist()))
 
 
 @dataclass(frozen=True)
@@ -173,12 +173,12 @@ def _carve(
     return field, vetoes.sum(0), step
 
 
-def _suspects(vetoes: np.ndarray) -> tuple[int, ...]:
+def _outliers(vetoes: np.ndarray) -> tuple[int, ...]:
     """Photos that alone veto far more than the fourth worst photo does."""
     if len(vetoes) < FEW_PHOTOS:
         return ()
     usual = max(int(np.sort(vetoes)[-4]), 20)
-    return tuple(np.flatnonzero(vetoes > SUSPECT_RATIO * usual).tolist())
+    return tuple(np.flatnonzero(vetoes > OUTLIER_RATIO * usual).tolist())
 
 
 def _agreeing_run(views: _Silhouettes, low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from invgraph.data import Capture
 from invgraph.data.point_files import encode_points
 from invgraph.fitting.object.object_estimate import Estimate, without_visibility
 from invgraph.fitting.object.previews import light_ball
-from invgraph.fitting.object.scores import mean_scores, score_all, trusted
+from invgraph.fitting.object.scores import inliers, mean_scores, score_all
 from invgraph.geometry.camera import stack
 from invgraph.runs.folder import RunFolder
 from invgraph.scene import Scene
@@ -64,12 +64,12 @@ def write_cameras(folder: RunFolder, capture: Capture, estimate: Estimate | None
 
 
 def write_scores(
-    folder: RunFolder, capture: Capture, estimate: Estimate, suspects: Sequence[int]
+    folder: RunFolder, capture: Capture, estimate: Estimate, outliers: Sequence[int]
 ) -> tuple[Scene, dict[str, Any]]:
     """Score held-out photos and write the scene, cameras, sparse points and pictures.
 
     Args:
-        suspects: training photos whose masks contradict the others.
+        outliers: training photos whose masks contradict the others.
 
     Returns:
         The final scene, and what ``metrics.json`` says of it.
@@ -84,14 +84,14 @@ def write_scores(
         folder.write("points.ply", encode_points(capture.points))
     views = score_all(estimate.scene_at, [(i, capture.frames[i]) for i in capture.test], folder)
     folder.picture("renders/light_ball.png", light_ball(scene))
-    believed = trusted(views)
+    kept = inliers(views)
     return scene, {
         **mean_scores(views),
-        "mask_iou_trusted": mean_scores(believed)["mask_iou"],
+        "mask_iou_trusted": mean_scores(kept)["mask_iou"],
         "light_fixed_to": estimate.appearance.frame,
         "light_per_photo": estimate.per_image_light is not None,
         "camera_correction_deg": corrections.usual_deg if corrections is not None else 0.0,
-        "suspect_masks": [capture.frames[capture.train[i]].name for i in suspects]
-        + [view.name for view in views if view not in believed],
+        "outlier_masks": [capture.frames[capture.train[i]].name for i in outliers]
+        + [view.name for view in views if view not in kept],
         "views": [{"split": "test", **asdict(view)} for view in views],
     }

@@ -18,7 +18,7 @@ from invgraph.rendering.result import Render
 from invgraph.runs.folder import RunFolder, file_stem
 from invgraph.scene import Scene
 
-SUSPECT_RATIO, SUSPECT_IOU = 3.0, 0.03
+OUTLIER_RATIO, OUTLIER_IOU = 3.0, 0.03
 
 
 @dataclass(frozen=True)
@@ -101,14 +101,14 @@ def score_all(
     return scores
 
 
-def trusted(views: Sequence[ViewScore]) -> list[ViewScore]:
+def inliers(views: Sequence[ViewScore]) -> list[ViewScore]:
     """Views whose masks do not disagree with the fit far more than most do.
 
-    A mask is an outlier when it misses ``SUSPECT_RATIO`` times the median's share of pixels, and at
-    least ``SUSPECT_IOU`` more.
+    A mask is an outlier when it misses ``OUTLIER_RATIO`` times the median's share of pixels, and at
+    least ``OUTLIER_IOU`` more.
     """
     usual = 1 - median(view.mask_iou for view in views)
-    limit = max(SUSPECT_RATIO * usual, usual + SUSPECT_IOU)
+    limit = max(OUTLIER_RATIO * usual, usual + OUTLIER_IOU)
     return [view for view in views if 1 - view.mask_iou <= limit]
 
 

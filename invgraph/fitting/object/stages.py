@@ -61,7 +61,7 @@ STAGES = (
 def descend(
     estimate: Estimate,
     photos: TrainingViews,
-    believed: Tensor,
+    mask_weight: Tensor,
     stage: Stage,
     views: int,
     generator: torch.Generator,
@@ -72,7 +72,7 @@ def descend(
     """Move an estimate until its renders match the photos.
 
     Args:
-        believed: per photo, 1 if its mask counts, else 0.
+        mask_weight: per photo, 1 if its mask counts, else 0.
         views: photos per step.
         progress: maps a step to how far the stage is, 0 to 1; 1 or more ends it.
         report: hears of every step; the function that it is given measures loss and PSNR.
@@ -88,7 +88,7 @@ def descend(
         if len(order) < views:
             order += torch.randperm(len(photos), generator=generator).tolist()
         chosen, order = order[:views], order[views:]
-        loss, color, batch = _compare(estimate, photos, chosen, believed, estimate.scene(chosen))
+        loss, color, batch = _compare(estimate, photos, chosen, mask_weight, estimate.scene(chosen))
         if estimate.per_image_light is not None:
             loss = loss + estimate.per_image_light.cost(chosen)
         estimate.step(loss, 0.1 ** max(0.0, (done - HOLD) / (1 - HOLD)))
@@ -99,7 +99,7 @@ def descend(
 def mean_loss(
     estimate: Estimate,
     photos: TrainingViews,
-    believed: Tensor,
+    mask_weight: Tensor,
     scene: Callable[[int], Scene],
     count: int = 24,
 ) -> float:
@@ -109,12 +109,12 @@ def mean_loss(
         scene: maps a photo to the scene that is compared with it.
     """
     chosen = sorted({i * len(photos) // count for i in range(count)})
-    values = [_compare(estimate, photos, [i], believed, scene(i))[0].item() for i in chosen]
+    values = [_compare(estimate, photos, [i], mask_weight, scene(i))[0].item() for i in chosen]
     return sum(values) / len(values)
 
 
 def _compare(
-    estimate: Estimate, photos: TrainingViews, chosen: list[int], believed: Tensor, scene: Scene
+    estimate: Estimate, photos: TrainingViews, chosen: list[int], mask_weight: Tensor, scene: Scene
 ) -> tuple[Tensor, Tensor, Batch]:
     """The loss of some photos, what was rendered, and the photos."""
     batch = photos.batch(chosen)
@@ -122,8 +122,8 @@ def _compare(
     seen = render(scene, camera, outputs=("color", "alpha"))
     assert seen.color is not None and seen.alpha is not None
     color = losses.photometric(seen.color, batch.color, (batch.mask > SURE) * batch.known)
-    trust = batch.known * believed[chosen, None, None]
-    return color + losses.silhouette(seen.alpha, batch.mask, trust), seen.color, batch
+    weight = batch.known * mask_weight[chosen, None, None]
+    return color + losses.silhouette(seen.alpha, batch.mask, weight), seen.color, batch
 
 
 def _measure(loss: Tensor, color: Tensor, batch: Batch) -> tuple[float, float]:
@@ -168,7 +168,7 @@ def texture_side(photos: Sequence[TrainingView]) -> int:
     return round(min(max((4 * shown * TEXELS_PER_PIXEL / FILL) ** 0.5, 64), 4096))
 
 
-def paint(mesh: Mesh, appearance: Appearance, size: int) -> tuple[Mesh, Appearance]:
+def bake_texture(mesh: Mesh, appearance: Appearance, size: int) -> tuple[Mesh, Appearance]:
     """Give a mesh a texture atlas that takes over the appearance of its vertices."""
     from scipy.ndimage import distance_transform_edt
 
@@ -176,7 +176,7 @@ def paint(mesh: Mesh, appearance: Appearance, size: int) -> tuple[Mesh, Appearan
     assert mesh.uv is not None and mesh.uv_faces is not None
     corners = torch.cat([mesh.uv * torch.tensor([width, height]), torch.ones(len(mesh.uv), 1)], -1)
     fragments = rasterize(corners[None], mesh.uv_faces, height, width)
-    painted = interpolate(appearance.albedo[None], mesh.faces, fragments)[0]
+    baked = interpolate(appearance.albedo[None], mesh.faces, fragments)[0]
     nearest = distance_transform_edt(
         (fragments.face[0] < 0).numpy(), return_distances=False, return_indices=True
     )
@@ -184,7 +184,7 @@ def paint(mesh: Mesh, appearance: Appearance, size: int) -> tuple[Mesh, Appearan
     everywhere = (height, width, 1)
     return mesh, replace(
         appearance,
-        albedo=painted[rows, columns],
+        albedo=baked[rows, columns],
         roughness=appearance.roughness.expand(everywhere),
         metallic=appearance.metallic.expand(everywhere),
     )

@@ -99,16 +99,16 @@ class Adjustment:
             shift: the same of the cameras' centres, world units.
         """
         count = len(self.poses)
-        springs = np.concatenate((_LENS, np.tile(np.repeat([turn, shift], 3), count)))
-        free = np.flatnonzero(springs)
-        springs = springs[free]
+        sigmas = np.concatenate((_LENS, np.tile(np.repeat([turn, shift], 3), count)))
+        free = np.flatnonzero(sigmas)
+        sigmas = sigmas[free]
 
         def total(state: Unknowns) -> float:
-            return self.cost(state) + float(((_flat(state)[free] / springs) ** 2).sum())
+            return self.cost(state) + float(((_flat(state)[free] / sigmas) ** 2).sum())
 
         best, damping = total(unknowns), _DAMPING
         for _ in range(_STEPS):
-            system = self._linear(unknowns, free, springs)
+            system = self._linear(unknowns, free, sigmas)
             before = best
             while damping < _MOST_DAMPING:
                 step, shifts = _solve(*system, damping)
@@ -153,7 +153,7 @@ class Adjustment:
         pixels = focal * xy * (1 + k1 * radius + k2 * radius**2)[:, None]
         return pixels + self.principal[self.photo], z, xy, radius, focal, inside, rotation
 
-    def _linear(self, unknowns: Unknowns, free: np.ndarray, springs: np.ndarray) -> tuple:
+    def _linear(self, unknowns: Unknowns, free: np.ndarray, sigmas: np.ndarray) -> tuple:
         """Normal equations, by blocks: cameras and lens, points, and between both."""
         from scipy import sparse
 
@@ -187,8 +187,8 @@ class Adjustment:
         moves = _block_rows(by_move, photo, len(self.poses))
         cameras = sparse.hstack((sparse.csr_matrix(by_lens), moves)).tocsc()[:, free]
         points = _block_rows(by_point, point, len(unknowns.points))
-        inner = (cameras.T @ cameras).toarray() + np.diag(springs**-2.0)
-        slope = cameras.T @ error + _flat(unknowns)[free] * springs**-2.0
+        inner = (cameras.T @ cameras).toarray() + np.diag(sigmas**-2.0)
+        slope = cameras.T @ error + _flat(unknowns)[free] * sigmas**-2.0
         blocks = _summed(by_point[:, :, None] * by_point[:, None], point)
         return inner, slope, (cameras.T @ points).tocsr(), blocks, points.T @ error
 

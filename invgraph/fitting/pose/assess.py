@@ -11,7 +11,7 @@ from invgraph.fitting.pose import contour, surface
 from invgraph.fitting.pose.colors import CELLS, Palette, density
 from invgraph.fitting.pose.known_object import KnownObject
 from invgraph.fitting.pose.refine import LEAST_POINTS, compared, lit
-from invgraph.fitting.pose.surface import Paint
+from invgraph.fitting.pose.surface import VertexColors
 from invgraph.fitting.pose.window import Target, Window
 from invgraph.geometry import transforms
 from invgraph.raster import interpolate
@@ -57,7 +57,7 @@ def assess(
     model: KnownObject,
     target: Target,
     palette: Palette,
-    paint: Paint,
+    vertex_colors: VertexColors,
     pose: Float[Tensor, "4 4"],
     window: Window,
 ) -> Assessment | None:
@@ -74,8 +74,8 @@ def assess(
     if len(shown) < LEAST_POINTS:
         return None
     image = window.cut(target.root)
-    light, wanted = lit(window, normals, target, paint, shown)
-    drawn = torch.cat([wanted, (paint.seen > 0).float()[:, None]], -1)
+    light, wanted = lit(window, normals, target, vertex_colors, shown)
+    drawn = torch.cat([wanted, (vertex_colors.seen > 0).float()[:, None]], -1)
     at = interpolate(drawn[None], model.mesh.faces, window.fragments)[0]
     covered = window.covered
     cell = window.cut(target.cell[None])[0]

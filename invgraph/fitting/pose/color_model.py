@@ -12,7 +12,7 @@ from invgraph.fitting.pose.assess import Assessment
 from invgraph.fitting.pose.colors import Palette
 from invgraph.fitting.pose.known_object import KnownObject
 from invgraph.fitting.pose.refine import predicted, visible
-from invgraph.fitting.pose.surface import Paint
+from invgraph.fitting.pose.surface import VertexColors
 from invgraph.fitting.pose.window import Target, Window, crop_window
 from invgraph.geometry import transforms
 from invgraph.geometry.color import srgb_from_linear
@@ -28,7 +28,7 @@ class ColorModel:
     """What is known of the object's colours and of those around it."""
 
     palette: Palette
-    paint: Paint
+    vertex_colors: VertexColors
 
     def learnt(
         self,
@@ -39,11 +39,11 @@ class ColorModel:
         verdict: Assessment,
     ) -> "ColorModel":
         """What is known after another image, in which the object is at a pose."""
-        fresh = learn_palette(model, target, pose, window, self.paint)
+        fresh = learn_palette(model, target, pose, window, self.vertex_colors)
         settled = len(self.palette.places) == len(fresh.places)  # else it is of the model alone
         return ColorModel(
             self.palette.blend(fresh, LEARN) if settled else fresh,
-            _paint(model, target, pose, window, verdict, self.paint),
+            _learn_colors(model, target, pose, window, verdict, self.vertex_colors),
         )
 
 
@@ -51,14 +51,14 @@ def initial_color_model(
     model: KnownObject, target: Target, pose: Float[Tensor, "4 4"] | None
 ) -> ColorModel:
     """Colours of the object, from the model or else from the image at its pose."""
-    paint = Paint.plain(len(model.normals))
+    vertex_colors = VertexColors.plain(len(model.normals))
     if model.albedo is not None:
-        paint = Paint(model.albedo, torch.full_like(paint.seen, torch.inf))
-        return ColorModel(_palette_of_model(model, target, paint), paint)
+        vertex_colors = VertexColors(model.albedo, torch.full_like(vertex_colors.seen, torch.inf))
+        return ColorModel(_palette_of_model(model, target, vertex_colors), vertex_colors)
     window = None if pose is None else crop_window(model, target.camera, pose, MARGIN)
     assert pose is not None and window is not None
-    paint = _paint(model, target, pose, window, None, paint)
-    return ColorModel(learn_palette(model, target, pose, window, paint), paint)
+    vertex_colors = _learn_colors(model, target, pose, window, None, vertex_colors)
+    return ColorModel(learn_palette(model, target, pose, window, vertex_colors), vertex_colors)
 
 
 def learn_palette(
@@ -66,7 +66,7 @@ def learn_palette(
     target: Target,
     pose: Float[Tensor, "4 4"],
     window: Window,
-    paint: Paint,
+    vertex_colors: VertexColors,
     before: Palette | None = None,
     hidden: Bool[Tensor, "h w"] | None = None,
 ) -> Palette:
@@ -83,7 +83,7 @@ def learn_palette(
     covered = window.covered
     grown = max_pool2d(covered[None].float(), 5, 1, 2)[0] > 0
     cell = window.cut(target.cell[None])[0]
-    drawn = predicted(model, window, pose, target, paint)
+    drawn = predicted(model, window, pose, target, vertex_colors)
     wanted = cell
     if drawn is not None:
         wanted = colors.cells(srgb_from_linear(drawn.square().clamp(0, 1)).permute(1, 2, 0))
@@ -96,22 +96,24 @@ def learn_palette(
     return colors.palette(model.places, pixels, radius, shown, wanted, covered, outside)
 
 
-def _palette_of_model(model: KnownObject, target: Target, paint: Paint) -> Palette:
+def _palette_of_model(model: KnownObject, target: Target, vertex_colors: VertexColors) -> Palette:
     """The model's colours in weak to strong light against the colours of the whole image."""
     levels = torch.linspace(0.15, 1.2, 8)
-    shades = srgb_from_linear((levels[:, None, None] * paint.albedo).clamp(0, 1)).reshape(-1, 3)
+    shades = srgb_from_linear((levels[:, None, None] * vertex_colors.albedo).clamp(0, 1)).reshape(
+        -1, 3
+    )
     counts = torch.bincount(colors.cells(shades), minlength=colors.CELLS).float()
     return Palette(model.centre[None], colors.density(counts[None]), target.everywhere[None])
 
 
-def _paint(
+def _learn_colors(
     model: KnownObject,
     target: Target,
     pose: Tensor,
     window: Window,
     verdict: Assessment | None,
-    paint: Paint,
-) -> Paint:
+    vertex_colors: VertexColors,
+) -> VertexColors:
     """Add the colours that an image shows to those of the surface."""
     normals = transforms.rotate(pose, model.normals)
     shown = visible(model, window, normals)
@@ -120,10 +122,10 @@ def _paint(
         hidden = contour.sample(verdict.hidden.float()[None], there)[0, :, 0] > 0.1
         shown = shown[~hidden]
     if not len(shown):
-        return paint
+        return vertex_colors
     color = contour.sample(window.cut(target.root), window.pixels[shown][:, None])
     color = color[..., 0].T.square()
-    grey = not bool((paint.seen > 0).any())
+    grey = not bool((vertex_colors.seen > 0).any())
     wanted = color.mean(1, keepdim=True).expand(-1, 3) if grey else color
-    light = surface.find_light(paint.albedo[shown], normals[shown], wanted)
-    return paint.learn(shown, color, surface.shading(light, normals[shown]))
+    light = surface.find_light(vertex_colors.albedo[shown], normals[shown], wanted)
+    return vertex_colors.learn(shown, color, surface.shading(light, normals[shown]))

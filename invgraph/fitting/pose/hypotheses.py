@@ -24,7 +24,7 @@ from invgraph.fitting.pose.assess import (
     likely_error,
 )
 from invgraph.fitting.pose.known_object import KnownObject
-from invgraph.fitting.pose.surface import Paint
+from invgraph.fitting.pose.surface import VertexColors
 from invgraph.fitting.pose.window import NEAREST, Target
 from invgraph.geometry import transforms
 from invgraph.raster import interpolate, rasterize
@@ -82,13 +82,13 @@ class Comparison:
     Attributes:
         model: the object.
         target: the image.
-        paint: colours of the surface.
+        vertex_colors: colours of the surface.
         across: px that the object's diameter takes in a small render.
     """
 
     model: KnownObject
     target: Target
-    paint: Paint
+    vertex_colors: VertexColors
     across: float
 
     @property
@@ -114,7 +114,7 @@ class Comparison:
     def _mesh(self) -> tuple[Tensor, Tensor, Tensor]:
         """Vertices, faces, and albedo and normal per vertex, as fine as small renders need."""
         mesh, owner = self.model.coarse(1.2 * self.across)
-        attributes = torch.cat([self.paint.albedo[owner], self.model.normals[owner]], -1)
+        attributes = torch.cat([self.vertex_colors.albedo[owner], self.model.normals[owner]], -1)
         return mesh.vertices, mesh.faces, attributes
 
     def likelihood(self, poses: Float[Tensor, "n 4 4"], soft: float = 1.0) -> Float[Tensor, " n"]:
@@ -213,7 +213,7 @@ class Comparison:
 def narrow(
     model: KnownObject,
     target: Target,
-    paint: Paint,
+    vertex_colors: VertexColors,
     poses: Float[Tensor, "n 4 4"],
     rounds: tuple[Round, ...] = ROUNDS,
     crowd: int = PAIR,
@@ -226,13 +226,13 @@ def narrow(
     Args:
         model: the object.
         target: the image.
-        paint: colours of the surface.
+        vertex_colors: colours of the surface.
         poses: ``camera_from_object``.
         rounds: of the descent.
         crowd: how many of those that are left may be at about one place.
     """
     sizes = {part.across for part in rounds}
-    by_size = {size: Comparison(model, target, paint, size) for size in sizes}
+    by_size = {size: Comparison(model, target, vertex_colors, size) for size in sizes}
     for part in rounds:
         comparison = by_size[part.across]
         value = comparison.likelihood(poses, part.soft)

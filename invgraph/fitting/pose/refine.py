@@ -16,7 +16,7 @@ from torch.nn.functional import avg_pool2d, conv2d
 from invgraph.fitting.pose import contour, surface
 from invgraph.fitting.pose.colors import Palette
 from invgraph.fitting.pose.known_object import KnownObject
-from invgraph.fitting.pose.surface import Paint
+from invgraph.fitting.pose.surface import VertexColors
 from invgraph.fitting.pose.window import NEAREST, Target, Window, box_around, crop_window
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
@@ -57,7 +57,7 @@ def refine(
     model: KnownObject,
     target: Target,
     palette: Palette,
-    paint: Paint,
+    vertex_colors: VertexColors,
     pose: Float[Tensor, "4 4"],
     strides: tuple[int, ...],
     hidden: Bool[Tensor, "h w"] | None = None,
@@ -68,7 +68,7 @@ def refine(
         model: the object.
         target: the image.
         palette: colours of object and surroundings.
-        paint: colours of the surface; not used where nothing is known.
+        vertex_colors: colours of the surface; not used where nothing is known.
         pose: to start from, ``camera_from_object``.
         strides: per step, px between the samples across the outline, whose reach is 12 of them; of
             an object of FULL_PX, less for a smaller one.
@@ -89,13 +89,13 @@ def refine(
             return None
         front = window.cut(hidden[None])[0]
         lines = _outline(model, window, target, palette, stride, front)
-        points = _surface(model, window, pose, target, paint, stride, front)
+        points = _surface(model, window, pose, target, vertex_colors, stride, front)
         pose, information = _step(pose, lines, points)
     return Fit(pose, information)
 
 
 def slide(
-    model: KnownObject, target: Target, paint: Paint, pose: Float[Tensor, "4 4"]
+    model: KnownObject, target: Target, vertex_colors: VertexColors, pose: Float[Tensor, "4 4"]
 ) -> Float[Tensor, "4 4"]:
     """Move an object parallel to the image to where its rendered colours fit best.
 
@@ -103,7 +103,7 @@ def slide(
     the object jumped.
     """
     window = crop_window(model, target.camera, pose, 2)
-    if window is None or not bool((paint.seen > 0).any()):
+    if window is None or not bool((vertex_colors.seen > 0).any()):
         return pose
     size = max(window.camera.height, window.camera.width)
     corner = window.pixels.new_tensor([window.left, window.top])
@@ -111,7 +111,7 @@ def slide(
     assert box is not None
     left, top, right, bottom = box
     factor = max(round(size / SLIDE_PX), 1)
-    drawn = predicted(model, window, pose, target, paint)
+    drawn = predicted(model, window, pose, target, vertex_colors)
     if drawn is None:
         return pose
     mask = window.covered.float()[None]
@@ -131,7 +131,11 @@ def slide(
 
 
 def predicted(
-    model: KnownObject, window: Window, pose: Float[Tensor, "4 4"], target: Target, paint: Paint
+    model: KnownObject,
+    window: Window,
+    pose: Float[Tensor, "4 4"],
+    target: Target,
+    vertex_colors: VertexColors,
 ) -> Float[Tensor, "3 h w"] | None:
     """Root of the object's colours in a window, under the light that fits them best.
 
@@ -140,15 +144,15 @@ def predicted(
     """
     normals = transforms.rotate(pose, model.normals)
     shown = compared(model, window, normals)
-    shown = shown[paint.seen[shown] > 0]
+    shown = shown[vertex_colors.seen[shown] > 0]
     if len(shown) < LEAST_POINTS:
         return None
-    _, wanted = lit(window, normals, target, paint, shown)
+    _, wanted = lit(window, normals, target, vertex_colors, shown)
     return interpolate(wanted[None], model.mesh.faces, window.fragments)[0].permute(2, 0, 1)
 
 
 def lit(
-    window: Window, normals: Tensor, target: Target, paint: Paint, shown: Tensor
+    window: Window, normals: Tensor, target: Target, vertex_colors: VertexColors, shown: Tensor
 ) -> tuple[Float[Tensor, "9 3"], Float[Tensor, "v 3"]]:
     """The light that explains some vertices best, and the root of all vertices' colours in it.
 
@@ -157,8 +161,8 @@ def lit(
         shown: the vertices that the image shows.
     """
     color = contour.sample(window.cut(target.root), window.pixels[shown][:, None])[..., 0].T
-    light = surface.find_light(paint.albedo[shown], normals[shown], color.square())
-    return light, (paint.albedo * surface.shading(light, normals)).sqrt()
+    light = surface.find_light(vertex_colors.albedo[shown], normals[shown], color.square())
+    return light, (vertex_colors.albedo * surface.shading(light, normals)).sqrt()
 
 
 class _Lines:
@@ -266,22 +270,24 @@ def _surface(
     window: Window,
     pose: Tensor,
     target: Target,
-    paint: Paint,
+    vertex_colors: VertexColors,
     stride: int,
     hidden: Tensor,
 ) -> _Points | None:
     """Known parts of the surface; image and render are as smooth as ``stride``."""
     normals = transforms.rotate(pose, model.normals)
     chosen = compared(model, window, normals)
-    chosen = chosen[(paint.seen[chosen] > 0) & ~contour.nearest(hidden, window.pixels[chosen])]
+    chosen = chosen[
+        (vertex_colors.seen[chosen] > 0) & ~contour.nearest(hidden, window.pixels[chosen])
+    ]
     if len(chosen) < LEAST_POINTS:
         return None
     image = window.cut(target.root)
-    _, wanted = lit(window, normals, target, paint, chosen)
+    _, wanted = lit(window, normals, target, vertex_colors, chosen)
     size = 2 * stride - 1
     mask = window.covered.float()[None]
     at = window.pixels[chosen][:, None]
-    inner = contour.sample(_blur(mask, size + 2 * BORDER[paint.source]), at)[0, :, 0] > 0.99
+    inner = contour.sample(_blur(mask, size + 2 * BORDER[vertex_colors.source]), at)[0, :, 0] > 0.99
     if stride > 1:
         drawn = interpolate(wanted[None], model.mesh.faces, window.fragments)[0].permute(2, 0, 1)
         blurred = contour.sample(_blur(torch.cat([drawn * mask, mask]), size), at)[..., 0].T
@@ -292,7 +298,7 @@ def _surface(
     if len(chosen) < LEAST_POINTS:
         return None
     points = _Points(
-        model.mesh.vertices[chosen], wanted, image, window.camera, TOGETHER[paint.source]
+        model.mesh.vertices[chosen], wanted, image, window.camera, TOGETHER[vertex_colors.source]
     )
     points.settle(pose)
     return points

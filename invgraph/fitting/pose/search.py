@@ -11,7 +11,7 @@ from torch.nn.functional import avg_pool2d, conv2d, interpolate, max_pool2d, nor
 from invgraph.fitting.pose.colors import Palette
 from invgraph.fitting.pose.hypotheses import CLOSE, FEW, narrow, shifted
 from invgraph.fitting.pose.known_object import KnownObject
-from invgraph.fitting.pose.surface import Paint
+from invgraph.fitting.pose.surface import VertexColors
 from invgraph.fitting.pose.window import Target
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
@@ -38,7 +38,7 @@ def search(
     model: KnownObject,
     target: Target,
     palette: Palette,
-    paint: Paint,
+    vertex_colors: VertexColors,
     near: Float[Tensor, "4 4"] | None = None,
 ) -> list[Tensor]:
     """Poses that may be right, the most likely first.
@@ -53,11 +53,11 @@ def search(
         model: the object.
         target: the image.
         palette: colours of object and surroundings.
-        paint: colours of the surface.
+        vertex_colors: colours of the surface.
         near: about where it is, ``camera_from_object``: only rotations within 75 degrees of it,
             sizes within a factor of 1.7 and places within 2 diameters.
     """
-    turns, renders = _renders(model, paint)
+    turns, renders = _renders(model, vertex_colors)
     sizes = [LARGEST * target.camera.height / STEP**k for k in range(SIZES)]
     if near is not None:
         angle = transforms.log_so3(turns @ near[:3, :3].mT).norm(dim=-1)
@@ -90,17 +90,17 @@ def search(
         down, right = place[chosen] // score.shape[2], place[chosen] % score.shape[2]
         pixels = torch.stack([left + right, top + down], -1) * scale
         poses.append(_poses(model, target.camera, turns[chosen], size, pixels))
-    return narrow(model, target, paint, torch.cat(poses)) if poses else []
+    return narrow(model, target, vertex_colors, torch.cat(poses)) if poses else []
 
 
 def search_close(
-    model: KnownObject, target: Target, paint: Paint, pose: Float[Tensor, "4 4"]
+    model: KnownObject, target: Target, vertex_colors: VertexColors, pose: Float[Tensor, "4 4"]
 ) -> list[Tensor]:
     """Poses that may be right, the most likely first, from many about a given one."""
     draw = torch.randn(SCATTERED, 6, generator=torch.Generator().manual_seed(0))
     draw[0] = 0
     poses = shifted(model, pose.expand(SCATTERED, 4, 4), draw * torch.tensor(SCATTER))
-    return narrow(model, target, paint, poses, CLOSE, FEW)
+    return narrow(model, target, vertex_colors, poses, CLOSE, FEW)
 
 
 def _beside(
@@ -170,7 +170,7 @@ def _poses(
     return transforms.pose(rotation, depth * rays - rotation @ model.centre)
 
 
-def _renders(model: KnownObject, paint: Paint) -> tuple[Tensor, Tensor]:
+def _renders(model: KnownObject, vertex_colors: VertexColors) -> tuple[Tensor, Tensor]:
     """Rotations, and per rotation three roots of colours, the mask and the ring around it."""
     turns = _rotations()
     mesh, owner = model.coarse(1.5 * ACROSS)
@@ -179,7 +179,7 @@ def _renders(model: KnownObject, paint: Paint) -> tuple[Tensor, Tensor]:
     half = SIDE / 2
     seen = (mesh.vertices - model.centre) @ turns.mT + torch.tensor([0.0, 0.0, distance])
     flat = torch.cat([seen[..., :2] * focal + half * seen[..., 2:], seen[..., 2:]], -1)
-    colors = paint.albedo[owner].sqrt()
+    colors = vertex_colors.albedo[owner].sqrt()
     parts = []
     for chunk in flat.split(300):
         # Twice the size, then averaged: edges of small renders matter.

@@ -20,7 +20,7 @@ _COSINE = [harmonics.COSINE_FACTORS[order] / math.pi for order in (0, 1, 1, 1, 2
 
 
 @dataclass(frozen=True, eq=False)
-class Paint:
+class VertexColors:
     """What is known of the colours of the surface.
 
     Attributes:
@@ -38,13 +38,13 @@ class Paint:
         return "given" if bool(self.seen.isinf().any()) else "seen"
 
     @staticmethod
-    def plain(count: int) -> "Paint":
+    def plain(count: int) -> "VertexColors":
         """Middle grey everywhere: nothing is known."""
-        return Paint(torch.full((count, 3), 0.5), torch.zeros(count))
+        return VertexColors(torch.full((count, 3), 0.5), torch.zeros(count))
 
     def learn(
         self, vertices: Tensor, color: Float[Tensor, "n 3"], shading: Float[Tensor, "n 3"]
-    ) -> "Paint":
+    ) -> "VertexColors":
         """Add what a frame shows of some vertices; given colours stay."""
         found = (color / shading.clamp_min(1e-3)).clamp(0.005, 1.0)
         seen = self.seen[vertices]

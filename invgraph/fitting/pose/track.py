@@ -17,7 +17,7 @@ from invgraph.fitting.pose.hypotheses import Comparison, descend
 from invgraph.fitting.pose.known_object import KnownObject
 from invgraph.fitting.pose.refine import Fit, refine, slide
 from invgraph.fitting.pose.search import search, search_close
-from invgraph.fitting.pose.surface import Paint
+from invgraph.fitting.pose.surface import VertexColors
 from invgraph.fitting.pose.window import Target, Window, crop_window
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
@@ -117,12 +117,14 @@ class Tracker:
         if self.pose is not None and (first or self._lost == 0):
             if first and self.model.albedo is not None:
                 starts = [_at_distance(self.pose, share) for share in DISTANCES]
-                starts = [slide(self.model, target, color_model.paint, start) for start in starts]
+                starts = [
+                    slide(self.model, target, color_model.vertex_colors, start) for start in starts
+                ]
                 rough = self._descend(target, color_model, starts, ROUGH, 1)
                 starts = [fit.pose for fit, _, _ in rough[:2]]
                 candidates += self._descend(target, color_model, starts, rounds=ROUNDS)
             else:
-                start = slide(self.model, target, color_model.paint, self.pose)
+                start = slide(self.model, target, color_model.vertex_colors, self.pose)
                 candidates += self._descend(target, color_model, [start])
         if (self.model.albedo is not None or not first) and self._lost % RETRY == 0:
             for find, clear in self._searches(target, color_model, first):
@@ -146,7 +148,7 @@ class Tracker:
     def scene(self, belief: PoseBelief, light: Float[Tensor, "9 3"]) -> Scene:
         """The object as it is known by now, at the likeliest pose."""
         assert self.color_model is not None
-        material = Material(self.color_model.paint.albedo, torch.ones(1), torch.zeros(1))
+        material = Material(self.color_model.vertex_colors.albedo, torch.ones(1), torch.zeros(1))
         thing = Object(self.model.mesh, belief.pose, material)
         return Scene((thing,), (SphericalHarmonicLight(light),))
 
@@ -181,13 +183,19 @@ class Tracker:
                         target,
                         fit.pose,
                         window,
-                        color_model.paint,
+                        color_model.vertex_colors,
                         color_model.palette,
                         hidden,
                     )
                     hidden = None if hidden is None else window.paste(hidden)
                 fit = refine(
-                    self.model, target, palette, color_model.paint, fit.pose, strides, hidden
+                    self.model,
+                    target,
+                    palette,
+                    color_model.vertex_colors,
+                    fit.pose,
+                    strides,
+                    hidden,
                 )
                 seen = self._judge(target, color_model, fit.pose) if fit else None
                 if fit is None or seen is None:
@@ -211,17 +219,19 @@ class Tracker:
         window = crop_window(self.model, target.camera, pose, MARGIN)
         if window is None:
             return None
-        verdict = assess(self.model, target, color_model.palette, color_model.paint, pose, window)
+        verdict = assess(
+            self.model, target, color_model.palette, color_model.vertex_colors, pose, window
+        )
         return None if verdict is None else (window, verdict)
 
     def _by_outline(self, target: Target, pose: Tensor) -> Tensor:
         """An initial pose, improved by the outline alone if that explains the image better."""
         window = crop_window(self.model, target.camera, pose, MARGIN)
         assert window is not None
-        paint = Paint.plain(len(self.model.normals))
-        palette = learn_palette(self.model, target, pose, window, paint)
-        bare = ColorModel(palette, paint)
-        before = assess(self.model, target, palette, paint, pose, window)
+        vertex_colors = VertexColors.plain(len(self.model.normals))
+        palette = learn_palette(self.model, target, pose, window, vertex_colors)
+        bare = ColorModel(palette, vertex_colors)
+        before = assess(self.model, target, palette, vertex_colors, pose, window)
         after = self._descend(target, bare, [pose], NARROW, rounds=ROUNDS)
         if before is None or not after or after[0][2].likelihood < before.likelihood + GAIN:
             return pose
@@ -245,9 +255,12 @@ class Tracker:
         self, target: Target, color_model: ColorModel, first: bool
     ) -> Iterator[tuple[Callable[[], list[Tensor]], float]]:
         """Where else to look, and from which evidence of the outline there is no need to."""
-        wide = partial(search, self.model, target, color_model.palette, color_model.paint)
+        wide = partial(search, self.model, target, color_model.palette, color_model.vertex_colors)
         if first and self.pose is not None:
-            yield partial(search_close, self.model, target, color_model.paint, self.pose), CLEAR
+            yield (
+                partial(search_close, self.model, target, color_model.vertex_colors, self.pose),
+                CLEAR,
+            )
             yield partial(wide, self.pose), ENOUGH
         else:
             for near in dict.fromkeys((self.pose, None)):
@@ -262,7 +275,7 @@ class Tracker:
         """
         if not starts:
             return []
-        comparison = Comparison(self.model, target, color_model.paint, POLISHED_PX)
+        comparison = Comparison(self.model, target, color_model.vertex_colors, POLISHED_PX)
         polished = descend(comparison, torch.stack(starts), POLISHING)
         best = comparison.likelihood(polished).argsort(descending=True)[:POLISHED]
         return self._descend(target, color_model, list(polished[best]), rounds=ROUNDS)

@@ -210,7 +210,7 @@ def test_ctrl_c_scores_what_there_is_and_resume_goes_on(capture, short, tmp_path
     assert result.metrics["complete"] is True
     assert (
         len(count) == 32
-    )  # 1 compiled, 20 tried both lights, 4 painted, 1 was interrupted, 6 were left
+    )  # 1 compiled, 20 tried both lights, 4 baked, 1 was interrupted, 6 were left
 
 
 @pytest.mark.slow

@@ -33,7 +33,7 @@ def test_hull_of_a_ball_is_nearly_the_ball():
     cameras = ring_of_cameras(24)
     hull = visual_hull([ball_mask(camera, 0.8) for camera in cameras], cameras, cells=64)
     radii = hull.mesh.vertices.norm(dim=-1)
-    assert hull.suspects == ()
+    assert hull.outliers == ()
     assert float(radii.min()) > 0.78 and float(radii.median()) < 0.83
     normals_out = torch.linalg.cross(*_edges(hull.mesh)).mul(_centres(hull.mesh)).sum(-1)
     assert float((normals_out > 0).float().mean()) > 0.99
@@ -44,7 +44,7 @@ def test_hull_ignores_and_names_a_mask_with_a_hole():
     masks = [ball_mask(camera, 0.8) for camera in cameras]
     masks[5][38:58, 38:58] = False
     hull = visual_hull(masks, cameras, cells=64)
-    assert hull.suspects == (5,)
+    assert hull.outliers == (5,)
     assert float(hull.mesh.vertices.norm(dim=-1).min()) > 0.78
 
 
@@ -56,7 +56,7 @@ def test_hull_believes_the_photos_before_a_part_moved():
         for i, camera in enumerate(cameras)
     ]
     hull = visual_hull(masks, cameras, cells=64)
-    assert hull.suspects == tuple(range(15, 24))
+    assert hull.outliers == tuple(range(15, 24))
     knob = hull.mesh.vertices - torch.tensor(before)
     assert float(hull.mesh.vertices[:, 2].max()) > 1.05
     assert float(knob[knob[:, 2] > 0.1].norm(dim=-1).max()) < 0.37

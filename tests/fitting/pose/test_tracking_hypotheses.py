@@ -35,7 +35,7 @@ def target(cube) -> Target:
 
 def comparison(cube: KnownObject, target: Target, across: float = 28.0) -> Comparison:
     color_model = initial_color_model(cube, target, None)
-    return Comparison(cube, target, color_model.paint, across)
+    return Comparison(cube, target, color_model.vertex_colors, across)
 
 
 def steps(count: int, size: float) -> torch.Tensor:
@@ -120,7 +120,7 @@ def test_no_pose_gets_less_likely_on_the_way_down(cube, target):
 def test_many_poses_end_in_few_that_stand_apart(cube, target):
     color_model = initial_color_model(cube, target, None)
     starts = shifted(cube, TRUTH.expand(150, 4, 4), steps(150, 0.4))
-    ends = narrow(cube, target, color_model.paint, starts)
+    ends = narrow(cube, target, color_model.vertex_colors, starts)
     assert 1 <= len(ends) <= FEW
     assert pose_error(ends[0], TRUTH)[1] < min(pose_error(pose, TRUTH)[1] for pose in ends[1:])
 
@@ -128,7 +128,7 @@ def test_many_poses_end_in_few_that_stand_apart(cube, target):
 def test_the_best_of_many_poses_is_close(cube, target):
     color_model = initial_color_model(cube, target, None)
     starts = shifted(cube, TRUTH.expand(150, 4, 4), steps(150, 0.4))
-    shift, turn = pose_error(narrow(cube, target, color_model.paint, starts)[0], TRUTH)
+    shift, turn = pose_error(narrow(cube, target, color_model.vertex_colors, starts)[0], TRUTH)
     assert shift < 0.02 and turn < 6
 
 
@@ -162,7 +162,7 @@ def test_the_outline_tells_the_object_from_a_wall_of_its_colour():
         color_model = initial_color_model(ball, target, None)
         window = crop_window(ball, lens(), pose, 24)
         assert window is not None
-        found = assess(ball, target, color_model.palette, color_model.paint, pose, window)
+        found = assess(ball, target, color_model.palette, color_model.vertex_colors, pose, window)
         assert found is not None
         borders.append(found.border)
     assert borders[0] > 1.0
@@ -172,19 +172,19 @@ def test_the_outline_tells_the_object_from_a_wall_of_its_colour():
 def test_what_is_far_from_a_given_pose_is_not_looked_for(cube, target):
     color_model = initial_color_model(cube, target, None)
     far = shifted(cube, TRUTH[None], torch.tensor([[1.5, 0.0, 0.0, 0.0, 0.0, 0.0]]))[0]
-    found = search(cube, target, color_model.palette, color_model.paint, far)
+    found = search(cube, target, color_model.palette, color_model.vertex_colors, far)
     moved = torch.stack([pose[:2, 3] - far[:2, 3] for pose in found]).norm(dim=-1)
     assert float(moved.max()) < 3.5 * cube.diameter
 
 
 def test_a_search_close_by_ends_at_the_truth_and_goes_no_farther(cube, target):
-    paint = initial_color_model(cube, target, None).paint
+    vertex_colors = initial_color_model(cube, target, None).vertex_colors
     step = torch.tensor([[0.3, -0.2, 0.08, 0.15, -0.1, 0.1], [3.0, 0.0, 0.0, 0.0, 0.0, 0.0]])
     beside, far = shifted(cube, TRUTH.expand(2, 4, 4), step)
-    shift, turn = pose_error(search_close(cube, target, paint, beside)[0], TRUTH)
+    shift, turn = pose_error(search_close(cube, target, vertex_colors, beside)[0], TRUTH)
     assert shift < 0.02 and turn < 6
     moved = torch.stack(
-        [pose[:2, 3] - far[:2, 3] for pose in search_close(cube, target, paint, far)]
+        [pose[:2, 3] - far[:2, 3] for pose in search_close(cube, target, vertex_colors, far)]
     )
     assert float(moved.norm(dim=-1).max()) < 2 * cube.diameter
 
@@ -192,5 +192,5 @@ def test_a_search_close_by_ends_at_the_truth_and_goes_no_farther(cube, target):
 def test_a_search_finds_what_stands_far_from_the_first_guess(cube, target):
     color_model = initial_color_model(cube, target, None)
     for near in (None, shifted(cube, TRUTH[None], EAST)[0]):
-        found = search(cube, target, color_model.palette, color_model.paint, near)
+        found = search(cube, target, color_model.palette, color_model.vertex_colors, near)
         assert min(pose_error(pose, TRUTH)[1] for pose in found) < 8

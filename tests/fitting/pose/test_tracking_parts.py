@@ -13,7 +13,7 @@ from tracking_scenes import box, lens, painted_cube, pose_at
 from invgraph.fitting.pose import KnownObject, contour, make_object, surface
 from invgraph.fitting.pose.colors import BINS, CELLS, FLOOR, Palette, cells, density
 from invgraph.fitting.pose.refine import _Lines, _pixel_by_twist, _Points
-from invgraph.fitting.pose.surface import Paint
+from invgraph.fitting.pose.surface import VertexColors
 from invgraph.fitting.pose.window import Target, Window, crop_window
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
@@ -215,16 +215,18 @@ def test_find_light_recovers_a_light_from_painted_points():
 
 
 def test_paint_is_the_mean_of_what_frames_showed():
-    paint = Paint.plain(4)
+    vertex_colors = VertexColors.plain(4)
     shading = torch.full((2, 3), 0.5)
     shown = torch.tensor([0, 2])
-    paint = paint.learn(shown, torch.full((2, 3), 0.10), shading)
-    assert paint.seen.tolist() == [1, 0, 1, 0]
-    assert torch.allclose(paint.albedo, torch.tensor(0.2))  # the others guess the median
-    paint = paint.learn(shown, torch.full((2, 3), 0.25), shading)
-    paint = paint.learn(shown, torch.full((2, 3), 0.25), shading)
-    assert torch.allclose(paint.albedo[shown], torch.tensor((0.2 + 0.5 + 0.5) / 3))
-    assert torch.allclose(paint.albedo[1], torch.tensor(0.2)) and paint.seen.tolist() == [
+    vertex_colors = vertex_colors.learn(shown, torch.full((2, 3), 0.10), shading)
+    assert vertex_colors.seen.tolist() == [1, 0, 1, 0]
+    assert torch.allclose(vertex_colors.albedo, torch.tensor(0.2))  # the others guess the median
+    vertex_colors = vertex_colors.learn(shown, torch.full((2, 3), 0.25), shading)
+    vertex_colors = vertex_colors.learn(shown, torch.full((2, 3), 0.25), shading)
+    assert torch.allclose(vertex_colors.albedo[shown], torch.tensor((0.2 + 0.5 + 0.5) / 3))
+    assert torch.allclose(
+        vertex_colors.albedo[1], torch.tensor(0.2)
+    ) and vertex_colors.seen.tolist() == [
         3,
         0,
         3,
@@ -233,9 +235,11 @@ def test_paint_is_the_mean_of_what_frames_showed():
 
 
 def test_given_colours_stay():
-    paint = Paint(torch.full((2, 3), 0.3), torch.tensor([torch.inf, 0.0]))
-    paint = paint.learn(torch.tensor([0, 1]), torch.full((2, 3), 0.8), torch.ones(2, 3))
-    assert torch.allclose(paint.albedo, torch.tensor([[0.3], [0.8]]).expand(2, 3))
+    vertex_colors = VertexColors(torch.full((2, 3), 0.3), torch.tensor([torch.inf, 0.0]))
+    vertex_colors = vertex_colors.learn(
+        torch.tensor([0, 1]), torch.full((2, 3), 0.8), torch.ones(2, 3)
+    )
+    assert torch.allclose(vertex_colors.albedo, torch.tensor([[0.3], [0.8]]).expand(2, 3))
 
 
 def test_slopes_of_a_plane_of_colours():
