@@ -66,7 +66,7 @@ def torus_scene(side: int = 64) -> Scene:
 
 def begin_run(folder: Path, kind: Kind = "object") -> Path:
     """Fill ``folder`` like a run that was killed soon after it began."""
-    with RunFolder(folder, RunFacts(kind, "torus")) as run:
+    with RunFolder(folder, RunFacts(kind, "torus", "torus")) as run:
         run.write("log.csv", b"step,seconds,stage,loss,psnr_db\n0,0.1,hull,0.5,10\n1,0.")
     return folder
 
@@ -76,7 +76,7 @@ def write_run(
 ) -> Path:
     """Fill ``folder`` like a finished fit; ``names`` are those of the held-out photos."""
     names = names or ["photo_000", "photo_008", "photo_016"]
-    with RunFolder(folder, RunFacts("object", "torus")) as run:
+    with RunFolder(folder, RunFacts("object", "torus", "torus")) as run:
         run.write_json("metrics.json", {})
     renders = folder / "renders"
     y, x = np.mgrid[0:size, 0:size] / size

@@ -29,6 +29,7 @@ ROOMS = (
     "infer",
     "cli",
 )
+COMPUTED = "a module whose name is computed"
 Imports = dict[str, set[str]]
 
 
@@ -57,24 +58,37 @@ def _imports_of(name: str, path: Path, known: dict[str, Path]) -> set[str]:
             parents = package.split(".")[: len(package.split(".")) + 1 - node.level]
             base = ".".join([*parents, *([node.module] if node.module else [])])
             base = base if node.level else node.module or ""
-            inner = {f"{base}.{alias.name}" for alias in node.names}
-            found |= inner & known.keys() or {base}
-            if inner - known.keys():
-                found.add(base)
+            for alias in node.names:
+                inner = f"{base}.{alias.name}"
+                found.add(inner if inner in known else base)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            found |= {COMPUTED} if _is_computed(node) else set()
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            found |= {node.value} & known.keys()  # what import_module is called with
-    return {module for module in found & known.keys() if module not in (name, "invgraph")}
+            # What import_module is called with; the root's name alone is mostly a word.
+            found |= {node.value} & known.keys() - {"invgraph"}
+    return {module for module in found & {*known, COMPUTED} if module != name}
+
+
+def _is_computed(call: ast.Call) -> bool:
+    """Whether no string names the module in full: put together, relative, or the root's."""
+    name = call.args[0]
+    if isinstance(name, ast.Constant):
+        return str(name.value) == "invgraph" or str(name.value).startswith(".")
+    return not isinstance(name, ast.Name | ast.Subscript)
 
 
 def upward(imports: Imports) -> list[str]:
-    """Imports from a room further down, in words."""
+    """Imports from a room further down, in words.
+
+    The root gives names of all rooms, so importing it counts as importing the last.
+    """
     found = []
     for module, targets in imports.items():
         if module == "invgraph":
             continue
         place = ROOMS.index(module.split(".")[1])
         for target in sorted(targets):
-            if ROOMS.index(target.split(".")[1]) > place:
+            if target in ("invgraph", COMPUTED) or ROOMS.index(target.split(".")[1]) > place:
                 found.append(f"{module} imports {target}")
     return found
 
@@ -143,6 +157,24 @@ def test_a_planted_upward_import_is_found(tmp_path: Path, code: str):
     found = read_imports(tmp_path)
     assert PLANTED[code] in found["invgraph.data.bad"]
     assert f"invgraph.data.bad imports {PLANTED[code]}" in upward(found)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from invgraph import fit, render",
+        "import invgraph",
+        "def f():\n    import invgraph\n    invgraph.fit()",
+        "from importlib import import_module\nimport_module('..report', __package__)",
+        "import importlib\nimportlib.import_module(f'invgraph.{room}')",
+    ],
+)
+def test_the_root_and_computed_names_are_no_way_around(tmp_path: Path, code: str):
+    for name, text in {"data/bad": code, "data/__init__": "", "__init__": ""}.items():
+        path = tmp_path / "invgraph" / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert len(upward(read_imports(tmp_path))) == 1
 
 
 def test_a_planted_circle_is_found():

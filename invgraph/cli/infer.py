@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from invgraph.cli.console import say
+from invgraph.cli.console import busy, say
 
 
 def depth(
@@ -37,8 +37,9 @@ def depth(
     from invgraph.encoders import load_depth_model
     from invgraph.infer.infer_depth import infer_depth
 
-    network = load_depth_model(model)
-    capture = read_recording(video)
+    with busy("decoding frames that are not in the cache yet"):
+        network = load_depth_model(model)
+        capture = read_recording(video)
     folder = out if out is not None else Path("inferred") / capture.name
     done = infer_depth(network, capture, folder, motion=motion, name=str(model))
     print(f"{'Depth of':16} {len(capture.frames)} frames in {folder / 'depth'}")

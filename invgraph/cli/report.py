@@ -9,7 +9,7 @@ import tyro
 def report(run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")], /) -> None:
     """Build report.html again from the files of a run folder, finished or not.
 
-    The fly-through (flythrough.mp4) and the recording for rerun's viewer (recording.rrd) are made
+    The fly-through (flythrough.mp4) and the rerun log (recording.rrd) are made
     as well where the folder lacks one, which takes about half a minute.
 
     Typical use:
@@ -20,6 +20,9 @@ def report(run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN
     """
     from invgraph.report import write_report
     from invgraph.report.attachments import complete_attachments
+    from invgraph.runs.folder import locked, read_run_file
 
-    complete_attachments(run)
-    print(write_report(run))
+    read_run_file(run)
+    with locked(run):
+        complete_attachments(run)
+        print(write_report(run))

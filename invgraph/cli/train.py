@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from invgraph.cli.console import say
+from invgraph.cli.console import busy, say
 
 if TYPE_CHECKING:
     from invgraph.data import Capture
@@ -209,7 +209,8 @@ def _given(
     folder = out if out is not None else Path("runs") / f"{kind}_{recordings[0].resolve().stem}"
     if int(os.environ.get("RANK", 0)) == 0:
         check_out(folder, resume)  # before a video is decoded
-    return folder, [read_recording(path) for path in recordings]
+    with busy("decoding frames that are not in the cache yet"):
+        return folder, [read_recording(path) for path in recordings]
 
 
 def _say(trained: "Trained") -> None:

@@ -1,6 +1,7 @@
 """A capture: photographs of one scene, each with the camera that took it where that is known."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from jaxtyping import Float
 from torch import Tensor
@@ -24,6 +25,7 @@ class Capture:
         points: sparse points on the surfaces, world frame, if the capture has them.
         skipped: what could not be read, one "name: reason" each.
         kind: the format, in words.
+        source: the file or folder that was read; None if it was made in memory.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Capture:
     points: Float[Tensor, "n 3"] | None = None
     skipped: tuple[str, ...] = ()
     kind: str = ""
+    source: Path | None = None
 
     @property
     def has_cameras(self) -> bool:

@@ -142,20 +142,20 @@ def read_capture(path: str | Path) -> Capture:
         return _read_file(path)
     for known in FORMATS:
         if known.recognise(path):
-            return replace(known.read(path), kind=known.kind)
+            return replace(known.read(path), kind=known.kind, source=path)
     raise ValueError(f"{path} is no capture: {_found(path)}; looked for {_looked_for()}.")
 
 
 def _read_file(path: Path) -> Capture:
     suffix = path.suffix.lower()
     if suffix == ".json":
-        return replace(read_transforms_json(path), kind="transforms.json")
+        return replace(read_transforms_json(path), kind="transforms.json", source=path)
     if path.name == "poses_bounds.npy":
-        return replace(read_llff(path.parent), kind="LLFF")
+        return replace(read_llff(path.parent), kind="LLFF", source=path)
     if path.name.endswith("_par.txt"):
-        return replace(read_middlebury(path), kind="Middlebury multi-view")
+        return replace(read_middlebury(path), kind="Middlebury multi-view", source=path)
     if suffix in VIDEO_SUFFIXES:
-        return replace(read_video(path), kind="video")
+        return replace(read_video(path), kind="video", source=path)
     if suffix in SUFFIXES:
         raise ValueError(f"{path} is one photo; give the folder of at least two.")
     raise ValueError(f"{path} is no capture; give a folder, a video, or a JSON file with cameras.")

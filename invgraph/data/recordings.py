@@ -1,5 +1,6 @@
 """Recordings to learn from: every frame of a video, or a folder of frames."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from invgraph.data.capture import Capture
@@ -17,5 +18,5 @@ def read_recording(path: Path) -> Capture:
         ValueError: no such file or folder, or none that can be read.
     """
     if path.is_file() and path.suffix.lower() in SUFFIXES:
-        return read_video(path, stride=1)
+        return replace(read_video(path, stride=1), kind="video", source=path)
     return read_capture(path)

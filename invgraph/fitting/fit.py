@@ -13,7 +13,7 @@ from invgraph.fitting.place.fit_place import fit_place, require_enough
 from invgraph.fitting.settings import FitSettings
 from invgraph.report import write_report
 from invgraph.report.measures import duration
-from invgraph.runs.facts import Kind, RunFacts, facts_of
+from invgraph.runs.facts import Kind, RunFacts, facts_of, identity
 from invgraph.runs.folder import RunFolder, check_out
 from invgraph.runs.progress import Meter, Progress
 from invgraph.scene import Scene
@@ -86,7 +86,7 @@ def _fit(
     capture = read_capture(capture) if isinstance(capture, Path) else capture
     place = not any(frame.mask_source for frame in capture.frames)
     kind: Kind = "place" if place else "object"
-    facts = RunFacts(kind, capture.name, facts_of(capture), asdict(settings))
+    facts = RunFacts(kind, capture.name, identity([capture]), facts_of(capture), asdict(settings))
     with RunFolder(out, facts, resume) as folder:
         if resume and (metrics := folder.finished()) is not None:
             return _finished(folder, metrics)

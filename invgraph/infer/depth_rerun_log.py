@@ -1,4 +1,4 @@
-"""A recording of a video with its depth and motion, for rerun's viewer (https://rerun.io)."""
+"""A log of a video with its depth and motion, for rerun's viewer (https://rerun.io)."""
 
 from typing import TYPE_CHECKING
 
@@ -45,7 +45,7 @@ def log_frame(
     """Record one frame at its index, and at its time where it has one.
 
     Args:
-        stream: of the recording.
+        stream: of the log.
         index: of the frame.
         name: of the frame.
         time: seconds; None where the recording has no clock.

@@ -11,7 +11,7 @@ from invgraph.encoders import DepthModel
 from invgraph.fitting.motion import follow_camera
 from invgraph.geometry.camera import Camera
 from invgraph.infer.depth_writer import DepthWriter
-from invgraph.runs.facts import RunFacts, facts_of
+from invgraph.runs.facts import RunFacts, facts_of, identity
 from invgraph.runs.folder import METRICS, RunFolder, check_out
 from invgraph.runs.predictions import INDEX
 from invgraph.runs.progress import Meter
@@ -50,7 +50,9 @@ def infer_depth(
     metric = model.facts.get("metres") is not None
     facts = {"model": name, "trained_on": model.facts["trained_on"], "metric": metric}
     settings = {"model": name, "motion": motion}
-    asked = RunFacts("inference", capture.name, facts_of(capture), settings)
+    asked = RunFacts(
+        "inference", capture.name, identity([capture], facts), facts_of(capture), settings
+    )
     # One that was cut short is begun anew in the same folder.
     with RunFolder(folder, asked, resume=True) as run, Meter() as progress:
         words = "depth and the camera's path" if motion else "depth alone"

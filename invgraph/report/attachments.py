@@ -46,7 +46,7 @@ def write_attachments(
     from invgraph.report.rerun_log import write_rerun_log
 
     progress = progress or Progress()
-    progress.stage("recording for rerun's viewer", 0.3)
+    progress.stage("rerun log", 0.3)
     until = time.monotonic() + seconds
     for name in (FILM, RERUN_LOG):  # of another scene by now
         (run / name).unlink(missing_ok=True)
@@ -93,10 +93,10 @@ def attachments_section(folder: RunContents) -> str:
         "Every picture is rendered from the fitted scene.",
         how_to_get("fly-through", "av", "av"),
     )
-    recording = rerun_link(folder.rerun_log, "Mesh, cameras, photos and depth")
+    log = rerun_link(folder.rerun_log, "Mesh, cameras, photos and depth")
     return f"""<section aria-labelledby="film-title"><h2 id="film-title">Fly-through</h2>
 {film}
-{recording}</section>"""
+{log}</section>"""
 
 
 def film_player(file: Path | None, label: str, words: str, without: str) -> str:
@@ -130,7 +130,7 @@ def rerun_link(file: Path | None, words: str) -> str:
         words: what it holds.
     """
     if file is None:
-        hint = how_to_get("recording for rerun's viewer", "rerun", "rerun-sdk")
+        hint = how_to_get("log for rerun's viewer", "rerun", "rerun-sdk")
         return f'<p class="hint">{hint}</p>'
     return (
         f'<p class="hint">{words} to explore: <a href="{RERUN_LOG}" '

@@ -70,10 +70,10 @@ def _film(folder: RunContents) -> str:
         "else.",
         "No film yet: <code>invgraph fit</code> with <code>--resume</code> makes it.",
     )
-    recording = rerun_link(folder.rerun_log, "Photos, mesh, poses and uncertainty")
+    log = rerun_link(folder.rerun_log, "Photos, mesh, poses and uncertainty")
     return (
         '<section class="film" aria-labelledby="film-title"><h2 id="film-title">Where it is</h2>'
-        f"{film}{recording}</section>"
+        f"{film}{log}</section>"
     )
 
 

@@ -1,12 +1,13 @@
 """What is known about a run before it has found anything: asked for, read, by what, on what."""
 
+import hashlib
 import importlib.metadata
 import os
 import platform
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,13 +26,16 @@ class RunFacts:
     Attributes:
         kind: of run: a fit of an object, a place or a known object's poses; a training of depth or
             of an encoder; the inference of depth.
-        name: of what it is about; a run that is resumed must have the same.
+        name: of what it is about, for a person.
+        identity: of what it works on, as :func:`identity` tells it; a run that is resumed must
+            have the same.
         read: what was read, and how much of it; JSON.
         settings: every option of the run, those left at their defaults included; JSON.
     """
 
     kind: Kind
     name: str
+    identity: str
     read: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -42,11 +46,26 @@ def facts_of(capture: Capture) -> dict[str, Any]:
     return {
         "capture": capture.name,
         "format": capture.kind,
-        "folder": str(first.parent.resolve()),
+        "source": str((capture.source or first.parent).resolve()),
         "photos": len(capture.frames),
         "held_out": len(capture.test),
         "skipped": len(capture.skipped),
     }
+
+
+def identity(captures: Sequence[Capture], *others: object) -> str:
+    """Equal for equal work: names and sizes of all photos, and whatever else decides what is found.
+
+    Args:
+        captures: that are read.
+        others: anything whose text tells it from others, such as a model's fingerprint.
+    """
+    files = [
+        (frame.name, frame.size, frame.image_path.stat().st_size)
+        for capture in captures
+        for frame in capture.frames
+    ]
+    return hashlib.sha256(repr((files, others)).encode()).hexdigest()
 
 
 def session() -> dict[str, Any]:

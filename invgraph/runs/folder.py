@@ -51,7 +51,7 @@ class RunFolder:
         check_out(self.path, resume)
         self._created = not self.path.exists()
         self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(self.path)
+        self._lock = locked(self.path)
         try:
             check_out(self.path, resume)  # again: now nobody else can change it
             stored = read_run_file(self.path) if _holds_something(self.path) else None
@@ -75,6 +75,11 @@ class RunFolder:
             raise ValueError(
                 f"{self.path} is a run of kind {theirs[0]} on {theirs[1]}, not of kind {ours[0]} "
                 f"on {ours[1]}; choose another --out."
+            )
+        if self.facts.identity != stored["identity"]:
+            raise ValueError(
+                f"{self.path} is a run on another {self.facts.name}: files of that name, but with "
+                "other contents or options that change what is found; choose another --out."
             )
 
     def __enter__(self) -> "RunFolder":
@@ -159,8 +164,10 @@ def check_out(path: Path, resume: bool) -> None:
         raise ValueError(f"{path} is a file but a run needs a folder; choose another --out.")
     if not _holds_something(path):
         return
+    if not resume and (path / RUN).exists():
+        raise ValueError(f"{path} holds a run; continue it by --resume or choose another --out.")
     if not resume:
-        raise ValueError(f"{path} is not empty; continue it by --resume or choose another --out.")
+        raise ValueError(f"{path} is not empty and holds no run; choose another --out.")
     read_run_file(path)
 
 
@@ -179,12 +186,14 @@ def read_run_file(path: Path) -> dict[str, Any]:
     try:
         stored = json.loads(file.read_text(encoding="utf-8"))
         known, version = stored["format"] == _FORMAT, stored["version"]
-        good = stored["kind"] in KINDS and isinstance(stored["name"], str)
-        good = good and isinstance(stored["sessions"], list)
+        texts = isinstance(stored["name"], str) and isinstance(stored["identity"], str)
+        good = texts and stored["kind"] in KINDS and isinstance(stored["sessions"], list)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split())[:100]
         raise ValueError(f"{file} is damaged ({reason}); start the run again.") from error
-    if not known or version != _VERSION or not good:
+    if version == _VERSION and not (known and good):
+        raise ValueError(f"{file} is damaged (no facts of a run); start the run again.")
+    if version != _VERSION:
         raise ValueError(
             f"{file} is of version {str(version)[:20]} but this reads {_VERSION}; use the invgraph "
             "that wrote it, or start the run again."
@@ -198,11 +207,17 @@ def file_stem(index: int, name: str) -> str:
 
 
 def _holds_something(path: Path) -> bool:
-    return path.is_dir() and any(entry.name != LOCK for entry in path.iterdir())
+    """Anything but the lock, and what a kill left before the run had begun."""
+    names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
+    return any(name != LOCK and not name.endswith(".part") for name in names)
 
 
-def _locked(path: Path) -> FileLock:
-    """The lock of a folder; the system lets go of it when this process ends, however it ends."""
+def locked(path: Path) -> FileLock:
+    """The lock of a folder, a context; the system lets go of it however this process ends.
+
+    Raises:
+        ValueError: another process has it.
+    """
     lock = FileLock(path / LOCK)
     try:
         lock.acquire(timeout=0)

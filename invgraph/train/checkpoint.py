@@ -177,12 +177,11 @@ class Shown(lightning.Callback):
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._recent.append(time.monotonic())
-        if not trainer.is_global_zero or len(self._recent) < 2:
+        if not trainer.is_global_zero:
             return
         done, steps = pl_module.done, pl_module.settings.steps
-        pace = (len(self._recent) - 1) / (self._recent[-1] - self._recent[0])
         best, loss = self._keeper.best, float(outputs["loss"])
-        if self._folder is not None and done % _LOG_EVERY == 0:
+        if self._folder is not None and (done % _LOG_EVERY == 0 or done in (1, steps)):
             self._folder.log(
                 step=done,
                 seconds=round(self._keeper.seconds, 2),
@@ -190,6 +189,9 @@ class Shown(lightning.Callback):
                 loss=round(loss, 5),
                 held_out=round(best, 5) if best < math.inf else "",
             )
+        if len(self._recent) < 2:
+            return
+        pace = (len(self._recent) - 1) / (self._recent[-1] - self._recent[0])
         held_out = f", held out {best:.4f}" if best < math.inf else ""  # before the first check
         self._progress.update(
             done / steps,

@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from invgraph.data import Capture
-from invgraph.runs.facts import Kind, RunFacts, facts_of
+from invgraph.runs.facts import Kind, RunFacts, facts_of, identity
 from invgraph.runs.folder import CHECKPOINT, METRICS, RunFolder
 from invgraph.runs.progress import Meter, Progress
 from invgraph.train.base_module import Learning, NotFinite
@@ -118,7 +118,7 @@ def opened(
         "workers": plan.workers,
         "encoder": None if encoder is None else str(encoder),
     }
-    facts = RunFacts(kind, name, read, {**options, **asdict(settings)})
+    facts = RunFacts(kind, name, identity(recordings), read, {**options, **asdict(settings)})
     with contextlib.ExitStack() as stack:
         folder, progress = None, Progress()
         if plan.rank == 0:

@@ -9,14 +9,18 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from capture_files import write_image
+from PIL import Image
 
-from invgraph.runs.facts import KINDS, RunFacts
+from invgraph.data import Capture, read_capture
+from invgraph.runs.facts import KINDS, RunFacts, identity
 from invgraph.runs.folder import RunFolder, file_stem
 from invgraph.runs.reader import read_run
 
-FACTS = RunFacts("object", "chair", {"photos": 12}, {"budget_s": 60.0, "seed": 3})
+FACTS = RunFacts("object", "chair", "c4a1", {"photos": 12}, {"budget_s": 60.0, "seed": 3})
 
 
 @pytest.fixture
@@ -60,7 +64,7 @@ def test_a_run_in_a_checkout_knows_its_commit(folder: RunFolder):
 
 def test_another_folder_is_never_mixed_with_a_run(tmp_path: Path):
     (tmp_path / "mine.txt").write_text("keep")
-    with pytest.raises(ValueError, match=r"is not empty; continue it by --resume or choose"):
+    with pytest.raises(ValueError, match=r"is not empty and holds no run; choose another --out"):
         RunFolder(tmp_path, FACTS)
     with pytest.raises(ValueError, match=r"holds no run\.json: it is no run, or one that an older"):
         RunFolder(tmp_path, FACTS, resume=True)
@@ -69,7 +73,7 @@ def test_another_folder_is_never_mixed_with_a_run(tmp_path: Path):
 
 def test_a_run_is_not_begun_twice_unless_resumed(tmp_path: Path):
     run = begun(tmp_path / "run")
-    with pytest.raises(ValueError, match=r"is not empty; continue it by --resume"):
+    with pytest.raises(ValueError, match=r"holds a run; continue it by --resume"):
         RunFolder(run, FACTS)
     with RunFolder(run, FACTS, resume=True):
         pass
@@ -79,12 +83,16 @@ def test_a_run_is_not_begun_twice_unless_resumed(tmp_path: Path):
     ("change", "message"),
     [
         ({"kind": "place"}, "is a run of kind object on chair, not of kind place on chair"),
+        (
+            {"identity": "other"},
+            "is a run on another chair: files of that name, but with other con",
+        ),
         ({"name": "table"}, "is a run of kind object on chair, not of kind object on table"),
     ],
 )
 def test_a_run_goes_on_only_as_what_it_is(tmp_path: Path, change: dict, message: str):
     run = begun(tmp_path / "run")
-    with pytest.raises(ValueError, match=message + "; choose another --out"):
+    with pytest.raises(ValueError, match=message + ".*; choose another --out"):
         RunFolder(run, replace(FACTS, **change), resume=True)
 
 
@@ -96,7 +104,12 @@ def test_a_run_goes_on_only_as_what_it_is(tmp_path: Path, change: dict, message:
         ("[" * 100_000, r"run\.json is damaged"),
         ('{"format": "invgraph run", "version": 1}', r"run\.json is damaged"),
         (
-            '{"format": "invgraph run", "version": 2, "kind": "x", "name": "", "sessions": []}',
+            '{"format": "invgraph run", "version": 1, "kind": "x", "name": "", "identity": "", '
+            '"sessions": []}',
+            r"run\.json is damaged \(no facts of a run\)",
+        ),
+        (
+            '{"format": "invgraph run", "version": 2, "kind": "x", "name": "", "identity": "", "sessions": []}',
             "is of version 2 but this reads 1; use the invgraph that wrote it",
         ),
     ],
@@ -118,6 +131,30 @@ def test_a_run_of_an_older_version_is_refused_with_a_remedy(tmp_path: Path):
             read()
 
 
+def test_what_a_kill_left_before_the_run_had_begun_is_no_obstacle(tmp_path: Path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / ".lock").touch()
+    (run / ".run.json.0a1b2c3d.part").write_text("{")
+    with RunFolder(run, FACTS) as folder:
+        folder.log(step=1)
+    assert not list(run.glob(".*.part"))
+
+
+def test_the_same_work_is_told_from_other_work(tmp_path: Path):
+    def photos(name: str, color: int) -> Capture:
+        for index in range(2):
+            write_image(tmp_path / name / "in" / f"{index}.png", (color + 90 * index, 0, 99))
+        return read_capture(tmp_path / name / "in")
+
+    first, same = photos("a", 10), photos("a", 10)
+    noise = np.random.default_rng(0).integers(0, 255, (12, 16, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a/in/1.png")
+    other = read_capture(tmp_path / "a" / "in")
+    assert identity([first], 1.0) == identity([same], 1.0) != identity([first], 2.0)
+    assert other.name == first.name
+
+
 def test_a_file_is_no_folder(tmp_path: Path):
     path = tmp_path / "file"
     path.write_text("x")
@@ -137,7 +174,7 @@ import sys, time
 from pathlib import Path
 from invgraph.runs.facts import RunFacts
 from invgraph.runs.folder import RunFolder
-folder = RunFolder(Path(sys.argv[1]), RunFacts("object", "chair"))
+folder = RunFolder(Path(sys.argv[1]), RunFacts("object", "chair", "c4a1"))
 folder.log(step=1)
 (folder.path / ".scene.glb.0a1b2c3d.part").write_bytes(b"half")
 (folder.path / "renders" / ".a.png.0a1b2c3d.part").write_bytes(b"half")

@@ -223,7 +223,7 @@ def test_trainings_that_cannot_be_are_refused(
     walks: list[Path], clips: list[Clip], pretrained: Trained
 ):
     out = pretrained.model.parent
-    with pytest.raises(ValueError, match=r"is not empty; continue it by --resume"):
+    with pytest.raises(ValueError, match=r"holds a run; continue it by --resume"):
         train(walks, out, SMALL)
     with pytest.raises(ValueError, match=r"begun with other recordings or settings"):
         train(walks, out, replace(SMALL, reach=3), resume=True)

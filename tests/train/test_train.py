@@ -78,7 +78,7 @@ def test_a_training_that_was_stopped_ends_where_an_unbroken_one_does(
 
 def test_a_folder_with_a_training_is_not_overwritten(walk: Path, tmp_path: Path):
     train(walk, tmp_path, settings(steps=1))
-    with pytest.raises(ValueError, match=r"is not empty; continue it by --resume"):
+    with pytest.raises(ValueError, match=r"holds a run; continue it by --resume"):
         train(walk, tmp_path, settings(steps=1))
     with pytest.raises(ValueError, match=r"begun with other recordings or settings"):
         train(walk, tmp_path, settings(steps=1, batch=4), resume=True)

@@ -139,7 +139,7 @@ def _compare(folder: RunFolder, stem: str, row: PoseRow, overlay: Overlay) -> di
 
 
 def write_attachments(folder: RunFolder, rows: Sequence[PoseRow]) -> None:
-    """Write the film of all overlays, and the recording where rerun is installed."""
+    """Write the film of all overlays, and the rerun log where rerun is installed."""
     from PIL import Image
 
     def panels() -> Iterator[np.ndarray]:

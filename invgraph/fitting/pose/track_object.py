@@ -21,6 +21,7 @@ from invgraph.data.object_pose_files import (
     read_rows,
     write_rows,
 )
+from invgraph.files.atomic import fingerprint
 from invgraph.files.pictures import encode_png
 from invgraph.fitting.pose.known_object import KnownObject, load_object
 from invgraph.fitting.pose.record import (
@@ -35,7 +36,7 @@ from invgraph.fitting.pose.sequence import one_camera, read_sequence
 from invgraph.fitting.pose.track import Tracked, track
 from invgraph.geometry.camera import Camera
 from invgraph.report import write_report
-from invgraph.runs.facts import RunFacts, facts_of
+from invgraph.runs.facts import RunFacts, facts_of, identity
 from invgraph.runs.folder import METRICS, RunFolder, check_out, file_stem
 from invgraph.runs.progress import Meter, Progress
 from invgraph.runs.reader import HYPOTHESES, TRACK
@@ -77,7 +78,7 @@ def track_object(
 ) -> TrackResult:
     """Find the pose of a known object in photos, each from that of the one before.
 
-    The run folder gets a row of ``poses.csv`` for each photo at once; overlays, film, recording and
+    The run folder gets a row of ``poses.csv`` for each photo at once; overlays, film, rerun log and
     report follow when all photos are done.
 
     Args:
@@ -97,21 +98,27 @@ def track_object(
         KeyboardInterrupt: after Ctrl-C, once what there is was written.
     """
     check_out(out, resume)
-    capture = read_sequence(images)
-    lens = one_camera(capture, camera)
-    known = load_object(model, scale)
-    start = None if init is None else torch.from_numpy(read_pose(init)).float()
-    name = f"{known.name} in {capture.name}"
-    given = {"object": model, "pose": init, "camera": camera}
-    settings = {key: None if path is None else str(path) for key, path in given.items()}
-    facts = RunFacts("pose", name, facts_of(capture), {**settings, "object_scale": scale})
-    with RunFolder(out, facts, resume) as folder:
-        if resume and (metrics := folder.finished()) is not None:
-            return _finished(folder, metrics)
-        run = _Tracking(capture, folder, known, lens)
-        interrupted = None
-        with Meter() as progress:
+    with Meter() as progress:
+        progress.stage("reading photos and model", 0.02)
+        capture = read_sequence(images)
+        lens = one_camera(capture, camera)
+        known = load_object(model, scale)
+        start = None if init is None else torch.from_numpy(read_pose(init)).float()
+        given = {"object": model, "pose": init, "camera": camera}
+        settings = {key: None if path is None else str(path) for key, path in given.items()}
+        facts = RunFacts(
+            "pose",
+            f"{known.name} in {capture.name}",
+            identity([capture], fingerprint(model), scale),
+            facts_of(capture),
+            {**settings, "object_scale": scale},
+        )
+        with RunFolder(out, facts, resume) as folder:
+            if resume and (metrics := folder.finished()) is not None:
+                return _finished(folder, metrics)
             progress.note(_opening(capture, known.name, camera))
+            run = _Tracking(capture, folder, known, lens)
+            interrupted = None
             try:
                 run.follow(start, progress.part(0.8))
             except KeyboardInterrupt as stop:
@@ -231,15 +238,13 @@ class _Tracking:
                 save_scene(self.scene, self.folder.path)
 
     def _write_mask(self, stem: str, mask: np.ndarray) -> None:
-        path = self.folder.path / COVERED / f"{stem}.png"
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(encode_png(mask, compress_level=1))
+        self.folder.write(f"{COVERED}/{stem}.png", encode_png(mask, compress_level=1))
 
     def finish(self, progress: Progress, quick: bool) -> dict[str, Any]:
         """Write everything but the rows.
 
         Args:
-            quick: overlays of some photos alone, neither film nor recording.
+            quick: overlays of some photos alone, neither film nor rerun log.
 
         Returns:
             What ``metrics.json`` holds.
