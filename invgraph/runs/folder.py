@@ -175,8 +175,10 @@ def read_run_file(path: Path) -> dict[str, Any]:
     """The facts in the ``run.json`` of a folder, with its ``sessions``.
 
     Raises:
-        ValueError: the folder holds no run, a damaged one, or one of another version.
+        ValueError: no folder, or it holds no run, a damaged one, or one of another version.
     """
+    if not path.is_dir():
+        raise ValueError(f"{path} is not a folder; pass the run folder that `invgraph fit` wrote.")
     file = path / RUN
     if not file.is_file():
         raise ValueError(

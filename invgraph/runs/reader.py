@@ -88,8 +88,6 @@ def read_run(path: Path) -> RunContents:
     Raises:
         ValueError: ``path`` is not a folder, holds no run or one of another version.
     """
-    if not path.is_dir():
-        raise ValueError(f"{path} is not a folder; pass the run folder that `invgraph fit` wrote.")
     facts = read_run_file(path)
     kind: Kind = facts["kind"]
     missing: list[str] = []

@@ -216,8 +216,8 @@ def test_ctrl_c_while_it_starts_is_one_line(tmp_path: Path, seconds: float) -> N
         process.send_signal(signal.SIGINT)
         said = process.stderr.read()
     assert "Traceback" not in said
-    # The folder is empty: a machine that got there first says so.
-    assert process.returncode in (130, 2) and said.count("invgraph: ") == 1
+    # The folder is empty, which a machine that got there first says; the signal then ends Python.
+    assert process.returncode in (130, 2, -signal.SIGINT) and said.count("invgraph: ") == 1
 
 
 @pytest.mark.slow

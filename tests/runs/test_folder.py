@@ -109,7 +109,8 @@ def test_a_run_goes_on_only_as_what_it_is(tmp_path: Path, change: dict, message:
             r"run\.json is damaged \(no facts of a run\)",
         ),
         (
-            '{"format": "invgraph run", "version": 2, "kind": "x", "name": "", "identity": "", "sessions": []}',
+            '{"format": "invgraph run", "version": 2, "kind": "x", "name": "", "identity": "", '
+            '"sessions": []}',
             "is of version 2 but this reads 1; use the invgraph that wrote it",
         ),
     ],

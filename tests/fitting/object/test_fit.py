@@ -173,7 +173,7 @@ def test_resuming_a_finished_run_changes_nothing(finished, capture):
 
 
 def test_a_run_is_not_overwritten_without_being_asked(finished, capture):
-    with pytest.raises(ValueError, match="is not empty"):
+    with pytest.raises(ValueError, match="holds a run; continue it by --resume"):
         fit(capture, finished.run)
 
 
