@@ -54,7 +54,7 @@ def infer_depth(
         "inference", capture.name, identity([capture], facts), facts_of(capture), settings
     )
     # One that was cut short is begun anew in the same folder.
-    with RunFolder(folder, asked, resume=True) as run, Meter() as progress:
+    with RunFolder(folder, asked, resume=True) as opened, Meter() as progress:
         words = "depth and the camera's path" if motion else "depth alone"
         progress.note(f"{capture.name}: {len(frames)} frames, {width}x{height}; {words}")
         path: dict[str, Tensor] = {}
@@ -84,7 +84,7 @@ def infer_depth(
                 pose = path.get(frame.name)
                 writer.add(frame.name, time, image, belief.depth[0], belief.sigma[0], pose)
                 progress.update((index + 1) / len(frames), f"{index + 1} of {len(frames)} frames")
-        run.write_json(
+        opened.write_json(
             METRICS,
             {"complete": True, "frames": len(frames), "placed": len(path), "notes": writer.notes},
         )

@@ -78,19 +78,19 @@ def line_chart(
         f'<text class="label" transform="translate(13 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)" '
         f'text-anchor="middle">{escape(y_axis.text)}</text>'
     )
-    for stage, run in _runs(points):
-        start = x_map(run[0][0])
+    for stage, stretch in _stretches(points):
+        start = x_map(stretch[0][0])
         if start > LEFT + 1:
             parts.append(
                 f'<line class="stage" x1="{start:.1f}" x2="{start:.1f}" y1="{TOP}" '
                 f'y2="{HEIGHT - BOTTOM}"/>'
             )
-        room = x_map(run[-1][0]) - start
+        room = x_map(stretch[-1][0]) - start
         if stage and room > 6.5 * len(stage):
             parts.append(
                 f'<text class="stage-name" x="{start + 3:.1f}" y="{TOP - 7}">{escape(stage)}</text>'
             )
-        thin = run[:: math.ceil(len(run) / MAX_POINTS)]
+        thin = stretch[:: math.ceil(len(stretch) / MAX_POINTS)]
         exact = [point[1] for point in thin]
         for style, ys in (("raw", exact), ("curve", _smooth(exact) if smooth else exact)):
             path = " ".join(
@@ -139,7 +139,7 @@ def _scale(low: Number, high: Number, start: Number, end: Number, log: bool):
     )
 
 
-def _runs(points: list[tuple[Number, Number, str]]):
+def _stretches(points: list[tuple[Number, Number, str]]):
     """Consecutive points of one stage, as (stage, points)."""
     start = 0
     for end in range(1, len(points) + 1):

@@ -23,7 +23,7 @@ TRACK_FILM, OVERLAYS = "overlay.mp4", "overlays"
 # and an object that was found in no photo has no scene.
 _WANTED: dict[Kind, set[str]] = {
     "object": {"cameras", "log", "scene", "light", "pictures"},
-    "place": {"cameras", "scene", "pictures"},
+    "place": {"cameras", "log", "scene", "pictures"},
     "pose": {"cameras", "pictures"},
     "depth": {"log"},
     "encoder": {"log"},

@@ -65,21 +65,23 @@ def fit_object(
     """
     progress = progress or Progress()
     progress.stage("decoding photos")
-    run = Descent(capture, folder, settings)
-    progress.clock(settings.budget_s, run.seconds)
+    progress.clock(settings.budget_s)
+    descent = Descent(capture, folder, settings)
+    if descent.total:  # of a run that was resumed
+        progress.clock(settings.budget_s, descent.seconds)
     interrupted = None
     try:
-        run.descend(progress)
+        descent.descend(progress)
     except KeyboardInterrupt as stop:
-        if run.estimate is None:
+        if descent.estimate is None:
             raise
         interrupted = stop
-    run.save()
+    descent.save()
     progress.stage("scoring held-out photos")
-    scene, metrics = run.finish(complete=interrupted is None)
+    scene, metrics = descent.finish(complete=interrupted is None)
     if interrupted is None:
         try:
-            run.attach(scene, progress)
+            descent.attach(scene, progress)
         except KeyboardInterrupt as stop:
             interrupted = stop
     return scene, metrics, interrupted

@@ -102,6 +102,7 @@ def fit_place(
                 progress=progress.part(name=f"depth at {size} px"),
             )
             now = time.monotonic()
+            _note_size(folder, size, now - began, maps)
             if now - began + GROWTH * (now - start) > spendable:
                 break
     except KeyboardInterrupt as stop:
@@ -127,6 +128,17 @@ def fit_place(
     }
     folder.write_json(METRICS, found)
     return scene, found, interrupted
+
+
+def _note_size(folder: RunFolder, size: int, seconds: float, maps: Sequence[DepthMap]) -> None:
+    """A row of the log, and a preview: inverse depth of the photo in the middle, near is light."""
+    share = sum(float((each.confidence > CONFIDENCE).float().mean()) for each in maps) / len(maps)
+    folder.log(
+        step=size, seconds=round(seconds, 2), stage=f"depth at {size} px", confirmed=round(share, 4)
+    )
+    inverse = 1 / maps[len(maps) // 2].depth
+    grey = inverse / inverse.max()
+    folder.picture(f"renders/preview_{size:05d}.png", grey[..., None].expand(-1, -1, 3))
 
 
 def require_enough(capture: Capture) -> None:

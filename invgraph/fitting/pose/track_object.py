@@ -117,18 +117,18 @@ def track_object(
             if resume and (metrics := folder.finished()) is not None:
                 return _finished(folder, metrics)
             progress.note(_opening(capture, known.name, camera))
-            run = _Tracking(capture, folder, known, lens)
+            tracking = _Tracking(capture, folder, known, lens)
             interrupted = None
             try:
-                run.follow(start, progress.part(0.8))
+                tracking.follow(start, progress.part(0.8))
             except KeyboardInterrupt as stop:
                 interrupted = stop
-            if not run.rows:
+            if not tracking.rows:
                 raise interrupted or ValueError(
-                    f"{images}: no photo could be read, first {run.skipped[0]}"
+                    f"{images}: no photo could be read, first {tracking.skipped[0]}"
                 )
             try:
-                metrics = run.finish(progress.part(0.99), quick=interrupted is not None)
+                metrics = tracking.finish(progress.part(0.99), quick=interrupted is not None)
             except KeyboardInterrupt as stop:
                 interrupted = stop
                 metrics = {}
@@ -136,7 +136,7 @@ def track_object(
             report = write_report(folder.path)
     if interrupted is not None:
         raise interrupted
-    return TrackResult(tuple(run.rows), metrics, folder.path, report)
+    return TrackResult(tuple(tracking.rows), metrics, folder.path, report)
 
 
 def _opening(capture: Capture, name: str, camera: Path | None) -> str:

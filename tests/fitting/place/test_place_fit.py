@@ -1,5 +1,6 @@
 """A place without masks through ``fit``."""
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +45,10 @@ def test_photos_without_masks_become_a_place(capture, tmp_path):
     assert json.loads((out / "run.json").read_text())["kind"] == "place"
     for name in ("scene.glb", "scene.json", "cameras.json", "report.html"):
         assert (out / name).is_file()
-    assert len(list((out / "renders").glob("*.png"))) == 3
+    assert len(list((out / "renders").glob("0*.png"))) == 3
+    sizes = [row["stage"] for row in csv.DictReader((out / "log.csv").read_text().splitlines())]
+    assert sizes[0] == "depth at 200 px"
+    assert len(list((out / "renders").glob("preview_*.png"))) == len(sizes)
     assert "not complete" not in (out / "report.html").read_text()
     depths = result.scene.objects[0].mesh.vertices[:, 2]
     assert (((depths - 4).abs() < 0.1) | ((depths - 5).abs() < 0.15)).float().mean() > 0.9
