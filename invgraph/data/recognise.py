@@ -139,7 +139,7 @@ def read_capture(path: str | Path) -> Capture:
     if not path.exists():
         raise ValueError(f"{path} does not exist; give a capture's folder or a video.")
     if not path.is_dir():
-        return _read_file(path)
+        return replace(_read_file(path), source=path)
     for known in FORMATS:
         if known.recognise(path):
             return replace(known.read(path), kind=known.kind, source=path)
@@ -149,13 +149,13 @@ def read_capture(path: str | Path) -> Capture:
 def _read_file(path: Path) -> Capture:
     suffix = path.suffix.lower()
     if suffix == ".json":
-        return replace(read_transforms_json(path), kind="transforms.json", source=path)
+        return replace(read_transforms_json(path), kind="transforms.json")
     if path.name == "poses_bounds.npy":
-        return replace(read_llff(path.parent), kind="LLFF", source=path)
+        return replace(read_llff(path.parent), kind="LLFF")
     if path.name.endswith("_par.txt"):
-        return replace(read_middlebury(path), kind="Middlebury multi-view", source=path)
+        return replace(read_middlebury(path), kind="Middlebury multi-view")
     if suffix in VIDEO_SUFFIXES:
-        return replace(read_video(path), kind="video", source=path)
+        return replace(read_video(path), kind="video")
     if suffix in SUFFIXES:
         raise ValueError(f"{path} is one photo; give the folder of at least two.")
     raise ValueError(f"{path} is no capture; give a folder, a video, or a JSON file with cameras.")
