@@ -5,6 +5,7 @@ Nothing here imports invgraph at module level: the shape checks come on after th
 
 import inspect
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ settings.register_profile(
     "invgraph", derandomize=True, max_examples=25, deadline=None, database=None
 )
 settings.load_profile("invgraph")
+
+# A shell ignores Ctrl-C for what it runs in the background, and so would our children.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _njit = numba.njit
 

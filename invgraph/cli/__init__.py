@@ -1,4 +1,4 @@
-"""The command line: ``invgraph fit | train | infer | eval | render | report | view | data``.
+"""The command line: ``invgraph fit | odometry | train | infer | eval | render | report | ...``.
 
 What a command needs is imported when it runs, so that ``--help`` is quick and Ctrl-C while torch is
 being imported is one line, as at any other time.
@@ -16,6 +16,7 @@ Start with a folder of photos whose cameras are known:
     invgraph data inspect my_photos                            says what it holds and lacks
     invgraph fit my_photos --resume                            goes on after Ctrl-C or a kill
     invgraph fit my_photos --object mug.obj                    finds an object in each photo
+    invgraph odometry walk.mp4                                 finds how the camera moved
     invgraph train depth walk.mp4                              learns depth from raw video
     invgraph train encoder walk.mp4                            pre-trains its encoder, unlabelled
     invgraph infer depth runs/depth_walk other.mp4             depth of another video
@@ -29,11 +30,12 @@ Start with a folder of photos whose cameras are known:
 # Command -> the module that has it. A module with several commands lists them as COMMANDS.
 COMMANDS = {
     "fit": "invgraph.cli.fit",
+    "odometry": "invgraph.cli.odometry",
     "render": "invgraph.cli.render",
     "report": "invgraph.cli.report",
     "view": "invgraph.cli.view",
 }
-RESUMABLE = ("fit", "train")
+RESUMABLE = ("fit", "odometry", "train")
 GROUPS = {
     "data": ("invgraph.cli.data", "Look at captures, fetch public ones, convert between formats."),
     "train": ("invgraph.cli.train", "Learn from raw recordings, without labels."),

@@ -1,5 +1,6 @@
 """A trained depth network and what has to be known to use it."""
 
+import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch.nn.functional import interpolate
 
 from invgraph.encoders.depth_network import DepthNet
 from invgraph.encoders.resnet import SIZES, ResNet
-from invgraph.files.tensors import read_tensors, write_tensors
+from invgraph.files.tensors import encode_tensors, read_tensors, write_tensors
 from invgraph.geometry.color import srgb_from_linear
 from invgraph.scene.belief import DepthBelief
 
@@ -57,6 +58,10 @@ class DepthModel:
         )
         unit = self.facts.get("metres") or 1.0  # models from before stereo pairs do not say
         return DepthBelief(math.log(unit) - inverse.log(), self.facts["spread"] * scale)
+
+    def fingerprint(self) -> str:
+        """Equal for equal weights and facts."""
+        return hashlib.sha256(encode_tensors(self.network.state_dict(), self.facts)).hexdigest()
 
     def save(self, path: Path) -> None:
         """Write one safetensors file."""

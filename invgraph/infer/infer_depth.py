@@ -1,6 +1,7 @@
 """``infer_depth``: a trained network applied to a recording."""
 
 from pathlib import Path
+from time import perf_counter
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from invgraph.geometry.camera import Camera
 from invgraph.infer.depth_writer import DepthWriter
 from invgraph.runs.facts import RunFacts, facts_of, identity
 from invgraph.runs.folder import METRICS, RunFolder, check_out
-from invgraph.runs.predictions import INDEX
+from invgraph.runs.predictions import INDEX, kept_depth
 from invgraph.runs.progress import Meter
 
 _COMPARED = 10  # frames
@@ -37,6 +38,9 @@ def infer_depth(
 
     Raises:
         ValueError: frames that cannot be read, or a folder with a finished result or none of ours.
+
+    A run that was cut short goes on when it is begun again in the same folder: depth maps that are
+    there are not inferred anew.
     """
     if (folder / INDEX).exists():
         raise ValueError(f"{folder} holds a finished result; remove it or choose another --out.")
@@ -50,10 +54,8 @@ def infer_depth(
     metric = model.facts.get("metres") is not None
     facts = {"model": name, "trained_on": model.facts["trained_on"], "metric": metric}
     settings = {"model": name, "motion": motion}
-    asked = RunFacts(
-        "inference", capture.name, identity([capture], facts), facts_of(capture), settings
-    )
-    # One that was cut short is begun anew in the same folder.
+    known = identity([capture], facts, model.fingerprint())
+    asked = RunFacts("inference", capture.name, known, facts_of(capture), settings)
     with RunFolder(folder, asked, resume=True) as opened, Meter() as progress:
         words = "depth and the camera's path" if motion else "depth alone"
         progress.note(f"{capture.name}: {len(frames)} frames, {width}x{height}; {words}")
@@ -74,15 +76,26 @@ def infer_depth(
                     pose[:3, 3] *= factor
                     path[frame.name] = pose
         progress.stage("depth of frames")
+        began = perf_counter()
         clock = all(frame.time is not None for frame in frames)
         with DepthWriter(folder, lens, facts, clock=clock) as writer:
             writer.notes.extend(notes)
             for index, frame in enumerate(frames):
                 image = frame.load()[0]
-                belief = model(image[None])
                 time = frame.time if clock and frame.time is not None else float(index)
-                pose = path.get(frame.name)
-                writer.add(frame.name, time, image, belief.depth[0], belief.sigma[0], pose)
+                kept = kept_depth(folder, frame.name)
+                if kept is None:
+                    belief = model(image[None])
+                    depth, sigma = belief.depth[0], belief.sigma[0]
+                    opened.log(
+                        seconds=perf_counter() - began,
+                        frame=frame.name,
+                        depth_median=float(depth.median()),
+                        sigma_median=float(sigma.median()),
+                    )
+                else:
+                    depth, sigma = kept
+                writer.add(frame.name, time, image, depth, sigma, path.get(frame.name))
                 progress.update((index + 1) / len(frames), f"{index + 1} of {len(frames)} frames")
         opened.write_json(
             METRICS,

@@ -9,6 +9,7 @@ from invgraph.runs.reader import CameraRecord
 
 WIDTH, HEIGHT, PAD = 300, 260, 22
 POINTS = 1500
+FEW = 40  # cameras that can be told apart as dots
 
 
 def camera_map(poses: list[CameraRecord], points: np.ndarray) -> str:
@@ -29,6 +30,7 @@ def camera_map(poses: list[CameraRecord], points: np.ndarray) -> str:
     forward = np.array([pose.camera_from_world[2, :3] for pose in poses])
     target = _nearest_point(centres, forward)
     panels = []
+    radius = 3.5 if len(poses) <= FEW else 1.8
     span = max(float(np.abs(centres - target).max()), 1e-9) * 1.1
     for offset, (title, horizontal, vertical) in enumerate(
         (("from above", right, away), ("from the side", right, up))
@@ -43,7 +45,7 @@ def camera_map(poses: list[CameraRecord], points: np.ndarray) -> str:
         marks = "".join(
             f'<g class="{"test" if pose.split == "test" else "train"}"><title>{escape(pose.name)}'
             f'</title><line x1="{a[0]:.1f}" y1="{a[1]:.1f}" x2="{b[0]:.1f}" y2="{b[1]:.1f}"/>'
-            f'<circle cx="{a[0]:.1f}" cy="{a[1]:.1f}" r="3.5"/></g>'
+            f'<circle cx="{a[0]:.1f}" cy="{a[1]:.1f}" r="{radius}"/></g>'
             for pose, a, b in sorted(
                 zip(poses, dots, ends, strict=True), key=lambda item: item[0].split == "test"
             )

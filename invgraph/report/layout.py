@@ -24,6 +24,7 @@ COMMANDS: dict[Kind, str] = {
     "object": "invgraph fit",
     "place": "invgraph fit",
     "pose": "invgraph fit",
+    "odometry": "invgraph odometry",
     "depth": "invgraph train depth",
     "encoder": "invgraph train encoder",
     "inference": "invgraph infer depth",
@@ -85,7 +86,7 @@ class Page:
         if not self.missing:
             return ""
         goes_on = (
-            "The same command begins it anew."
+            "The same command goes on with it."
             if self.folder.kind == "inference"
             else f"<code>{COMMANDS[self.folder.kind]}</code> with <code>--resume</code> goes on "
             "with it."

@@ -12,14 +12,15 @@ from invgraph.report.comparison import comparison_section
 from invgraph.report.depth_view import depth_section
 from invgraph.report.layout import Page, numbers_table
 from invgraph.report.measures import describe, number
+from invgraph.report.odometry_page import write_odometry_page
 from invgraph.report.pictures import data_uris
 from invgraph.report.pose_page import write_track_page
+from invgraph.report.previews import previews_section
 from invgraph.report.viewer import viewer_section
 from invgraph.report.viewer_data import read_points
 from invgraph.runs.reader import RunContents, ScoredView, finite, read_run
 
-PREVIEWS_SHOWN = 6
-SMALL_BUDGET = 600_000  # bytes of the smaller pictures
+LIGHT_BUDGET = 600_000  # bytes
 HEADLINES = ("psnr_mask_db", "ssim_mask", "mask_iou", "seconds")
 
 
@@ -38,6 +39,8 @@ def write_report(run: Path) -> Path:
     folder = read_run(Path(run))
     if folder.kind == "pose":
         return write_track_page(folder)
+    if folder.kind == "odometry":
+        return write_odometry_page(folder)
     if folder.kind in ("depth", "encoder", "inference"):
         return _write_network_page(folder)
     page = Page(folder, _lead(folder), list(folder.missing))
@@ -49,7 +52,7 @@ def write_report(run: Path) -> Path:
         depth_section([view for view in folder.views if view.split != "train"], page.missing),
         _curves(folder),
         _light_and_cameras(folder, points, page.missing),
-        _previews(folder),
+        previews_section(folder),
         _details(folder),
     ]
     return page.write(HEADLINES)
@@ -61,7 +64,7 @@ def _write_network_page(folder: RunContents) -> Path:
     if folder.kind == "inference":
         lead = "What a network says about a video."
     page = Page(folder, lead, list(folder.missing))
-    page.sections += [_curves(folder), _previews(folder), _details(folder)]
+    page.sections += [_curves(folder), previews_section(folder), _details(folder)]
     return page.write(("held_out", "steps", "frames", "seconds"))
 
 
@@ -103,7 +106,7 @@ Dashed lines separate the stages.</p>
 def _light_and_cameras(folder: RunContents, points: np.ndarray, missing: list[str]) -> str:
     boxes = []
     if folder.light_ball is not None:
-        [ball] = data_uris([folder.light_ball], SMALL_BUDGET)
+        [ball] = data_uris([folder.light_ball], LIGHT_BUDGET)
         if ball:
             boxes.append(
                 '<div><h2>The light</h2><p class="hint">As it falls on a ball.</p>'
@@ -121,24 +124,6 @@ def _light_and_cameras(folder: RunContents, points: np.ndarray, missing: list[st
     if not boxes:
         return ""
     return f'<section class="{"side" if len(boxes) == 2 else ""}">{"".join(boxes)}</section>'
-
-
-def _previews(folder: RunContents) -> str:
-    step = max(1, -(-len(folder.previews) // PREVIEWS_SHOWN))
-    # Counted from the end, so that the last one is always there.
-    chosen = folder.previews[::-1][::step][::-1]
-    uris = data_uris([path for _, path in chosen], SMALL_BUDGET)
-    figures = "".join(
-        f'<figure><img alt="Preview at step {number}" src="{uri}">step {number}</figure>'
-        for (number, _), uri in zip(chosen, uris, strict=True)
-        if uri
-    )
-    if not figures:
-        return ""
-    return (
-        '<section aria-labelledby="previews-title"><h2 id="previews-title">How it came about</h2>'
-        f'<div class="strip">{figures}</div></section>'
-    )
 
 
 def _details(folder: RunContents) -> str:

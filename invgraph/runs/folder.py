@@ -4,6 +4,7 @@ import contextlib
 import csv
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from torch import Tensor
 from invgraph.files.atomic import remove_parts, write_atomically
 from invgraph.files.pictures import encode_png
 from invgraph.files.tensors import read_tensors, write_tensors
+from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import srgb_bytes_from_linear
 from invgraph.runs.facts import KINDS, RunFacts, session
 
 RUN = "run.json"
 METRICS = "metrics.json"
+CAMERAS = "cameras.json"
 LOG = "log.csv"
 CHECKPOINT = "checkpoint.safetensors"
 RENDERS = "renders"
@@ -58,6 +61,7 @@ class RunFolder:
             if stored is not None:
                 self._require_same(stored)
             remove_parts(self.path)
+            _drop_cut_row(self.path / LOG)
             self._fresh = stored is None
             if stored is None or self.finished() is None:
                 sessions = [] if stored is None else stored["sessions"]
@@ -111,6 +115,22 @@ class RunFolder:
     def picture(self, name: str, image: Float[Tensor, "h w 3"]) -> None:
         """Write a linear image as an 8-bit sRGB PNG."""
         self.write(name, encode_png(srgb_bytes_from_linear(image).numpy()))
+
+    def write_cameras(self, cameras: Iterable[tuple[str, str, Camera]]) -> None:
+        """Write ``cameras.json``: the name of each photo, its split, its camera."""
+        frames = [
+            {
+                "name": name,
+                "split": split,
+                "camera_from_world": camera.camera_from_world.tolist(),
+                "focal": camera.focal.tolist(),
+                "principal": camera.principal.tolist(),
+                "height": camera.height,
+                "width": camera.width,
+            }
+            for name, split, camera in cameras
+        ]
+        self.write_json(CAMERAS, {"frames": frames})
 
     def log(self, **row: Any) -> None:
         """Append one row to ``log.csv``; every row has the columns of the first."""
@@ -212,6 +232,18 @@ def _holds_something(path: Path) -> bool:
     """Anything but the lock, and what a kill left before the run had begun."""
     names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
     return any(name != LOCK and not name.endswith(".part") for name in names)
+
+
+def _drop_cut_row(log: Path) -> None:
+    """Without the row that a kill cut off, which the next one would be appended to."""
+    if not log.is_file():
+        return
+    text = log.read_bytes()
+    if whole := text[: text.rfind(b"\n") + 1]:
+        if whole != text:
+            write_atomically(log, whole)
+    else:
+        log.unlink()
 
 
 def locked(path: Path) -> FileLock:

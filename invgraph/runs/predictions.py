@@ -98,6 +98,16 @@ def read_depth(
     return _read(file), _read(sigma) if sigma.is_file() else None
 
 
+def kept_depth(
+    folder: Path, name: str
+) -> tuple[Float[Tensor, "h w"], Float[Tensor, "sh sw"] | None] | None:
+    """What :func:`read_depth` gives, or None where there is no such map or a damaged one."""
+    try:
+        return read_depth(folder, name)
+    except ValueError:
+        return None
+
+
 def write_index(folder: Path, facts: Mapping[str, Any]) -> None:
     """Write ``infer.json``."""
     text = json.dumps(dict(facts), indent=1, allow_nan=False)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from invgraph.runs.facts import Kind
-from invgraph.runs.folder import LOG, METRICS, read_run_file
+from invgraph.runs.folder import CAMERAS, LOG, METRICS, read_run_file
 
 ROLES = ("photo", "render", "difference", "depth")
 FILM, RERUN_LOG = "flythrough.mp4", "recording.rrd"
@@ -24,10 +24,11 @@ TRACK_FILM, OVERLAYS = "overlay.mp4", "overlays"
 _WANTED: dict[Kind, set[str]] = {
     "object": {"cameras", "log", "scene", "light", "pictures"},
     "place": {"cameras", "log", "scene", "pictures"},
-    "pose": {"cameras", "pictures"},
+    "pose": {"cameras", "log", "pictures"},
     "depth": {"log"},
     "encoder": {"log"},
-    "inference": set(),
+    "inference": {"log"},
+    "odometry": {"cameras", "log"},
 }
 
 
@@ -94,10 +95,11 @@ def read_run(path: Path) -> RunContents:
     wanted = _WANTED[kind]
     unasked: list[str] = []  # what a run of this kind need not have
     track = _inside(path, TRACK)
-    scores = "the scores" if kind == "pose" else "the scores on held-out photos"
+    held_out = kind in ("object", "place", "depth", "encoder")
+    scores = "the scores on held-out photos" if held_out else "the scores"
     metrics = _read_json(path, METRICS, scores, missing)
     told = missing if "cameras" in wanted else unasked
-    cameras = _read_json(path, "cameras.json", "the camera positions", told)
+    cameras = _read_json(path, CAMERAS, "the camera positions", told)
     log = _read_log(path, missing if "log" in wanted else unasked)
     glb = _inside(path, "scene.glb")
     if glb is None and "scene" in wanted:
@@ -133,7 +135,7 @@ def read_run(path: Path) -> RunContents:
 
 def read_cameras(run: Path) -> list[CameraRecord]:
     """The cameras of a run; none when ``cameras.json`` is absent or damaged."""
-    return _poses(_read_json(run, "cameras.json", "", []))
+    return _poses(_read_json(run, CAMERAS, "", []))
 
 
 def finite(value: Any) -> float | None:

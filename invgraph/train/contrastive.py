@@ -14,6 +14,7 @@ from invgraph.train.base_module import Learning
 from invgraph.train.clips import Clip, read_clip, split
 from invgraph.train.loop import Logger, Plan, Trained, given, learn, opened
 from invgraph.train.pairs import Pairs, PairSet, near
+from invgraph.train.previews import Neighbours
 from invgraph.train.settings import ContrastSettings
 
 _EMBEDDED = 128  # numbers by which views are compared
@@ -76,9 +77,12 @@ class Contrast(Learning):
         )
         self.complete()
 
+    def embed(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+        """What views are compared by; ``images`` are sRGB in [0, 1]."""
+        return self.head(self.encoder(centred(images))[-1].mean((2, 3)))
+
     def explain(self, pairs: Pairs) -> dict[str, Tensor]:
-        planes = pairs.views.flatten(0, 1).movedim(-1, 1)
-        embedded = self.head(self.encoder(centred(planes))[-1].mean((2, 3))).float()
+        embedded = self.embed(pairs.views.flatten(0, 1).movedim(-1, 1)).float()
         # Views of other processes are others to tell apart, too.
         embedded = self._everywhere(embedded)
         clip, frame = self._everywhere(pairs.clip), self._everywhere(pairs.frame)
@@ -144,14 +148,16 @@ def train_encoder(
             )
         learned, held = zip(*(split(clip) for clip in clips), strict=True)
         module = Contrast(settings)
+        held_out = PairSet(clips, held, reach=reach, seed=seed)
         keeper = learn(
             plan,
             folder,
             module,
             PairSet(clips, learned, reach=reach, seed=seed),
-            (PairSet(clips, held, reach=reach, seed=seed), settings.batch),
+            (held_out, settings.batch),
             given(clips, settings),
             progress.part(),
+            [Neighbours(folder, held_out)],
         )
         found = Trained(out / "encoder.safetensors", module.done, keeper.best, keeper.seconds)
         if folder is not None:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, normalize
 
 from invgraph.files.pictures import encode_png
 from invgraph.geometry.color import bytes_from_unit
@@ -15,10 +15,15 @@ from invgraph.report.depth_view import LEVELS, colours
 from invgraph.runs.folder import RunFolder
 from invgraph.scene.belief import DepthBelief
 from invgraph.train.frame_groups import GroupSet
+from invgraph.train.pairs import PairSet
 
 _SHOWN = 4
 _EXTREMES = (0.02, 0.98)  # quantiles of inverse depth that take the first and the last colour
 _UNSURE = 0.5  # Laplace scale that takes the last colour
+_PAIRS = 24  # views of them are compared with one another
+_NEAREST = 3
+_EDGE = 3  # pixels
+_RIGHT = (60, 200, 110)
 
 
 class Panels(lightning.Callback):
@@ -46,6 +51,55 @@ class Panels(lightning.Callback):
         write = getattr(getattr(trainer.logger, "experiment", None), "add_image", None)
         if write is not None:
             write("held_out/panel", picture, pl_module.done, dataformats="HWC")
+
+
+class Neighbours(lightning.Callback):
+    """Held-out views, each beside those that the encoder finds most alike, at every score.
+
+    The other view of the pair has a green frame. Written to ``renders/`` in the run folder.
+
+    Args:
+        folder: of the run; None in a process that does not write.
+        pairs: held out.
+    """
+
+    def __init__(self, folder: RunFolder | None, pairs: PairSet) -> None:
+        self._folder = folder
+        self._views = torch.cat([pairs[i]["views"] for i in range(min(len(pairs), _PAIRS))])
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        if self._folder is None:
+            return
+        with torch.no_grad():
+            embedded = pl_module.embed(self._views.movedim(-1, 1).to(pl_module.device))
+        picture = neighbours(self._views, embedded.float().cpu())
+        self._folder.write(f"renders/preview_{pl_module.done:06d}.png", encode_png(picture))
+
+
+def neighbours(
+    views: Float[Tensor, "v h w 3"], embedded: Float[Tensor, "v d"]
+) -> UInt8[np.ndarray, "rows columns 3"]:
+    """Rows of a view and the views whose embeddings have the largest cosine with its own.
+
+    Args:
+        views: sRGB in [0, 1]; views 2k and 2k+1 are a pair.
+        embedded: of any length.
+    """
+    unit = normalize(embedded, dim=1)
+    alike = (unit @ unit.mT).fill_diagonal_(-torch.inf)
+    shown = range(0, 2 * min(_SHOWN, len(views) // 2), 2)
+    nearest = alike.topk(min(_NEAREST, len(views) - 1)).indices
+    rows = []
+    for query in shown:
+        row = [bytes_from_unit(views[query]).numpy()]
+        for other in nearest[query].tolist():
+            picture = bytes_from_unit(views[other]).numpy().copy()
+            if other == query ^ 1:
+                picture[:_EDGE] = picture[-_EDGE:] = _RIGHT
+                picture[:, :_EDGE] = picture[:, -_EDGE:] = _RIGHT
+            row.append(picture)
+        rows.append(np.concatenate(row, 1))
+    return np.concatenate(rows)
 
 
 def panel(

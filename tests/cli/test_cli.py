@@ -82,7 +82,8 @@ def test_mistakes_are_one_line_and_exit_code_2(
     for arguments, words in (
         (
             ["fitt"],
-            "expected one of fit, render, report, view, data, train, infer, eval but got 'fitt'",
+            "expected one of fit, odometry, render, report, view, data, train, infer, eval but got "
+            "'fitt'",
         ),
         (["report", str(tmp_path / "absent")], "is not a folder"),
         (["render", str(tmp_path), "--out", "a.png"], "scene.json does not exist"),

@@ -1,5 +1,6 @@
 """A trained network applied to a recording, from the command line."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -69,3 +70,38 @@ def test_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     words = ["infer", "depth", str(tmp_path / "model.safetensors"), str(tmp_path / "no.mp4")]
     assert main(words) == 2
     assert "does not exist" in capsys.readouterr().err
+
+
+def test_an_inference_that_was_cut_short_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    film(tmp_path / "walk", 4)
+    untrained().save(tmp_path / "model.safetensors")
+    out = tmp_path / "out"
+    words = ["infer", "depth", str(tmp_path / "model.safetensors"), str(tmp_path / "walk")]
+    words += ["--out", str(out), "--no-motion"]
+    calls, infer = [], DepthModel.__call__
+
+    def stopped(self, images):
+        calls.append(len(images))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return infer(self, images)
+
+    monkeypatch.setattr(DepthModel, "__call__", stopped)
+    assert main(words) == 130
+    assert not (out / "infer.json").exists() and len(list((out / "depth").glob("*.png"))) == 2
+    first = sorted((out / "depth").glob("*[0-9].npy"))[0].read_bytes()
+    assert main(words) == 0
+    assert len(calls) == 5  # two before Ctrl-C, the one it fell into, two after it
+    assert sorted((out / "depth").glob("*[0-9].npy"))[0].read_bytes() == first
+    rows = list(csv.DictReader((out / "log.csv").read_text().splitlines()))
+    names = json.loads((out / "infer.json").read_text())["frames"]
+    assert [row["frame"] for row in rows] == names and float(rows[0]["depth_median"]) > 0
+    # The weights of another network are other work, even at the same place.
+    other = untrained()
+    other.network.heads[0].bias.data += 0.5
+    (out / "infer.json").unlink()
+    other.save(tmp_path / "model.safetensors")
+    assert main(words) == 2
+    assert "is a run on another walk" in capsys.readouterr().err

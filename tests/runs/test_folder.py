@@ -258,6 +258,18 @@ def test_a_damaged_state_is_named(folder):
         folder.load_state()
 
 
+def test_a_row_that_a_kill_cut_off_does_not_spoil_the_next(tmp_path: Path):
+    with RunFolder(tmp_path, FACTS) as first:
+        first.log(seconds=1.0, loss=0.5)
+    with (tmp_path / "log.csv").open("a") as file:
+        file.write("2.0")
+    with RunFolder(tmp_path, FACTS, resume=True) as again:
+        again.log(seconds=3.0, loss=0.25)
+        again.log(seconds=4.0, loss=0.125)
+    lines = (tmp_path / "log.csv").read_text().splitlines()
+    assert lines == ["seconds,loss", "1.0,0.5", "3.0,0.25", "4.0,0.125"]
+
+
 def test_log_rows_are_appended(folder):
     for step in range(2):
         folder.log(step=step, seconds=0.5, stage="shape", loss=1.0, psnr_db=20.0, vertices=4)

@@ -20,10 +20,12 @@ from invgraph.cli import main
 from invgraph.data import read_capture
 from invgraph.encoders import ResNet, load_depth_model, load_pretrained, save_encoder
 from invgraph.files.tensors import read_tensors
+from invgraph.geometry.color import bytes_from_unit
 from invgraph.train import RECIPES, ContrastSettings, Trained, train_depth, train_encoder
 from invgraph.train.clips import Clip, read_clip, split
 from invgraph.train.contrastive import Contrast, nt_xent
 from invgraph.train.pairs import PairSet, near, view
+from invgraph.train.previews import neighbours
 
 SMALL = ContrastSettings(
     network="light",
@@ -291,3 +293,19 @@ def test_two_processes_learn_what_one_does(walks: list[Path], tmp_path: Path):
     assert moved > 0 and apart < 0.25 * moved  # 0.6 where each process is left to itself
     facts = [json.loads((tmp_path / n / "metrics.json").read_text()) for n in ("one", "two")]
     assert facts[0]["held_out"] == pytest.approx(facts[1]["held_out"], rel=0.01)
+
+
+def test_neighbours_show_the_views_most_alike_and_mark_the_partner():
+    views = torch.arange(6).float()[:, None, None, None].expand(6, 8, 8, 3) / 8
+    # Views 0 and 1 agree; view 2 is most like view 4, then like view 3, its partner.
+    embedded = torch.tensor(
+        [[1.0, 0, 0], [1, 0, 0], [0, 1, 0.2], [0, 0.6, 1], [0, 1, 0.1], [0, -1, 0]]
+    )
+    picture = neighbours(views, embedded)
+    assert picture.shape == (3 * 8, 4 * 8, 3)
+    levels = bytes_from_unit(views[:, 0, 0]).numpy()
+    for row, shown in ((0, [0, 1]), (1, [2, 4, 3])):
+        for column, number in enumerate(shown):
+            assert (picture[8 * row + 4, 8 * column + 4] == levels[number]).all()
+    green = (picture[::8, ::8] == (60, 200, 110)).all(-1)
+    assert green[:2].tolist() == [[False, True, False, False], [False, False, True, False]]

@@ -4,15 +4,16 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from invgraph.data.capture import Capture
 from invgraph.files.atomic import fingerprint
-from invgraph.files.tensors import read_tensors, write_tensors
-from invgraph.fitting.motion.estimate import estimate_motion
+from invgraph.fitting.motion.estimate import Motion, estimate_motion
+from invgraph.fitting.motion.motion_files import read_motion, write_motion
 from invgraph.geometry import transforms
-from invgraph.geometry.camera import Camera
 from invgraph.runs.progress import Progress
 
-_VERSION = 1  # of the files in the work folder
+_VERSION = 2  # of the files in the work folder
 
 
 def follow_camera(capture: Capture, work: Path, *, progress: Progress | None = None) -> Capture:
@@ -35,39 +36,31 @@ def follow_camera(capture: Capture, work: Path, *, progress: Progress | None = N
     known = [] if lens is None else [*lens.focal.tolist(), *lens.principal.tolist()]
     facts = str(([fingerprint(frame.image_path) for frame in frames], known, _VERSION))
     file = work / f"{hashlib.sha256(facts.encode()).hexdigest()[:16]}.safetensors"
-    remedy = "delete it to find the motion again"
-    kept = read_tensors(file, remedy)
-    if kept is None:
-        found = estimate_motion(frames, lens, progress=progress)
-        tensors = {
-            "poses": transforms.invert(found.trajectory.world_from_camera),
-            "points": found.points,
-            "focal": found.lens.focal,
-            "principal": found.lens.principal,
-        }
-        if found.lens.distortion is not None:
-            tensors["distortion"] = found.lens.distortion
-        tensors = {name: tensor.float() for name, tensor in tensors.items()}
-        write_tensors(file, tensors, {"placed": list(found.frames)})
-        kept = tensors, {"placed": list(found.frames)}
-    tensors, placed = kept[0], kept[1]["placed"]
-    cameras = [
-        Camera(pose, tensors["focal"], tensors["principal"], *frames[0].size,
-               tensors.get("distortion"))
-        for pose in tensors["poses"]
-    ]  # fmt: skip
+    motion = read_motion(file)
+    if motion is None:
+        motion = estimate_motion(frames, lens, progress=progress)
+        write_motion(file, motion)
+    return with_motion(capture, motion)
+
+
+def with_motion(capture: Capture, motion: Motion) -> Capture:
+    """The frames that a motion places, with their cameras, and its points; float32."""
+    frames = capture.frames
+    poses = transforms.invert(motion.trajectory.world_from_camera).float()
+    lens = motion.lens.to(torch.float32)
+    placed = motion.frames
     held = set(capture.test)
     lost = sorted(set(range(len(frames))) - set(placed))
     reasons = [f"{frames[i].name}: odometry lost it" for i in lost]
     return replace(
         capture,
         frames=tuple(
-            replace(frames[i], camera=camera, lens=None)
-            for i, camera in zip(placed, cameras, strict=True)
+            replace(frames[i], camera=replace(lens, camera_from_world=pose), lens=None)
+            for i, pose in zip(placed, poses, strict=True)
         ),
         test=tuple(place for place, i in enumerate(placed) if i in held),
         truth=None if capture.truth is None else capture.truth.only(placed),
         box=None,
-        points=tensors["points"],
+        points=motion.points.float(),
         skipped=(*capture.skipped, *reasons),
     )

@@ -44,22 +44,9 @@ def write_cameras(folder: RunFolder, capture: Capture, estimate: Estimate | None
     if estimate is not None:
         for row, i in enumerate(capture.train):
             cameras[i] = estimate.cameras(stack([cameras[i]]), [row])[0]
-    folder.write_json(
-        "cameras.json",
-        {
-            "frames": [
-                {
-                    "name": frame.name,
-                    "split": "test" if i in held_out else "train",
-                    "camera_from_world": camera.camera_from_world.tolist(),
-                    "focal": camera.focal.tolist(),
-                    "principal": camera.principal.tolist(),
-                    "height": camera.height,
-                    "width": camera.width,
-                }
-                for i, (frame, camera) in enumerate(zip(capture.frames, cameras, strict=True))
-            ]
-        },
+    folder.write_cameras(
+        (frame.name, "test" if i in held_out else "train", camera)
+        for i, (frame, camera) in enumerate(zip(capture.frames, cameras, strict=True))
     )
 
 

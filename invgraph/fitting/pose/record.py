@@ -45,20 +45,6 @@ def measures(
     }
 
 
-def write_camera(folder: RunFolder, camera: Camera, name: str) -> None:
-    """Write ``cameras.json``: the one camera, whose frame is the world's; ``name`` is a photo's."""
-    entry = {
-        "name": name,
-        "split": "test",
-        "camera_from_world": camera.camera_from_world.tolist(),
-        "focal": camera.focal.tolist(),
-        "principal": camera.principal.tolist(),
-        "height": camera.height,
-        "width": camera.width,
-    }
-    folder.write_json("cameras.json", {"frames": [entry]})
-
-
 def write_results(folder: RunFolder, capture: Capture, rows: Sequence[PoseRow], name: str) -> None:
     """Write ``poses_bop.csv``.
 

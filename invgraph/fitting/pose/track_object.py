@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from invgraph.data import Capture
-from invgraph.data.images import UnreadableImage
+from invgraph.data.images import UnreadableImage, thumbnail
 from invgraph.data.object_pose_files import (
     PoseRow,
     append_hypotheses,
@@ -28,7 +28,6 @@ from invgraph.fitting.pose.record import (
     COVERED,
     measures,
     write_attachments,
-    write_camera,
     write_overlays,
     write_results,
 )
@@ -36,8 +35,9 @@ from invgraph.fitting.pose.sequence import one_camera, read_sequence
 from invgraph.fitting.pose.track import Tracked, track
 from invgraph.geometry.camera import Camera
 from invgraph.report import write_report
+from invgraph.report.overlay import SIDE, draw_overlay
 from invgraph.runs.facts import RunFacts, facts_of, identity
-from invgraph.runs.folder import METRICS, RunFolder, check_out, file_stem
+from invgraph.runs.folder import METRICS, RENDERS, RunFolder, check_out, file_stem
 from invgraph.runs.progress import Meter, Progress
 from invgraph.runs.reader import HYPOTHESES, TRACK
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
@@ -170,7 +170,8 @@ class _Tracking:
         self.next = 0  # place in the capture
         self.lights: dict[str, tuple] = {}
         self.scene: Scene | None = None
-        self._saved = -SAVE_EVERY_S
+        self._began = time.monotonic()
+        self._saved = self._began - SAVE_EVERY_S
         table = folder.path / TRACK
         if not table.is_file():
             return
@@ -230,12 +231,26 @@ class _Tracking:
         append_row(self.folder.path / TRACK, row)
         self.rows.append(row)
         self.next += 1
+        self.folder.log(
+            seconds=time.monotonic() - self._began,
+            frame=name,
+            found=int(row.found),
+            score=row.score,
+            sigma_mm=row.sigma_mm,
+            sigma_deg=row.sigma_deg,
+        )
         if row.found:
             self.scene = replace(tracked.scene, background=None)
             self.lights[name] = tracked.scene.lights
             if time.monotonic() - self._saved > SAVE_EVERY_S:
                 self._saved = time.monotonic()
                 save_scene(self.scene, self.folder.path)
+                self._preview(row, tracked.frame.image_path)
+
+    def _preview(self, row: PoseRow, photo: Path) -> None:
+        overlay = draw_overlay(thumbnail(photo, SIDE), self._appearance(row), self.camera, row)
+        name = f"{RENDERS}/preview_{len(self.rows):06d}.png"
+        self.folder.write(name, encode_png(overlay.panel))
 
     def _write_mask(self, stem: str, mask: np.ndarray) -> None:
         self.folder.write(f"{COVERED}/{stem}.png", encode_png(mask, compress_level=1))
@@ -251,7 +266,8 @@ class _Tracking:
         """
         if self.scene is not None:
             save_scene(self.scene, self.folder.path)
-        write_camera(self.folder, self.camera, self.rows[-1].frame)
+        # The frame of the one camera is the world's.
+        self.folder.write_cameras([(self.rows[-1].frame, "test", self.camera)])
         write_results(self.folder, self.capture, self.rows, self.model.name)
         found = measures(self.capture, self.rows, self.model.name, self.skipped)
         self.folder.write_json(METRICS, found)

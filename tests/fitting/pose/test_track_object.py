@@ -180,6 +180,9 @@ def test_a_run_has_tables_overlays_a_film_a_scene_and_a_report(
     assert json.loads(line)["weights"] == pytest.approx([0.7, 0.3])
     with Image.open(run / "covered" / "0004_view_4.png") as mask:
         assert np.asarray(mask).mean() == pytest.approx(40 / 64)
+    log = list(csv.DictReader((run / "log.csv").read_text().splitlines()))
+    assert [(row["frame"], row["found"] == "1") for row in log] == found_in(run)
+    assert list((run / "renders").glob("preview_*.png"))
     page = (run / "report.html").read_text()
     for text in ("obj_000007: found in 5 of 6 photos", "Path of the object", "1σ of the position"):
         assert text in page, text
