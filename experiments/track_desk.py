@@ -32,8 +32,8 @@ from invgraph.data import read_capture
 from invgraph.fitting.pose import KnownObject, load_object, track
 from invgraph.fitting.pose.window import crop_window
 from invgraph.geometry.camera import Camera
+from invgraph.geometry.transforms import difference
 from invgraph.runs.progress import Meter
-from invgraph.scene.belief import difference
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("INVGRAPH_DATA", ROOT.parent / "shared" / "data")) / "desk_objects"

@@ -187,6 +187,25 @@ def log_se3(transform: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch 6"]
     return torch.cat((rho, phi), -1)
 
 
+def perturb(
+    transform: Float[Tensor, "*batch 4 4"], twist: Float[Tensor, "*batch 6"]
+) -> Float[Tensor, "*batch 4 4"]:
+    """Move poses ``b_from_a`` by ``(rho, phi)`` in b's axes: ``t + rho`` and ``exp(phi) R``.
+
+    Every small motion that is stored or public is of this kind.
+    """
+    rotation = exp_so3(twist[..., 3:]) @ transform[..., :3, :3]
+    return pose(rotation, transform[..., :3, 3] + twist[..., :3])
+
+
+def difference(
+    transform: Float[Tensor, "*#batch 4 4"], other: Float[Tensor, "*#batch 4 4"]
+) -> Float[Tensor, "*batch 6"]:
+    """The ``(rho, phi)`` that moves ``transform`` to ``other``; the inverse of :func:`perturb`."""
+    turn = log_so3(other[..., :3, :3] @ transform[..., :3, :3].mT)
+    return torch.cat([other[..., :3, 3] - transform[..., :3, 3], turn], -1)
+
+
 def invert(transform: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch 4 4"]:
     """``a_from_b`` of a rigid ``b_from_a``; exact for rotations only, not for scaled poses."""
     back = transform[..., :3, :3].transpose(-1, -2)

@@ -51,7 +51,7 @@ class PoseBelief:
         which = torch.multinomial(self.weights, count, replacement=True, generator=generator)
         noise = torch.randn(count, 6, 1, generator=generator)
         twist = torch.linalg.cholesky(self.covariances)[which] @ noise
-        return perturb(self.poses[which], twist[..., 0])
+        return transforms.perturb(self.poses[which], twist[..., 0])
 
     def contains(self, pose: Float[Tensor, "4 4"], share: float = 0.9) -> bool:
         """Whether a pose lies in the region that should hold the truth this often.
@@ -63,7 +63,7 @@ class PoseBelief:
         """
         if share not in _CHI2_6:
             raise ValueError(f"share should be one of {sorted(_CHI2_6)} but is {share}.")
-        twist = difference(self.poses, pose)
+        twist = transforms.difference(self.poses, pose)
         distance2 = (twist * torch.linalg.solve(self.covariances, twist)).sum(-1)
         return bool((distance2 <= _CHI2_6[share]).any())
 
@@ -111,19 +111,3 @@ class DepthBelief:
         uniform = torch.rand(shape, generator=generator, device=device) - 0.5
         noise = -uniform.sign() * torch.log1p(-2 * uniform.abs())
         return (self.log_depth + self.scale * noise).exp()
-
-
-def perturb(
-    pose: Float[Tensor, "*batch 4 4"], twist: Float[Tensor, "*batch 6"]
-) -> Float[Tensor, "*batch 4 4"]:
-    """Move poses by ``(rho, phi)`` in the camera's axes: ``t + rho`` and ``exp(phi) R``."""
-    rotation = transforms.exp_so3(twist[..., 3:]) @ pose[..., :3, :3]
-    return transforms.pose(rotation, pose[..., :3, 3] + twist[..., :3])
-
-
-def difference(
-    pose: Float[Tensor, "*#batch 4 4"], other: Float[Tensor, "*#batch 4 4"]
-) -> Float[Tensor, "*batch 6"]:
-    """The ``(rho, phi)`` that moves ``pose`` to ``other``; the inverse of :func:`perturb`."""
-    turn = transforms.log_so3(other[..., :3, :3] @ pose[..., :3, :3].mT)
-    return torch.cat([other[..., :3, 3] - pose[..., :3, 3], turn], -1)

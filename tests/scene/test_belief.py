@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invgraph.geometry import transforms
-from invgraph.scene.belief import PoseBelief, difference, perturb
+from invgraph.geometry.transforms import difference, perturb
+from invgraph.scene.belief import PoseBelief
 
 DEVIATIONS = torch.tensor([0.01, 0.02, 0.03, 0.1, 0.2, 0.3])
 small = st.floats(-1.0, 1.0, width=32)

@@ -20,8 +20,8 @@ from invgraph.fitting.pose.surface import VertexColors
 from invgraph.fitting.pose.window import NEAREST, Target, Window, box_around, crop_window
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
+from invgraph.geometry.transforms import perturb
 from invgraph.raster import interpolate
-from invgraph.scene.belief import perturb
 
 POINTS = 900  # of the surface that are compared, at most
 LEAST_POINTS = 30

@@ -21,8 +21,9 @@ from invgraph.fitting.pose.surface import VertexColors
 from invgraph.fitting.pose.window import Target, Window, crop_window
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
+from invgraph.geometry.transforms import difference
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
-from invgraph.scene.belief import PoseBelief, difference
+from invgraph.scene.belief import PoseBelief
 
 FOUND = 0.35  # score from which the object is said to be there,
 EVIDENCE = 25.0  # and log-likelihood over that of an image without it

@@ -8,7 +8,8 @@ import tracking_scenes
 from tracking_scenes import lens, painted_cube, pose_at
 
 from invgraph.fitting.pose import KnownObject, Tracker, estimate_pose
-from invgraph.scene.belief import PoseBelief, difference, perturb
+from invgraph.geometry.transforms import difference, perturb
+from invgraph.scene.belief import PoseBelief
 
 TRUE = pose_at((0.5, 0.6, 0.2), (0.01, -0.01, 0.45))
 

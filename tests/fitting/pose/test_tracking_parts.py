@@ -18,7 +18,7 @@ from invgraph.fitting.pose.window import Target, Window, crop_window
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.primitives import icosphere
-from invgraph.scene.belief import perturb
+from invgraph.geometry.transforms import perturb
 
 RED, GREEN = torch.tensor([0.9, 0.1, 0.1]), torch.tensor([0.1, 0.9, 0.1])
 
