@@ -89,23 +89,26 @@ def medians(runs: dict[str, Callable[[], Any]], seconds: float = SECONDS) -> dic
 
 
 def our_forward(vertices: torch.Tensor, faces: torch.Tensor, size: int, batch: int, cull: bool):
+    from invgraph.geometry.topology import Topology
     from invgraph.raster import rasterize
 
     screen = on_screen(vertices, size).expand(batch, -1, -1).contiguous()
-    return lambda: rasterize(screen, faces, size, size, cull_back=cull)
+    known = Topology(faces)
+    return lambda: rasterize(screen, known, size, size, cull_back=cull)
 
 
 def our_pipeline(vertices: torch.Tensor, faces: torch.Tensor, size: int, batch: int):
+    from invgraph.geometry.topology import Topology
     from invgraph.raster import antialias, interpolate, rasterize
 
     screen = on_screen(vertices, size).expand(batch, -1, -1).contiguous().requires_grad_()
     values = torch.rand(1, len(vertices), 4, requires_grad=True)
-    grad = torch.ones(batch, size, size, 4)
+    known, grad = Topology(faces), torch.ones(batch, size, size, 4)
 
     def run() -> None:
-        fragments = rasterize(screen, faces, size, size, cull_back=True)
-        image = interpolate(values, faces, fragments)
-        image = antialias(image, fragments, screen, faces, in_place=True)
+        fragments = rasterize(screen, known, size, size, cull_back=True)
+        image = interpolate(values, known, fragments)
+        image = antialias(image, fragments, screen, known, in_place=True)
         torch.autograd.grad(image, (screen, values), grad)
 
     return run

@@ -1,12 +1,13 @@
 """Triangle meshes, with the normals, areas, volumes that follow from them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from invgraph.geometry.tensor_tree import map_tensors
+from invgraph.geometry.topology import Topology
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +20,9 @@ class Mesh:
         uv: texture coordinates in [0, 1]; v = 0 is the texture's top row.
         uv_faces: indices into ``uv``, corner by corner of ``faces``; None with ``uv`` present
             means that ``uv`` is per vertex and ``faces`` index it.
+        topology: of ``faces``, as kernels read it; made when left out, kept by ``replace`` as long
+            as the faces are the same tensor.
+        uv_topology: likewise of ``uv_faces``.
 
     Raises:
         ValueError: shapes do not fit together.
@@ -28,6 +32,8 @@ class Mesh:
     faces: Int[Tensor, "f 3"]
     uv: Float[Tensor, "t 2"] | None = None
     uv_faces: Int[Tensor, "f 3"] | None = None
+    topology: Topology = field(default=None, repr=False)  # pyright: ignore[reportAssignmentType]
+    uv_topology: Topology | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.vertices.ndim < 2 or self.vertices.shape[-1] != 3:
@@ -46,12 +52,22 @@ class Mesh:
                 f"uv_faces have shape {tuple(self.uv_faces.shape)} but faces have "
                 f"{tuple(self.faces.shape)}; they should match corner by corner."
             )
+        self._know("topology", self.faces)
+        self._know("uv_topology", self.uv_faces)
         count = self.vertices.shape[-2]
         if self.uv is not None and self.uv_faces is None and self.uv.shape[0] != count:
             raise ValueError(
                 f"uv has {self.uv.shape[0]} rows for {count} vertices; give uv_faces when they "
                 "differ."
             )
+
+    def _know(self, name: str, faces: Tensor | None) -> None:
+        """Make a topology anew where it is of other faces."""
+        known: Topology | None = getattr(self, name)
+        if faces is None:
+            object.__setattr__(self, name, None)
+        elif known is None or known.source is not faces:
+            object.__setattr__(self, name, Topology(faces))
 
     @property
     def batch_shape(self) -> torch.Size:
@@ -62,6 +78,11 @@ class Mesh:
     def texture_faces(self) -> Int[Tensor, "f 3"]:
         """The faces that index ``uv``."""
         return self.faces if self.uv_faces is None else self.uv_faces
+
+    @property
+    def texture_topology(self) -> Topology:
+        """Of :attr:`texture_faces`."""
+        return self.topology if self.uv_topology is None else self.uv_topology
 
     def to(self, target: torch.device | str) -> "Mesh":
         """The same mesh on another device."""
@@ -74,13 +95,13 @@ def check_indices(mesh: Mesh) -> None:
     Raises:
         ValueError: an index is negative or too large.
     """
-    pairs = [("faces", mesh.faces, mesh.vertices.shape[-2], "vertices")]
-    if mesh.uv is not None and mesh.uv_faces is not None:
-        pairs.append(("uv_faces", mesh.uv_faces, mesh.uv.shape[0], "uv"))
-    for name, faces, count, target in pairs:
-        if faces.numel() and (int(faces.min()) < 0 or int(faces.max()) >= count):
+    pairs = [("faces", mesh.topology, mesh.vertices.shape[-2], "vertices")]
+    if mesh.uv is not None and mesh.uv_topology is not None:
+        pairs.append(("uv_faces", mesh.uv_topology, mesh.uv.shape[0], "uv"))
+    for name, known, count, target in pairs:
+        if known.low < 0 or known.high >= count:
             raise ValueError(
-                f"{name} hold indices from {int(faces.min())} to {int(faces.max())} but there are "
+                f"{name} hold indices from {known.low} to {known.high} but there are "
                 f"{count} {target}; indices should lie in [0, {count - 1}]."
             )
 
@@ -133,7 +154,7 @@ def vertex_normals(mesh: Mesh) -> Float[Tensor, "*batch v 3"]:
     if mesh.vertices.device.type == "cpu" and mesh.vertices.dtype == torch.float32:
         from invgraph.geometry.normals_cpu import vertex_normals_cpu
 
-        return vertex_normals_cpu(mesh.vertices, mesh.faces)
+        return vertex_normals_cpu(mesh.vertices, mesh.topology)
     cross = _cross_normals(mesh)
     corners = cross[..., None, :].expand(*cross.shape[:-1], 3, 3).flatten(-3, -2)
     index = mesh.faces.reshape(-1).long()

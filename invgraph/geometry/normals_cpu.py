@@ -11,15 +11,7 @@ from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-
-@njit(nogil=True, cache=True)
-def _outside(faces, count):
-    """Whether a face points outside ``count`` vertices."""
-    for f in range(faces.shape[0]):
-        for corner in range(3):
-            if faces[f, corner] < 0 or faces[f, corner] >= count:
-                return True
-    return False
+from invgraph.geometry.topology import Topology
 
 
 @njit(nogil=True, cache=True)
@@ -82,40 +74,40 @@ class VertexNormals(torch.autograd.Function):
     """Unit vertex normals of ``(b, v, 3)`` contiguous vertices."""
 
     @staticmethod
-    def forward(ctx: Any, vertices: Tensor, faces: Tensor) -> Tensor:
+    def forward(ctx: Any, vertices: Tensor, topology: Topology) -> Tensor:
         normals = torch.zeros_like(vertices)
         inverse = vertices.new_empty(vertices.shape[:-1])
         pieces = (vertices.detach().numpy(), normals.numpy(), inverse.numpy())
         for item, result, lengths in zip(*pieces, strict=True):
-            _normals(item, faces.numpy(), result, lengths)
-        ctx.save_for_backward(vertices, faces, normals, inverse)
+            _normals(item, topology.faces, result, lengths)
+        ctx.save_for_backward(vertices, normals, inverse)
+        ctx.faces = topology.faces
         return normals
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g_normals: Tensor) -> tuple[Tensor, None]:
-        vertices, faces, normals, inverse = (tensor.numpy() for tensor in ctx.saved_tensors)
+        vertices, normals, inverse = (tensor.numpy() for tensor in ctx.saved_tensors)
         g_vertices = torch.zeros(vertices.shape)
         g_total = np.empty_like(vertices[0])
         g_items = g_normals.contiguous().numpy()
         for i, g_item in enumerate(g_items):
-            item = vertices[i], faces, normals[i], inverse[i], g_item, g_total
+            item = vertices[i], ctx.faces, normals[i], inverse[i], g_item, g_total
             _pull_back(*item, g_vertices.numpy()[i])
         return g_vertices, None
 
 
-def vertex_normals_cpu(vertices: Tensor, faces: Tensor) -> Tensor:
+def vertex_normals_cpu(vertices: Tensor, topology: Topology) -> Tensor:
     """Unit normals of ``(*batch, v, 3)`` float32 vertices on the CPU.
 
     Raises:
         ValueError: a face points outside the vertices.
     """
     count = vertices.shape[-2]
-    faces = faces.to(torch.int32).contiguous()
-    if _outside(faces.numpy(), count):
+    if topology.low < 0 or topology.high >= count:
         raise ValueError(
-            f"faces hold indices from {int(faces.min())} to {int(faces.max())} but there are "
+            f"faces hold indices from {topology.low} to {topology.high} but there are "
             f"{count} vertices."
         )
     flat = vertices.reshape(-1, count, 3).contiguous()
-    return VertexNormals.apply(flat, faces).reshape(vertices.shape)
+    return VertexNormals.apply(flat, topology).reshape(vertices.shape)

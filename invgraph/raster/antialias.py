@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from invgraph.geometry.topology import Topology
 from invgraph.kernels import buffers
 from invgraph.raster import arguments
 from invgraph.raster.fragments import Fragments
@@ -18,7 +19,7 @@ def antialias(
     color: Float[Tensor, "*image h w c"],
     fragments: Fragments,
     screen: Float[Tensor, "*batch v 3"],
-    faces: Int[Tensor, "f 3"],
+    faces: Int[Tensor, "f 3"] | Topology,
     *,
     in_place: bool = False,
 ) -> Float[Tensor, "*image h w c"]:

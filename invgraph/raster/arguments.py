@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invgraph.geometry.topology import Topology
 from invgraph.kernels import buffers
-from invgraph.raster.topology import Topology, topology
 
 _LARGEST = 32767  # px; boxes are kept in int16
 
@@ -50,7 +50,7 @@ def check(name: str, tensor: Tensor) -> None:
 
 
 def read_screen(
-    screen: Tensor, faces: Tensor, height: int, width: int, ranges: Tensor | None
+    screen: Tensor, faces: Tensor | Topology, height: int, width: int, ranges: Tensor | None
 ) -> Plan:
     """Check what ``rasterize`` was given."""
     check("screen", screen)
@@ -88,20 +88,14 @@ def read_screen(
     return Plan(known, height, width, batched, start, spans, images if own else 1)
 
 
-def read_faces(faces: Tensor, vertices: int, name: str) -> Topology:
+def read_faces(faces: Tensor | Topology, vertices: int, name: str) -> Topology:
     """Check faces against the number of vertices that they may point to."""
-    if faces.device.type != "cpu":
+    if isinstance(faces, Tensor) and faces.device.type != "cpu":
         raise ValueError(
             f"faces are on {faces.device}, but only the CPU has kernels so far; "
             "move the tensors with .cpu() first."
         )
-    whole = not (faces.dtype.is_floating_point or faces.dtype.is_complex)
-    if faces.ndim != 2 or faces.shape[1] != 3 or not whole or faces.dtype == torch.bool:
-        raise ValueError(
-            f"faces are {faces.dtype} of shape {tuple(faces.shape)}, expected integers of shape "
-            "(faces, 3): three vertices each."
-        )
-    known = topology(faces)
+    known = faces if isinstance(faces, Topology) else Topology(faces)
     if known.low < 0 or known.high >= vertices:
         raise ValueError(
             f"faces hold indices from {known.low} to {known.high}, "

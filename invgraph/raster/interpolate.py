@@ -8,14 +8,16 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from invgraph.geometry.topology import Topology
 from invgraph.kernels import buffers
 from invgraph.raster import arguments
 from invgraph.raster.fragments import Fragments
-from invgraph.raster.topology import Topology
 
 
 def interpolate(
-    attributes: Float[Tensor, "*batch v c"], faces: Int[Tensor, "f 3"], fragments: Fragments
+    attributes: Float[Tensor, "*batch v c"],
+    faces: Int[Tensor, "f 3"] | Topology,
+    fragments: Fragments,
 ) -> Float[Tensor, "*image h w c"]:
     """Blend the values at each pixel's three corners by its perspective-correct weights.
 
@@ -53,7 +55,9 @@ def interpolate(
 
 
 def attribute_slopes(
-    attributes: Float[Tensor, "*batch v c"], faces: Int[Tensor, "f 3"], fragments: Fragments
+    attributes: Float[Tensor, "*batch v c"],
+    faces: Int[Tensor, "f 3"] | Topology,
+    fragments: Fragments,
 ) -> Float[Tensor, "*image h w 2*c"]:
     """How interpolated values change from pixel to pixel: for texture coordinates, their footprint.
 

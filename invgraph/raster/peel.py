@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from invgraph.geometry.topology import Topology
 from invgraph.kernels import buffers
 from invgraph.raster import arguments
 from invgraph.raster.fragments import Fragments
@@ -20,7 +21,7 @@ _MARGIN = 1 / 16  # px; screen positions within an image err by less, and the ed
 
 def peel(
     screen: Float[Tensor, "*batch v 3"],
-    faces: Int[Tensor, "f 3"],
+    faces: Int[Tensor, "f 3"] | Topology,
     height: int,
     width: int,
     layers: int,

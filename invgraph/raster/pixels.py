@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Int32
+from jaxtyping import Bool, Float, Int32
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from invgraph.geometry.topology import Topology
 from invgraph.kernels import buffers
 from invgraph.raster import Fragments
 
@@ -80,7 +81,7 @@ class Pixels:
         return Fragments(face, bary, torch.zeros_like(face, dtype=torch.float32))
 
     def footprint(
-        self, uv: Float[Tensor, "t 2"], uv_faces: Int[Tensor, "f 3"], fragments: Fragments
+        self, uv: Float[Tensor, "t 2"], uv_topology: Topology, fragments: Fragments
     ) -> Float[Tensor, "b n 4"]:
         """How uv changes from pixel to pixel: u by x, u by y, v by x, v by y.
 
@@ -90,17 +91,15 @@ class Pixels:
         assert fragments.bary_pixel is not None
         slope = fragments.bary_pixel.detach().flatten(1, 2).numpy()
         out = buffers.empty((*self.face.shape, 4), np.float32)
-        _run("footprint", _plain(uv), _plain(uv_faces), self.face.numpy(),
+        _run("footprint", _plain(uv), uv_topology.faces, self.face.numpy(),
             self.place.numpy(), slope, out,
         )  # fmt: skip
         return torch.from_numpy(out)
 
-    def facing(
-        self, screen: Float[Tensor, "b v 3"], faces: Int[Tensor, "f 3"]
-    ) -> Bool[Tensor, "b n"]:
+    def facing(self, screen: Float[Tensor, "b v 3"], topology: Topology) -> Bool[Tensor, "b n"]:
         """Whether the outside of each pixel's face is seen; true in the padding."""
         out = buffers.empty(tuple(self.face.shape), np.bool_)
-        _run("facing", _plain(screen), _plain(faces), self.face.numpy(), out)
+        _run("facing", _plain(screen), topology.faces, self.face.numpy(), out)
         return torch.from_numpy(out)
 
 

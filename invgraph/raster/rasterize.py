@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from invgraph.geometry.topology import Topology
 from invgraph.kernels import buffers
 from invgraph.raster import arguments
 from invgraph.raster.fragments import Fragments
@@ -19,7 +20,7 @@ _CHUNKS = 128  # that all faces are cut into, at most, unless there are more ima
 
 def rasterize(
     screen: Float[Tensor, "*batch v 3"],
-    faces: Int[Tensor, "f 3"],
+    faces: Int[Tensor, "f 3"] | Topology,
     height: int,
     width: int,
     *,
@@ -38,7 +39,8 @@ def rasterize(
     Args:
         screen: homogeneous pixels (u z, v z, z), float32. ``b v 3`` for a batch, ``v 3`` for one
             image, or, with ``ranges``, ``v 3`` for the vertices of all images together.
-        faces: indices into the vertices (of each image, or of all together).
+        faces: indices into the vertices (of each image, or of all together); a ``Topology`` where
+            the same are used more than once.
         height, width: of the images, px.
         ranges: for each image, its first face and its number of faces.
         near: nothing nearer than this depth is drawn. In the unit of the vertices.

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from invgraph.geometry.topology import Topology
 from invgraph.kernels import buffers
 from invgraph.raster import arguments
 from invgraph.raster.polygons import find
@@ -15,7 +16,7 @@ from invgraph.raster.polygons import find
 
 def soft_silhouette(
     screen: Float[Tensor, "*batch v 3"],
-    faces: Int[Tensor, "f 3"],
+    faces: Int[Tensor, "f 3"] | Topology,
     height: int,
     width: int,
     sigma: float,

@@ -80,7 +80,7 @@ class Placed:
             found["albedo"] = material["albedo"].expand(*pixels.face.shape, 3)
         if colored or "normal" in wanted:
             geometry = self._geometry(packed, lights[0], camera)
-            facing = pixels.facing(self.screen, self.object.mesh.faces)
+            facing = pixels.facing(self.screen, self.object.mesh.topology)
             if colored:
                 surface = shading.Surface(geometry, facing, **material)
                 found["color"] = shading.shade(surface, *lights, camera.camera_from_world)
@@ -98,14 +98,15 @@ class Placed:
             if values.ndim == 1:
                 found[name] = values[None, None]
             elif values.ndim == 2:
-                found[name] = interpolate(values[None], mesh.faces, packed).flatten(1, 2)
+                found[name] = interpolate(values[None], mesh.topology, packed).flatten(1, 2)
             else:
                 textures.setdefault(values.shape[:2], []).append(name)
         if textures:
             assert mesh.uv is not None
-            uv_faces = mesh.faces if mesh.uv_faces is None else mesh.uv_faces
-            uv = interpolate(mesh.uv[None], uv_faces, packed)
-            uv_pixel = pixels.footprint(mesh.uv, uv_faces, fragments).reshape(*uv.shape[:-1], 4)
+            uv = interpolate(mesh.uv[None], mesh.texture_topology, packed)
+            uv_pixel = pixels.footprint(mesh.uv, mesh.texture_topology, fragments).reshape(
+                *uv.shape[:-1], 4
+            )
         # Textures of equal size are read together.
         for group in textures.values():
             stacked = [getattr(self.object.material, name) for name in group]
@@ -128,7 +129,7 @@ class Placed:
         columns = [normals.expand_as(views), views]
         if self.object.visibility is not None and around:
             columns += self._occluded(local, normals, views, around)
-        return interpolate(torch.cat(columns, -1), mesh.faces, packed).flatten(1, 2)
+        return interpolate(torch.cat(columns, -1), mesh.topology, packed).flatten(1, 2)
 
     def _occluded(
         self, local: Tensor, normals: Tensor, views: Tensor, around: tuple

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.tensor_tree import map_tensors
+from invgraph.geometry.topology import Topology
 from invgraph.raster import Fragments, antialias, rasterize
 from invgraph.raster.pixels import Pixels
 from invgraph.rendering import shading
@@ -103,7 +105,7 @@ def draw(
     )
     owner = None
     if "object_id" in wanted:
-        bounds = torch.tensor(starts, dtype=torch.int32, device=faces.device)
+        bounds = torch.tensor(starts, dtype=torch.int32, device=screen.device)
         owner = torch.bucketize(fragments.face, bounds, out_int32=True, right=True) - 1
 
     blended = [name for name in ("color", "alpha", "albedo") if name in wanted]
@@ -138,17 +140,13 @@ def draw(
     return Render(normal=normal, **fields)
 
 
-def _join(placed: list[Placed], camera: Camera) -> tuple[Tensor, Tensor, list[int]]:
+def _join(placed: list[Placed], camera: Camera) -> tuple[Tensor, Topology, list[int]]:
     """All objects as one mesh on the screen, and the first face of each."""
+    meshes = [item.object.mesh for item in placed]
+    faces = Topology.join([m.topology for m in meshes], [m.vertices.shape[-2] for m in meshes])
+    starts = np.cumsum([0, *(len(m.faces) for m in meshes)])[:-1].tolist()
     if len(placed) == 1:
-        return placed[0].screen, placed[0].object.mesh.faces, [0]
+        return placed[0].screen, faces, starts
     pose = camera.camera_from_world
-    if not placed:
-        return pose.new_zeros(len(pose), 0, 3), pose.new_zeros(0, 3, dtype=torch.int32), []
-    faces, starts, vertex, face = [], [], 0, 0
-    for item in placed:
-        faces.append(item.object.mesh.faces.int() + vertex)
-        starts.append(face)
-        vertex += item.screen.shape[1]
-        face += len(faces[-1])
-    return torch.cat([item.screen for item in placed], 1), torch.cat(faces), starts
+    screens = [item.screen for item in placed]
+    return torch.cat([pose.new_zeros(len(pose), 0, 3), *screens], 1), faces, starts

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from invgraph.geometry.mesh import Mesh, vertex_normals
+from invgraph.geometry.topology import Topology
 from invgraph.raster import rasterize
 from invgraph.rendering import harmonics
 
@@ -66,12 +67,14 @@ def visibility(mesh: Mesh, n_directions: int = 128, resolution: int = 512) -> Fl
     right = functional.normalize(torch.linalg.cross(towards, helper), dim=-1)
     # Rows: image x, image y, depth away from the light.
     axes = torch.stack((right, torch.linalg.cross(right, towards), -towards), 1)
-    columns = [_arrives(points, lifted, mesh.faces, part, resolution) for part in axes.split(_MAPS)]
+    columns = [
+        _arrives(points, lifted, mesh.topology, part, resolution) for part in axes.split(_MAPS)
+    ]
     return torch.cat(columns).T.contiguous()
 
 
 def _arrives(
-    points: Tensor, lifted: Tensor, faces: Tensor, axes: Tensor, resolution: int
+    points: Tensor, lifted: Tensor, faces: Topology, axes: Tensor, resolution: int
 ) -> Tensor:
     """Visibility ``m v`` of lifted points along the last of each of m sets of axes."""
     # The maps are orthographic. The rasterizer wants pixels times a positive depth; so far away

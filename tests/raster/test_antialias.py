@@ -4,8 +4,8 @@ import pytest
 import torch
 from small_meshes import faces_of, homogeneous, on_screen, sphere
 
+from invgraph.geometry.topology import Topology
 from invgraph.raster import antialias, interpolate, rasterize
-from invgraph.raster.topology import topology
 
 
 def coverage(screen, faces, size):
@@ -160,7 +160,7 @@ def test_in_place_gives_the_same():
 def test_neighbours_of_faces():
     # Two triangles at an edge; three others at an edge, where none has just one face beyond.
     faces = faces_of((0, 1, 2), (2, 1, 3), (4, 5, 6), (5, 4, 7), (4, 5, 8))
-    adjacent = topology(faces).adjacent
+    adjacent = Topology(faces).adjacent
     assert adjacent[0].tolist() == [1, -1, -1]
     assert adjacent[1].tolist() == [-1, -1, 0]
     assert (adjacent[2:] == -1).all()

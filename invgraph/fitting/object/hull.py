@@ -220,7 +220,7 @@ def _gaps(views: _Silhouettes, mesh: Mesh) -> Bool[np.ndarray, "n h w"]:
     for distance, projection in zip(views.distance, views.projection, strict=True):
         silhouette = torch.from_numpy(distance > 0)
         screen = (points @ torch.from_numpy(projection).T).float()
-        covered = rasterize(screen[None], mesh.faces, height, width).face[0] >= 0
+        covered = rasterize(screen[None], mesh.topology, height, width).face[0] >= 0
         gaps.append(thick_parts(silhouette & ~covered, silhouette).numpy())
     return np.stack(gaps)
 

@@ -115,7 +115,7 @@ def without_outliers(photo: TrainingView, shape: Mesh) -> TrainingView:
     """The view, unknown in thick parts where its mask and a shape disagree: something moved."""
     camera, mask = photo.camera, photo.mask > 127
     screen = camera.homogeneous_pixels(shape.vertices)[None]
-    covered = rasterize(screen, shape.faces, camera.height, camera.width).face[0] >= 0
+    covered = rasterize(screen, shape.topology, camera.height, camera.width).face[0] >= 0
     moved = thick_parts(covered != mask, mask, growth=2)
     return replace(photo, known=photo.known.masked_fill(moved, 0))
 

@@ -76,7 +76,7 @@ def assess(
     image = window.cut(target.root)
     light, wanted = lit(window, normals, target, vertex_colors, shown)
     drawn = torch.cat([wanted, (vertex_colors.seen > 0).float()[:, None]], -1)
-    at = interpolate(drawn[None], model.mesh.faces, window.fragments)[0]
+    at = interpolate(drawn[None], model.mesh.topology, window.fragments)[0]
     covered = window.covered
     cell = window.cut(target.cell[None])[0]
     inside, everywhere = palette.inside.mean(0)[cell], target.everywhere[cell]

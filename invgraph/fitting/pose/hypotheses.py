@@ -27,6 +27,7 @@ from invgraph.fitting.pose.known_object import KnownObject
 from invgraph.fitting.pose.surface import VertexColors
 from invgraph.fitting.pose.window import NEAREST, Target
 from invgraph.geometry import transforms
+from invgraph.geometry.topology import Topology
 from invgraph.raster import interpolate, rasterize
 
 AT_ONCE = 300  # poses that are rendered together
@@ -111,11 +112,11 @@ class Comparison:
         return levels
 
     @cached_property
-    def _mesh(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Vertices, faces, and albedo and normal per vertex, as fine as small renders need."""
+    def _mesh(self) -> tuple[Tensor, Topology, Tensor]:
+        """Vertices, triangles, and albedo and normal per vertex, as fine as small renders need."""
         mesh, owner = self.model.coarse(1.2 * self.across)
         attributes = torch.cat([self.vertex_colors.albedo[owner], self.model.normals[owner]], -1)
-        return mesh.vertices, mesh.faces, attributes
+        return mesh.vertices, mesh.topology, attributes
 
     def likelihood(self, poses: Float[Tensor, "n 4 4"], soft: float = 1.0) -> Float[Tensor, " n"]:
         """Logarithm of how much likelier the image is with the object there than without.

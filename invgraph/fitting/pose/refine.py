@@ -148,7 +148,7 @@ def predicted(
     if len(shown) < LEAST_POINTS:
         return None
     _, wanted = lit(window, normals, target, vertex_colors, shown)
-    return interpolate(wanted[None], model.mesh.faces, window.fragments)[0].permute(2, 0, 1)
+    return interpolate(wanted[None], model.mesh.topology, window.fragments)[0].permute(2, 0, 1)
 
 
 def lit(
@@ -289,7 +289,7 @@ def _surface(
     at = window.pixels[chosen][:, None]
     inner = contour.sample(_blur(mask, size + 2 * BORDER[vertex_colors.source]), at)[0, :, 0] > 0.99
     if stride > 1:
-        drawn = interpolate(wanted[None], model.mesh.faces, window.fragments)[0].permute(2, 0, 1)
+        drawn = interpolate(wanted[None], model.mesh.topology, window.fragments)[0].permute(2, 0, 1)
         blurred = contour.sample(_blur(torch.cat([drawn * mask, mask]), size), at)[..., 0].T
         wanted, image = blurred[:, :3] / blurred[:, 3:].clamp_min(0.1), _blur(image, size)
     else:

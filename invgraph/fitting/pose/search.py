@@ -184,7 +184,7 @@ def _renders(model: KnownObject, vertex_colors: VertexColors) -> tuple[Tensor, T
     for chunk in flat.split(300):
         # Twice the size, then averaged: edges of small renders matter.
         double = torch.cat([2 * chunk[..., :2], chunk[..., 2:]], -1)
-        fragments = rasterize(double, mesh.faces, 2 * SIDE, 2 * SIDE)
+        fragments = rasterize(double, mesh.topology, 2 * SIDE, 2 * SIDE)
         mask = (fragments.face >= 0).float()[..., None]
         drawn = spread(colors[None].expand(len(chunk), -1, -1), mesh.faces, fragments) * mask
         parts.append(avg_pool2d(torch.cat([drawn, mask], -1).permute(0, 3, 1, 2), 2))

@@ -129,7 +129,7 @@ def crop_window(
     window = camera.crop(top, left, bottom - top, right - left)
     corner = flat.new_tensor([left, top])
     screen = torch.cat([flat[:, :2] - corner * flat[:, 2:], flat[:, 2:]], -1)
-    fragments = rasterize(screen[None], model.mesh.faces, window.height, window.width)
+    fragments = rasterize(screen[None], model.mesh.topology, window.height, window.width)
     size = (camera.height, camera.width)
     return Window(size, left, top, window, seen, pixels - corner, fragments)
 

@@ -5,12 +5,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from invgraph.geometry.topology import Topology
 from invgraph.raster import Fragments
 
 
 def rasterize(
     screen: Tensor,
-    faces: Tensor,
+    topology: Topology,
     height: int,
     width: int,
     *,
@@ -24,7 +25,7 @@ def rasterize(
 
     Args:
         screen: homogeneous pixels (u z, v z, z), ``b v 3``.
-        faces: indices into the vertices.
+        topology: indices into the vertices.
         height: rows, px.
         width: columns, px.
         near: nothing nearer than this depth is drawn.
@@ -51,7 +52,8 @@ def rasterize(
     # PyTorch3D: x to the left and y up, the shorter side of the image spans [-1, 1].
     size = screen.new_tensor([width, height])
     vertices = torch.cat(((size - 2 * screen[..., :2] / safe) / min(height, width), depth), -1)
-    meshes: Any = Meshes(verts=list(vertices), faces=[faces.long()] * len(vertices))
+    faces = torch.from_numpy(topology.faces).to(screen.device).long()
+    meshes: Any = Meshes(verts=list(vertices), faces=[faces] * len(vertices))
     found, zbuf, bary, _ = rasterize_meshes(
         meshes,
         image_size=(height, width),
