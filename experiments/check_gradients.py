@@ -141,7 +141,7 @@ def stage() -> tuple[Scene, Camera]:
         torch.linspace(0, 6.2832, 33), torch.linspace(0, 6.2832, 65), indexing="ij"
     )
     albedo = 0.5 + 0.3 * torch.stack([u.sin(), (u + v).cos(), v.sin()], -1)[:32, :64]
-    material = Material(albedo, torch.tensor([0.5]), torch.tensor([0.2]))
+    material = Material(albedo, torch.tensor([0.5]), torch.tensor([0.2]), "texture")
     harmonics = 0.3 * noise((9, 3), 1, 1)[0]
     harmonics[0] = 2.0
     lights = (

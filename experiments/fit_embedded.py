@@ -57,7 +57,7 @@ def main() -> None:
 
 def true_scene(truth) -> Scene:
     """The true surface with its true albedo, unlit."""
-    material = Material(truth.albedo(), torch.ones(1), torch.zeros(1))
+    material = Material(truth.albedo(), torch.ones(1), torch.zeros(1), albedo_kind="texture")
     return Scene((Object(truth.mesh(), torch.eye(4), material),), (), None)
 
 

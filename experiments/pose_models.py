@@ -47,7 +47,8 @@ def known_object(name: str, data: Path) -> Object:
         albedo = load_image(data / picture)[0]
     else:
         raise ValueError(f"{name!r} is not a known object; choose among {', '.join(NAMES)}.")
-    return Object(mesh, torch.eye(4), Material(albedo, torch.tensor([0.5]), torch.zeros(1)))
+    kind = "constant" if albedo.ndim == 1 else "texture"
+    return Object(mesh, torch.eye(4), Material(albedo, torch.tensor([0.5]), torch.zeros(1), kind))
 
 
 def model_file(name: str, data: Path, folder: Path) -> Path:

@@ -56,6 +56,7 @@ def torus_scene(side: int = 64) -> Scene:
                     albedo=torch.tensor(texture, dtype=torch.float32),
                     roughness=torch.tensor([0.5]),
                     metallic=torch.tensor([0.0]),
+                    albedo_kind="texture",
                 ),
             ),
         ),

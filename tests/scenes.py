@@ -41,8 +41,10 @@ def ball_and_ring(*lights, background=None) -> Scene:
     colors = torch.rand(ring.vertices.shape[0], 3, generator=generator)
     return Scene(
         (
-            Object(inside, torch.eye(4), Material(texture, rough, torch.zeros(1))),
-            Object(ring, tilt, Material(colors, torch.tensor([0.4]), torch.ones(1))),
+            Object(
+                inside, torch.eye(4), Material(texture, rough, torch.zeros(1), "texture", "texture")
+            ),
+            Object(ring, tilt, Material(colors, torch.tensor([0.4]), torch.ones(1), "vertex")),
         ),
         lights,
         background,

@@ -1,5 +1,7 @@
 """A painted cube on a textured background, as something to find."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from scipy import ndimage
@@ -12,7 +14,7 @@ from invgraph.geometry.mesh import Mesh
 from invgraph.geometry.primitives import cube
 from invgraph.geometry.subdivision import split_finely
 from invgraph.rendering.render import render
-from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
+from invgraph.scene import BackgroundImage, Material, Object, Scene, SphericalHarmonicLight
 
 HEIGHT, WIDTH = 120, 160
 LIGHT = SphericalHarmonicLight(
@@ -76,10 +78,13 @@ def photo(
     model: KnownObject, pose: torch.Tensor, camera: Camera, behind: torch.Tensor
 ) -> torch.Tensor:
     """What the camera sees, linear RGB, with a little noise."""
-    albedo = model.albedo if model.albedo is not None else torch.tensor([0.7, 0.3, 0.1])
-    material = Material(albedo, torch.ones(1), torch.zeros(1))
+    material = Material(torch.tensor([0.7, 0.3, 0.1]), torch.ones(1), torch.zeros(1))
+    if model.albedo is not None:
+        material = replace(material, albedo=model.albedo, albedo_kind="vertex")
     color = render(
-        Scene((Object(model.mesh, pose, material),), (LIGHT,), behind), camera, outputs=("color",)
+        Scene((Object(model.mesh, pose, material),), (LIGHT,), BackgroundImage(behind)),
+        camera,
+        outputs=("color",),
     ).color
     assert color is not None
     noise = torch.randn(color.shape, generator=torch.Generator().manual_seed(0))

@@ -61,6 +61,10 @@ class Mesh:
                 "differ."
             )
 
+    def own_axes(self) -> dict[str, int]:
+        """How many axes of each tensor are not the batch's."""
+        return {"vertices": 2}
+
     def _know(self, name: str, faces: Tensor | None) -> None:
         """Make a topology anew where it is of other faces."""
         known: Topology | None = getattr(self, name)

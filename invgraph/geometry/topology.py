@@ -1,11 +1,11 @@
 """Which vertices the triangles of a mesh join, as kernels read it."""
 
-import threading
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Int32
 from torch import Tensor
 
 
@@ -21,9 +21,6 @@ class Topology:
 
     Attributes:
         source: the tensor it was made from; None if it was joined.
-        faces: f x 3, int32, contiguous.
-        low: the smallest vertex index; 0 without faces.
-        high: the largest; -1 without faces.
 
     Raises:
         ValueError: no integers, no triangles, or an index beyond 32 bits.
@@ -36,17 +33,33 @@ class Topology:
                 f"faces are {faces.dtype} of shape {tuple(faces.shape)}, expected integers of "
                 "shape (faces, 3): three vertices each."
             )
-        indices = faces.detach().cpu().numpy()
-        self.low, self.high = (int(indices.min()), int(indices.max())) if indices.size else (0, -1)
-        if self.high > np.iinfo(np.int32).max:
-            raise ValueError(
-                f"faces hold index {self.high}; at most 2**31 - 1 vertices are supported."
-            )
         self.source: Tensor | None = faces
-        self.faces = np.array(indices, np.int32, order="C")
-        self._parts: list[tuple[Topology, int]] = []
-        self._adjacent: np.ndarray | None = None
-        self._lock = threading.Lock()
+        self._parts: list[tuple[Topology, int, int]] = []  # with its first vertex and face
+        if faces.device.type == "cpu":
+            self.faces  # noqa: B018  copied now; elsewhere it would wait for the device
+
+    @cached_property
+    def faces(self) -> Int32[np.ndarray, "f 3"]:
+        """The indices, contiguous."""
+        if self.source is None:
+            shifted = [part.faces + np.int32(vertex) for part, vertex, _ in self._parts]
+            return np.concatenate([np.zeros((0, 3), np.int32), *shifted])
+        indices = self.source.detach().cpu().numpy()
+        if indices.size and int(indices.max()) > np.iinfo(np.int32).max:
+            raise ValueError(
+                f"faces hold index {indices.max()}; at most 2**31 - 1 vertices are supported."
+            )
+        return np.array(indices, np.int32, order="C")
+
+    @cached_property
+    def low(self) -> int:
+        """The smallest vertex index; 0 without faces."""
+        return int(self.faces.min()) if self.faces.size else 0
+
+    @cached_property
+    def high(self) -> int:
+        """The largest vertex index; -1 without faces."""
+        return int(self.faces.max()) if self.faces.size else -1
 
     @staticmethod
     def join(parts: "Sequence[Topology]", counts: Sequence[int]) -> "Topology":
@@ -58,34 +71,26 @@ class Topology:
         """
         if len(parts) == 1:
             return parts[0]
-        faces, vertex, first = [np.zeros((0, 3), np.int32)], 0, 0
         joined = Topology(torch.zeros(0, 3, dtype=torch.int32))
+        joined.source = None
+        del joined.faces
+        vertex = first = 0
         for part, count in zip(parts, counts, strict=True):
-            faces.append(part.faces + np.int32(vertex))
-            joined._parts.append((part, first))
+            joined._parts.append((part, vertex, first))
             vertex, first = vertex + count, first + len(part.faces)
-        joined.source, joined.faces = None, np.concatenate(faces)
-        if first:
-            joined.low, joined.high = int(joined.faces.min()), int(joined.faces.max())
         return joined
 
-    @property
-    def adjacent(self) -> Int[np.ndarray, "f 3"]:
+    @cached_property
+    def adjacent(self) -> Int32[np.ndarray, "f 3"]:
         """The face across the edge opposite each corner, -1 where there is not just one."""
-        with self._lock:
-            if self._adjacent is None:
-                self._adjacent = self._found_adjacent()
-            return self._adjacent
-
-    def _found_adjacent(self) -> np.ndarray:
         from invgraph.geometry.topology_cpu import neighbours
 
-        if self._parts:
-            parts = [(part.adjacent, first) for part, first in self._parts]
-            return np.concatenate([np.where(a < 0, a, a + np.int32(first)) for a, first in parts])
-        vertices = self.high + 1
-        heads = np.empty(vertices, np.int32)
+        if self.source is None:
+            parts = [(part.adjacent, first) for part, _, first in self._parts]
+            shifted = [np.where(a < 0, a, a + np.int32(first)) for a, first in parts]
+            return np.concatenate([np.zeros((0, 3), np.int32), *shifted])
+        heads = np.empty(self.high + 1, np.int32)
         after = np.empty(3 * len(self.faces), np.int32)
         adjacent = np.empty_like(self.faces)
-        neighbours(self.faces, vertices, heads, after, adjacent)
+        neighbours(self.faces, self.high + 1, heads, after, adjacent)
         return adjacent

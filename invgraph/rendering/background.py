@@ -7,7 +7,7 @@ from torch import Tensor
 from invgraph.geometry.camera import Camera
 from invgraph.kernels import buffers
 from invgraph.rendering import environment
-from invgraph.scene import EnvironmentMap, Scene
+from invgraph.scene import BackgroundImage, EnvironmentMap, Scene
 
 
 def behind(scene: Scene, camera: Camera, blended: list[str]) -> Tensor:
@@ -24,6 +24,10 @@ def behind(scene: Scene, camera: Camera, blended: list[str]) -> Tensor:
             part = scene.background
             if isinstance(part, EnvironmentMap):
                 part = _panorama(part, camera)
+            elif isinstance(part, BackgroundImage):
+                part = part.pixels
+            else:
+                part = part.reshape(-1, 1, 1, 3)
         parts.append(part.expand(*size, part.shape[-1]))
     return torch.cat(parts, -1)
 
@@ -34,13 +38,16 @@ def _panorama(background: EnvironmentMap, camera: Camera) -> Tensor:
     if background.frame == "camera":
         rotation = camera.camera_from_world[:, None, :3, :3]
         directions = directions @ rotation.mT
-    return environment.look_up(background.radiance, directions)
+    if background.radiance.ndim == 3:
+        return environment.look_up(background.radiance, directions)
+    items = zip(background.radiance, directions, strict=True)
+    return torch.stack([environment.look_up(*item) for item in items])
 
 
 def check_background(scene: Scene, camera: Camera) -> None:
     image = scene.background
-    if isinstance(image, Tensor) and image.ndim == 3:
-        height, width = image.shape[:2]
+    if isinstance(image, BackgroundImage):
+        height, width = image.pixels.shape[-3:-1]
         if (height, width) != (camera.height, camera.width):
             raise ValueError(
                 f"background is {height}x{width} (h x w) but camera is "

@@ -15,13 +15,14 @@ from invgraph.raster.pixels import Pixels
 from invgraph.raster.texture import texture
 from invgraph.rendering import ggx, shading
 from invgraph.rendering import visibility as occlusion
+from invgraph.rendering.illumination import Lamp, Surroundings
 from invgraph.scene import Object
 
 # Panoramas are smoothed by a lobe this rough before they meet a visibility table: about as wide as
 # the gaps between its directions.
 _PATCH = 0.5
 
-Lights = tuple[tuple[shading.Surroundings, ...], tuple[shading.Lamp, ...]]
+Lights = tuple[tuple[Surroundings, ...], tuple[Lamp, ...]]
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,11 @@ class Placed:
         """Place an object in front of a camera with one batch axis."""
         vertices = transforms.apply(item.world_from_object, item.mesh.vertices)
         vertices = vertices if vertices.ndim == 3 else vertices[None]
-        return Placed(item, vertices, camera.homogeneous_pixels(vertices))
-
-    @property
-    def textured(self) -> bool:
-        """Whether any part of the material is a texture."""
-        material = self.object.material
-        return any(t.ndim == 3 for t in (material.albedo, material.roughness, material.metallic))
+        screen = camera.homogeneous_pixels(vertices)
+        if item.present is not None:
+            nowhere = screen.new_tensor([0.0, 0.0, -1.0])  # behind every camera
+            screen = torch.where(item.present.reshape(-1, 1, 1), screen, nowhere)
+        return Placed(item, vertices, screen)
 
     def shade(
         self,
@@ -64,26 +63,29 @@ class Placed:
         Args:
             pixels: those that show this object.
             fragments: of the images.
-            lights: prepared by :func:`shading.split`.
+            lights: prepared by :func:`illumination.sort_lights`.
             camera: with one batch axis.
             wanted: names of outputs; others may be missing from the result.
         """
         colored = "color" in wanted
+        lit = colored and not self.object.material.unlit
         if not colored and wanted.isdisjoint(("albedo", "normal")):
             return {}
         packed = pixels.fragments(fragments)
         found: dict[str, Tensor] = {}
-        names = ("albedo", "roughness", "metallic") if colored else ("albedo",)
+        names = ("albedo", "roughness", "metallic") if lit else ("albedo",)
         material = {}
         if colored or "albedo" in wanted:
             material = self._material(pixels, packed, fragments, names)
             found["albedo"] = material["albedo"].expand(*pixels.face.shape, 3)
-        if colored or "normal" in wanted:
+        if colored and not lit:
+            found["color"] = found["albedo"]
+        if lit or "normal" in wanted:
             geometry = self._geometry(packed, lights[0], camera)
             facing = pixels.facing(self.screen, self.object.mesh.topology)
-            if colored:
+            if lit:
                 surface = shading.Surface(geometry, facing, **material)
-                found["color"] = shading.shade(surface, *lights, camera.camera_from_world)
+                found["color"] = shading.shade(surface, *lights, camera.centre)
             if "normal" in wanted:
                 found["normal"] = shading.unit_normal(geometry, facing)
         return found
@@ -94,13 +96,16 @@ class Placed:
         """The material's parameters at every pixel, or ``1 1 c`` where they are constant."""
         mesh, found, textures = self.object.mesh, {}, {}
         for name in names:
-            values = getattr(self.object.material, name)
-            if values.ndim == 1:
-                found[name] = values[None, None]
-            elif values.ndim == 2:
-                found[name] = interpolate(values[None], mesh.topology, packed).flatten(1, 2)
+            values, kind = getattr(self.object.material, name), self.object.material.kind(name)
+            if kind == "constant":
+                found[name] = values.reshape(-1, 1, values.shape[-1])
+            elif kind == "vertex":
+                values = values if values.ndim == 3 else values[None]
+                found[name] = interpolate(values, mesh.topology, packed).flatten(1, 2)
+            elif kind == "face":
+                found[name] = _of_faces(values, pixels.face)
             else:
-                textures.setdefault(values.shape[:2], []).append(name)
+                textures.setdefault(values.shape[-3:-1], []).append(name)
         if textures:
             assert mesh.uv is not None
             uv = interpolate(mesh.uv[None], mesh.texture_topology, packed)
@@ -111,13 +116,15 @@ class Placed:
         for group in textures.values():
             stacked = [getattr(self.object.material, name) for name in group]
             sizes = [values.shape[-1] for values in stacked]
-            tex = stacked[0] if len(stacked) == 1 else torch.cat(stacked, -1)
+            tex = stacked[0] if len(stacked) == 1 else _side_by_side(stacked)
             read = texture(tex, uv, uv_pixel).flatten(1, 2)
             found.update(zip(group, read.split(sizes, -1), strict=True))
+        if self.object.tint is not None:
+            found["albedo"] = found["albedo"] * self.object.tint.reshape(-1, 1, 3)
         return found
 
     def _geometry(
-        self, packed: Fragments, around: tuple[shading.Surroundings, ...], camera: Camera
+        self, packed: Fragments, around: tuple[Surroundings, ...], camera: Camera
     ) -> Tensor:
         """Geometry as in :class:`shading.Surface`."""
         mesh, pose = self.object.mesh, self.object.world_from_object
@@ -154,10 +161,26 @@ class Placed:
                 table, local, radiance.expand(len(local), -1, -1)
             )
         with torch.no_grad():
-            roughness = self.object.material.roughness.mean().expand(1, 1, 1)
+            material = self.object.material
+            own = material.own_axes()["roughness"]
+            roughness = material.roughness.mean(tuple(range(-own, 0))).reshape(-1, 1, 1)
             view = functional.normalize(views, dim=-1)
             axes = transforms.rotate(
                 transforms.invert(pose), ggx.lobe_axis(normals, view, roughness)
             )
             opened = occlusion.openness(table, axes)
         return [received.expand(batch, count, 3), opened.expand(batch, count, 1)]
+
+
+def _of_faces(values: Tensor, face: Tensor) -> Tensor:
+    """Values ``f c`` or ``b f c`` of the faces at packed pixels ``b n``; any in the padding."""
+    index = face.clamp_min(0).long()
+    if values.ndim == 2:
+        return values.index_select(0, index.flatten()).unflatten(0, tuple(index.shape))
+    return values.gather(1, index[..., None].expand(*index.shape, values.shape[-1]))
+
+
+def _side_by_side(textures: list[Tensor]) -> Tensor:
+    """One texture with the channels of several, where any of them has batch axes with these."""
+    batch = torch.broadcast_shapes(*(values.shape[:-3] for values in textures))
+    return torch.cat([values.expand(*batch, *values.shape[-3:]) for values in textures], -1)

@@ -12,8 +12,8 @@ from invgraph.geometry.tensor_tree import map_tensors
 from invgraph.geometry.topology import Topology
 from invgraph.raster import Fragments, antialias, rasterize
 from invgraph.raster.pixels import Pixels
-from invgraph.rendering import shading
 from invgraph.rendering.background import behind, check_background
+from invgraph.rendering.illumination import sort_lights
 from invgraph.rendering.placed_object import Placed
 from invgraph.rendering.result import Render
 from invgraph.scene import Scene
@@ -33,8 +33,8 @@ def render(
 ) -> Render:
     """Render a scene.
 
-    Batch axes of the camera, of object poses and vertices, and of lights broadcast with each other:
-    many cameras of one scene, many poses for one camera, or one of each per item.
+    Batch axes of the camera and of every tensor of the scene broadcast with each other: many
+    cameras of one scene, many poses for one camera, or one of each per item.
 
     Args:
         scene: what is seen.
@@ -101,7 +101,7 @@ def draw(
         camera.height,
         camera.width,
         near=camera.near,
-        derivatives=shaded and any(item.textured for item in placed),
+        derivatives=shaded and any(item.object.material.textured for item in placed),
     )
     owner = None
     if "object_id" in wanted:
@@ -115,7 +115,7 @@ def draw(
         normal = screen.new_zeros(len(screen), camera.height, camera.width, 3)
     if shaded or "alpha" in wanted:
         lights = scene.lights if "color" in wanted else ()
-        prepared = shading.split(lights, camera.camera_from_world)
+        prepared = sort_lights(lights, camera.camera_from_world)
         for index, item in enumerate(placed):
             here = Pixels.showing(fragments, starts[index], len(item.object.mesh.faces))
             if here.face.shape[1] == 0:

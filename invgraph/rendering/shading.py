@@ -8,12 +8,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from invgraph.geometry import transforms
-from invgraph.rendering import environment, ggx, harmonics
-from invgraph.scene import DirectionalLight, EnvironmentMap, Light, PointLight
-from invgraph.scene import SphericalHarmonicLight as HarmonicLight
-
-Lamp = DirectionalLight | PointLight
+from invgraph.rendering import ggx
+from invgraph.rendering.illumination import Lamp, Surroundings
 
 
 @dataclass(frozen=True)
@@ -46,80 +42,11 @@ def unit_normal(
     return torch.where(facing[..., None], normal, -normal)
 
 
-@dataclass(frozen=True)
-class Surroundings:
-    """Distant light from all around, ready for shading.
-
-    Attributes:
-        coefficients: its spherical harmonics, world frame.
-        panorama: the light as an image, if it came as one.
-        blurred: the panorama's blurred levels.
-        panorama_from_world: rotation.
-    """
-
-    coefficients: Float[Tensor, "#b k 3"]
-    panorama: Float[Tensor, "h w 3"] | None = None
-    blurred: Float[Tensor, "l bh bw 3"] | None = None
-    panorama_from_world: Float[Tensor, "#b 3 3"] | None = None
-
-    def irradiance(self, normal: Float[Tensor, "b n 3"]) -> Float[Tensor, "b n 3"]:
-        """What an unoccluded surface receives."""
-        return harmonics.evaluate(harmonics.irradiance_coefficients(self.coefficients), normal)
-
-    def reflected(
-        self, axis: Float[Tensor, "b n 3"], roughness: Float[Tensor, "#b #n 1"]
-    ) -> Float[Tensor, "b n 3"]:
-        """Average radiance over the GGX lobe about an axis."""
-        if self.panorama is not None and self.blurred is not None:
-            if self.panorama_from_world is not None:
-                axis = axis @ self.panorama_from_world.mT
-            return environment.reflected(self.panorama, self.blurred, axis, roughness)
-        order = harmonics.order_of(self.coefficients)
-        degrees = [degree for degree in range(order + 1) for _ in range(2 * degree + 1)]
-        attenuation = ggx.lobe_attenuation(roughness)[..., degrees]
-        values = harmonics.basis(axis, order)
-        if roughness.shape[-2] == 1:
-            return values @ (attenuation.mT * self.coefficients)
-        return (values * attenuation) @ self.coefficients
-
-    def radiance(
-        self, directions: Float[Tensor, "#b d 3"], roughness: float
-    ) -> Float[Tensor, "#b d 3"]:
-        """Radiance from world directions, a panorama smoothed as by a lobe of this roughness."""
-        if self.panorama is None:
-            return harmonics.evaluate(self.coefficients, directions)
-        return self.reflected(directions, directions.new_full((1, 1, 1), roughness))
-
-
-def surroundings(
-    light: HarmonicLight | EnvironmentMap, camera_from_world: Float[Tensor, "#b 4 4"]
-) -> Surroundings:
-    """Prepare light from all around.
-
-    Args:
-        light: one whose tensors have one batch axis or none.
-        camera_from_world: for light that moves with the camera.
-    """
-    rotation = camera_from_world[:, :3, :3] if light.frame == "camera" else None
-    if isinstance(light, HarmonicLight):
-        coefficients = light.coefficients
-        panorama = blurred = None
-    else:
-        panorama = light.radiance
-        coefficients = environment.harmonic_coefficients(panorama)
-        blurred = environment.blur(panorama)
-    if coefficients.ndim == 2:
-        coefficients = coefficients[None]
-    if rotation is not None:
-        coefficients = harmonics.rotate(coefficients, rotation)
-    return Surroundings(coefficients, panorama, blurred, rotation)
-
-
 def shade(
     surface: Surface,
     around: tuple[Surroundings, ...],
     lamps: tuple[Lamp, ...],
-    camera_from_world: Float[Tensor, "#b 4 4"],
+    eye: Float[Tensor, "#b 3"],
 ) -> Float[Tensor, "b n 3"]:
     """Radiance towards the eye: Lambert and GGX under every light.
 
@@ -131,8 +58,8 @@ def shade(
     Args:
         surface: what is shaded.
         around: light from everywhere.
-        lamps: light from one place each; their tensors have one batch axis or none.
-        camera_from_world: of the eye; lamps may move with it.
+        lamps: light from one place each.
+        eye: where from the surface is seen, world frame.
 
     Gradients:
         Reach every tensor. Lamps cast no shadows; occlusion of the surroundings is in
@@ -160,9 +87,9 @@ def shade(
         else:
             received = geometry[..., 6:9]
             specular = specular * geometry[..., 9:]
-    eye = transforms.invert(camera_from_world)[:, None, :3, 3]
+    position = eye[:, None] - geometry[..., 3:6]
     for lamp in lamps:
-        direction, irradiance = _arriving(lamp, eye - geometry[..., 3:6], camera_from_world)
+        direction, irradiance = lamp.arriving(position)
         cosine = (normal * direction).sum(-1, keepdim=True).clamp_min(0)
         received = received + irradiance * cosine
         specular = specular + irradiance * ggx.specular(normal, view, direction, roughness, f0)
@@ -173,7 +100,7 @@ def shade(
 def _is_simple(surface: Surface, around: tuple[Surroundings, ...]) -> bool:
     """Whether one compiled pass over the pixels can do all of the shading."""
     tensors = (surface.geometry, surface.albedo, surface.roughness, surface.metallic)
-    return all(light.panorama is None for light in around) and all(
+    return all(light.panoramas is None for light in around) and all(
         tensor.dtype == torch.float32 and tensor.device.type == "cpu" for tensor in tensors
     )
 
@@ -182,33 +109,3 @@ def _sum_coefficients(coefficient_sets: list[Tensor]) -> Tensor:
     count = max(coefficients.shape[-2] for coefficients in coefficient_sets)
     padded = [functional.pad(c, (0, 0, 0, count - c.shape[-2])) for c in coefficient_sets]
     return padded[0] if len(padded) == 1 else sum(padded[1:], padded[0])
-
-
-def _arriving(lamp: Lamp, position: Tensor, camera_from_world: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit vector to the lamp and irradiance on a surface that faces it, at every point."""
-    world_from_camera = transforms.invert(camera_from_world)
-    if isinstance(lamp, DirectionalLight):
-        direction = lamp.direction.reshape(-1, 1, 3)
-        if lamp.frame == "camera":
-            direction = transforms.rotate(world_from_camera, direction)
-        return functional.normalize(-direction, dim=-1), lamp.irradiance.reshape(-1, 1, 3)
-    place = lamp.position.reshape(-1, 1, 3)
-    if lamp.frame == "camera":
-        place = transforms.apply(world_from_camera, place)
-    offset = place - position
-    # A surface point inside the lamp would be infinitely bright.
-    distance2 = offset.square().sum(-1, keepdim=True).clamp_min(1e-12)
-    return offset * distance2.rsqrt(), lamp.intensity.reshape(-1, 1, 3) / distance2
-
-
-def split(
-    lights: tuple[Light, ...], camera_from_world: Float[Tensor, "#b 4 4"]
-) -> tuple[tuple[Surroundings, ...], tuple[Lamp, ...]]:
-    """Sort lights into prepared surroundings and lamps."""
-    around, lamps = [], []
-    for light in lights:
-        if isinstance(light, HarmonicLight | EnvironmentMap):
-            around.append(surroundings(light, camera_from_world))
-        else:
-            lamps.append(light)
-    return tuple(around), tuple(lamps)

@@ -89,12 +89,11 @@ def _mesh(run: Path) -> "tuple[Mesh3D | None, float]":
         item = load_scene(run).objects[0]
     except (ValueError, IndexError):
         return None, 0.1
-    albedo = item.material.albedo
     colors = None
-    if albedo.ndim == 2:
+    if item.material.albedo_kind == "vertex":
         from invgraph.geometry.color import srgb_bytes_from_linear
 
-        colors = srgb_bytes_from_linear(albedo).numpy()
+        colors = srgb_bytes_from_linear(item.material.albedo).numpy()
     vertices = item.mesh.vertices
     mesh = rr.Mesh3D(
         vertex_positions=vertices.numpy(),

@@ -7,10 +7,11 @@ from invgraph.scene.lights import (
     PointLight,
     SphericalHarmonicLight,
 )
-from invgraph.scene.material import Material
-from invgraph.scene.scene import Object, Scene
+from invgraph.scene.material import Material, unlit
+from invgraph.scene.scene import BackgroundImage, Object, Scene
 
 __all__ = [
+    "BackgroundImage",
     "DirectionalLight",
     "EnvironmentMap",
     "Light",
@@ -19,4 +20,5 @@ __all__ = [
     "PointLight",
     "Scene",
     "SphericalHarmonicLight",
+    "unlit",
 ]

@@ -1,43 +1,42 @@
 """Batch axes of scenes and cameras, made one."""
 
+import dataclasses
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.tensor_tree import map_tensors
-from invgraph.scene import DirectionalLight, Light, Object, PointLight, Scene
-from invgraph.scene import SphericalHarmonicLight as HarmonicLight
+from invgraph.scene import Scene
+
+T = TypeVar("T")
 
 
-def map_batched(change: Callable[[Tensor, int], Tensor], scene: Scene) -> Scene:
-    """A scene in which every tensor that may have batch axes is replaced by its image.
+def map_batched(change: Callable[[Tensor, int], Tensor], value: T) -> T:
+    """A scene, or a part of one, in which every tensor with batch axes is replaced by its image.
+
+    What has such tensors says so by ``own_axes``.
 
     Args:
         change: called with each such tensor and the number of its other axes.
-        scene: what is changed.
+        value: what is changed.
     """
-
-    def thing(item: Object) -> Object:
-        mesh = replace(item.mesh, vertices=change(item.mesh.vertices, 2))
-        return replace(item, mesh=mesh, world_from_object=change(item.world_from_object, 2))
-
-    def lit(light: Light) -> Light:
-        if isinstance(light, HarmonicLight):
-            return replace(light, coefficients=change(light.coefficients, 2))
-        if isinstance(light, DirectionalLight):
-            direction, irradiance = change(light.direction, 1), change(light.irradiance, 1)
-            return replace(light, direction=direction, irradiance=irradiance)
-        if isinstance(light, PointLight):
-            position, intensity = change(light.position, 1), change(light.intensity, 1)
-            return replace(light, position=position, intensity=intensity)
-        return light
-
-    objects, lights = map(thing, scene.objects), map(lit, scene.lights)
-    return replace(scene, objects=tuple(objects), lights=tuple(lights))
+    if isinstance(value, tuple):
+        return tuple(map_batched(change, item) for item in value)  # type: ignore[return-value]
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return value
+    own: dict[str, int] = value.own_axes() if hasattr(value, "own_axes") else {}  # type: ignore
+    changed: dict[str, Any] = {}
+    for field in dataclasses.fields(value):
+        part = getattr(value, field.name)
+        if part is not None and field.name in own:
+            changed[field.name] = change(part, own[field.name])
+        elif dataclasses.is_dataclass(part) or isinstance(part, tuple):
+            changed[field.name] = map_batched(change, part)
+    return dataclasses.replace(value, **changed)
 
 
 def batch_shape(scene: Scene, camera: Camera) -> tuple[int, ...]:
@@ -58,8 +57,9 @@ def batch_shape(scene: Scene, camera: Camera) -> tuple[int, ...]:
     except RuntimeError:
         listed = ", ".join(str(shape) for shape in dict.fromkeys(shapes) if shape)
         raise ValueError(
-            f"the batch axes {listed} of camera, objects and lights do not broadcast; "
-            "give them equal lengths, or length 1."
+            f"the batch axes {listed} of camera, objects, materials and lights do not broadcast; "
+            "give them equal lengths, or length 1. What is given per vertex or as a texture has to "
+            'say so: Material(..., albedo_kind="vertex").'
         ) from None
 
 

@@ -6,6 +6,7 @@ Source:
 
 import json
 import struct
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,17 +17,20 @@ from invgraph.files.pictures import encode_png
 from invgraph.geometry.color import bytes_from_unit, srgb_bytes_from_linear
 from invgraph.geometry.mesh import Mesh, vertex_normals
 from invgraph.scene import Material, Object, Scene
+from invgraph.scene.material import Kind
 from invgraph.scene.mesh_files import split_seams
 
 _FLOAT, _UINT32 = 5126, 5125
 _VERTICES, _INDICES = 34962, 34963
+_UNLIT = "KHR_materials_unlit"
 
 
 def glb_from_scene(scene: Scene) -> bytes:
     """The file's bytes: one node with pose, mesh and material per object.
 
-    Colour beyond [0, 1] is clamped, textures have 8 bits, and per-vertex roughness and metallic,
-    which glTF lacks, become their mean. Lights are not written.
+    Colour beyond [0, 1] is clamped, textures have 8 bits, and roughness and metallic per vertex or
+    per face, which glTF lacks, become their mean. Colours per face give every face vertices of its
+    own. Lights are not written.
 
     Raises:
         ValueError: an object has batch axes.
@@ -41,6 +45,7 @@ class _Writer:
         self.binary = bytearray()
         self.lists: dict[str, list[dict]] = {}
         self.nodes: list[int] = []
+        self.extensions: set[str] = set()
         for index, item in enumerate(scene.objects):
             self.nodes.append(self._object(item, f"object_{index}"))
 
@@ -49,6 +54,8 @@ class _Writer:
         root: dict = {"asset": {"version": "2.0", "generator": "invgraph"}, "scene": 0}
         root["scenes"] = [{"nodes": self.nodes} if self.nodes else {}]
         root.update(self.lists)
+        if self.extensions:
+            root["extensionsUsed"] = sorted(self.extensions)
         chunks = b""
         if self.binary:
             root["buffers"] = [{"byteLength": len(self.binary)}]
@@ -91,7 +98,7 @@ class _Writer:
             )
         node: dict = {"name": name}
         if len(item.mesh.faces):
-            node["mesh"] = self._mesh(item.mesh, item.material, name)
+            node["mesh"] = self._mesh(item.mesh, _tinted(item), name)
         pose = item.world_from_object.detach().double().cpu()
         if not torch.equal(pose, torch.eye(4, dtype=torch.float64)):
             node["matrix"] = pose.T.reshape(-1).tolist()
@@ -99,6 +106,10 @@ class _Writer:
 
     def _mesh(self, mesh: Mesh, material: Material, name: str) -> int:
         split, old = split_seams(mesh)
+        colors = material.albedo[old] if material.albedo_kind == "vertex" else None
+        if material.albedo_kind == "face":
+            split, old = _loose(split, old)
+            colors = material.albedo.repeat_interleave(3, 0)
         positions = _floats(split.vertices)
         # Normals of the unsplit mesh stay smooth across texture seams.
         normals = _floats(vertex_normals(mesh)[old])
@@ -109,9 +120,8 @@ class _Writer:
         }
         if split.uv is not None:
             attributes["TEXCOORD_0"] = self._accessor(_floats(split.uv), _VERTICES)
-        if material.albedo.ndim == 2:
-            colors = _floats(material.albedo[old].clamp(0, 1))
-            attributes["COLOR_0"] = self._accessor(colors, _VERTICES)
+        if colors is not None:
+            attributes["COLOR_0"] = self._accessor(_floats(colors.clamp(0, 1)), _VERTICES)
         indices = split.faces.cpu().numpy().astype("<u4").reshape(-1)
         primitive = {
             "attributes": attributes,
@@ -122,28 +132,32 @@ class _Writer:
 
     def _material(self, material: Material, name: str) -> int:
         pbr: dict = {"metallicFactor": 1.0, "roughnessFactor": 1.0}
-        if material.albedo.ndim == 1:
+        if material.albedo_kind == "constant":
             color = material.albedo.detach().double().clamp(0, 1).tolist()
             pbr["baseColorFactor"] = [*color, 1.0]
-        elif material.albedo.ndim == 3:
+        elif material.albedo_kind == "texture":
             levels = srgb_bytes_from_linear(material.albedo)
             pbr["baseColorTexture"] = {"index": self._texture(levels, f"{name}_albedo")}
         textured = [
-            tensor for tensor in (material.roughness, material.metallic) if tensor.ndim == 3
+            getattr(material, part)
+            for part in ("roughness", "metallic")
+            if material.kind(part) == "texture"
         ]
         if textured:
             size = tuple(max(tensor.shape[axis] for tensor in textured) for axis in (0, 1))
-            green = _resized(material.roughness, size)
-            blue = _resized(material.metallic, size)
+            green = _resized(material.roughness, material.roughness_kind, size)
+            blue = _resized(material.metallic, material.metallic_kind, size)
             packed = bytes_from_unit(torch.cat((torch.ones_like(green), green, blue), -1))
             index = self._texture(packed, f"{name}_metallic_roughness")
             pbr["metallicRoughnessTexture"] = {"index": index}
         else:
             pbr["roughnessFactor"] = _mean(material.roughness)
             pbr["metallicFactor"] = _mean(material.metallic)
-        return self._append(
-            "materials", {"name": name, "doubleSided": True, "pbrMetallicRoughness": pbr}
-        )
+        entry: dict = {"name": name, "doubleSided": True, "pbrMetallicRoughness": pbr}
+        if material.unlit:
+            self.extensions.add(_UNLIT)
+            entry["extensions"] = {_UNLIT: {}}
+        return self._append("materials", entry)
 
     def _texture(self, levels: UInt8[Tensor, "h w 3"], name: str) -> int:
         view = self._view(encode_png(levels.cpu().numpy()))
@@ -156,6 +170,20 @@ class _Writer:
         return self._append("textures", {"sampler": 0, "source": source})
 
 
+def _tinted(item: Object) -> Material:
+    """The material with the tint in its albedo."""
+    material = item.material
+    return material if item.tint is None else replace(material, albedo=material.albedo * item.tint)
+
+
+def _loose(mesh: Mesh, old: Tensor) -> tuple[Mesh, Tensor]:
+    """Three vertices for every face, and the index of the old one of each."""
+    corners = mesh.faces.long().flatten()
+    uv = None if mesh.uv is None else mesh.uv[corners]
+    faces = torch.arange(len(corners), device=corners.device).reshape(-1, 3)
+    return Mesh(mesh.vertices[corners], faces, uv), old[corners]
+
+
 def _floats(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy().astype("<f4")
 
@@ -164,10 +192,10 @@ def _mean(tensor: Tensor) -> float:
     return float(tensor.detach().double().clamp(0, 1).mean())
 
 
-def _resized(tensor: Tensor, size: tuple[int, ...]) -> Tensor:
+def _resized(tensor: Tensor, kind: Kind, size: tuple[int, ...]) -> Tensor:
     """A one-channel texture of another size; constants and per-vertex means fill it."""
     tensor = tensor.detach().float().cpu()
-    if tensor.ndim < 3:
+    if kind != "texture":
         return torch.full((*size, 1), _mean(tensor))
     image = tensor.clamp(0, 1).permute(2, 0, 1)[None]
     if tuple(image.shape[-2:]) != size:

@@ -32,6 +32,10 @@ class SphericalHarmonicLight:
     coefficients: Float[Tensor, "*batch k 3"]
     frame: Frame = "world"
 
+    def own_axes(self) -> dict[str, int]:
+        """How many axes of each tensor are not the batch's."""
+        return {"coefficients": 2}
+
     def __post_init__(self) -> None:
         _check_frame(self.frame)
         shape = tuple(self.coefficients.shape)
@@ -52,9 +56,13 @@ class DirectionalLight:
         frame: the frame of ``direction``.
     """
 
-    direction: Float[Tensor, "*batch 3"]
-    irradiance: Float[Tensor, "*batch 3"]
+    direction: Float[Tensor, "*#batch 3"]
+    irradiance: Float[Tensor, "*#batch 3"]
     frame: Frame = "world"
+
+    def own_axes(self) -> dict[str, int]:
+        """How many axes of each tensor are not the batch's."""
+        return {"direction": 1, "irradiance": 1}
 
     def __post_init__(self) -> None:
         _check_frame(self.frame)
@@ -72,9 +80,13 @@ class PointLight:
         frame: the frame of ``position``.
     """
 
-    position: Float[Tensor, "*batch 3"]
-    intensity: Float[Tensor, "*batch 3"]
+    position: Float[Tensor, "*#batch 3"]
+    intensity: Float[Tensor, "*#batch 3"]
     frame: Frame = "world"
+
+    def own_axes(self) -> dict[str, int]:
+        """How many axes of each tensor are not the batch's."""
+        return {"position": 1, "intensity": 1}
 
     def __post_init__(self) -> None:
         _check_frame(self.frame)
@@ -95,14 +107,18 @@ class EnvironmentMap:
         frame: "world", or "camera" for light that moves with the camera.
     """
 
-    radiance: Float[Tensor, "h w 3"]
+    radiance: Float[Tensor, "*batch h w 3"]
     frame: Frame = "world"
+
+    def own_axes(self) -> dict[str, int]:
+        """How many axes of each tensor are not the batch's."""
+        return {"radiance": 3}
 
     def __post_init__(self) -> None:
         _check_frame(self.frame)
-        if self.radiance.ndim != 3:
+        if self.radiance.ndim < 3:
             raise ValueError(
-                f"radiance should be (h, w, 3) but has shape {tuple(self.radiance.shape)}."
+                f"radiance should be (*batch, h, w, 3) but has shape {tuple(self.radiance.shape)}."
             )
         _check_last("radiance", self.radiance, 3)
 

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from invgraph.geometry.mesh import Mesh
 from invgraph.geometry.tensor_tree import map_tensors
 from invgraph.scene.lights import EnvironmentMap, Light
-from invgraph.scene.material import Material
+from invgraph.scene.material import CHANNELS, Material
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,18 +19,27 @@ class Object:
     Attributes:
         mesh: geometry, object frame.
         world_from_object: rigid pose.
-        material: constants, per-vertex values or textures for ``mesh``.
+        material: for ``mesh``.
         visibility: per vertex, the fraction of light that arrives from each of d directions fixed
             in the object frame; None when nothing is occluded.
+        tint: linear RGB that the albedo is multiplied by; None for 1.
+        present: whether the object is there, for items of a batch that lack it or hold another one
+            in its place; None when it always is.
 
     Raises:
         ValueError: material or visibility do not fit the mesh.
     """
 
     mesh: Mesh
-    world_from_object: Float[Tensor, "*batch 4 4"]
+    world_from_object: Float[Tensor, "*#batch 4 4"]
     material: Material
     visibility: Float[Tensor, "v d"] | None = None
+    tint: Float[Tensor, "*#batch 3"] | None = None
+    present: Bool[Tensor, "*#batch"] | None = None
+
+    def own_axes(self) -> dict[str, int]:
+        """How many axes of each tensor are not the batch's."""
+        return {"world_from_object": 2, "tint": 1, "present": 0}
 
     def __post_init__(self) -> None:
         if tuple(self.world_from_object.shape[-2:]) != (4, 4):
@@ -38,42 +47,73 @@ class Object:
                 "world_from_object should be (*batch, 4, 4) but has shape "
                 f"{tuple(self.world_from_object.shape)}."
             )
-        count = self.mesh.vertices.shape[-2]
-        per_vertex = {"visibility": self.visibility}
-        for name in ("albedo", "roughness", "metallic"):
-            tensor = getattr(self.material, name)
-            per_vertex[name] = tensor if tensor.ndim == 2 else None
-            if tensor.ndim == 3 and self.mesh.uv is None:
-                raise ValueError(f"{name} is a texture but the mesh has no uv; unwrap it first.")
-        for name, tensor in per_vertex.items():
-            if tensor is not None and tensor.shape[0] != count:
+        if self.tint is not None and self.tint.shape[-1:] != (3,):
+            raise ValueError(f"tint should be (*batch, 3) but has shape {tuple(self.tint.shape)}.")
+        if self.present is not None and self.present.dtype != torch.bool:
+            raise ValueError(f"present should be true or false but is {self.present.dtype}.")
+        counts = {"vertex": self.mesh.vertices.shape[-2], "face": len(self.mesh.faces)}
+        words = {"vertex": "vertices", "face": "faces"}
+        made_of = self.material
+        rows = [(name, made_of.kind(name), getattr(made_of, name)) for name in CHANNELS]
+        rows.append(("visibility", "vertex", self.visibility))
+        for name, kind, tensor in rows:
+            if kind in counts and tensor is not None and tensor.shape[-2] != counts[kind]:
                 raise ValueError(
-                    f"{name} has {tensor.shape[0]} rows but the mesh has {count} vertices."
+                    f"{name} has {tensor.shape[-2]} rows but the mesh has {counts[kind]} "
+                    f"{words[kind]}."
                 )
+            if kind == "texture" and self.mesh.uv is None:
+                raise ValueError(f"{name} is a texture but the mesh has no uv; unwrap it first.")
+
+
+@dataclass(frozen=True, eq=False)
+class BackgroundImage:
+    """A picture behind everything.
+
+    Attributes:
+        pixels: linear RGB, of the camera's size.
+    """
+
+    pixels: Float[Tensor, "*batch h w 3"]
+
+    def own_axes(self) -> dict[str, int]:
+        """How many axes of each tensor are not the batch's."""
+        return {"pixels": 3}
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim < 3 or self.pixels.shape[-1] != 3:
+            raise ValueError(
+                f"pixels should be (*batch, h, w, 3) but have shape {tuple(self.pixels.shape)}."
+            )
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
     """Everything that decides an image, but for the camera.
 
+    Every tensor may have batch axes, and all of them broadcast with each other and the camera's.
+
     Attributes:
         objects: what is in front.
         lights: their effects add up.
-        background: what is behind: a colour ``(3,)``, an image ``(h, w, 3)`` of the camera's size,
-            a panorama that is seen but does not light the objects (list it in ``lights`` too if it
-            should), or None for black.
+        background: what is behind: a colour ``(*batch, 3)``, a picture, a panorama that is seen but
+            does not light the objects (list it in ``lights`` too if it should), or None for black.
     """
 
     objects: tuple[Object, ...]
     lights: tuple[Light, ...] = ()
-    background: Tensor | EnvironmentMap | None = None
+    background: Float[Tensor, "*batch 3"] | BackgroundImage | EnvironmentMap | None = None
+
+    def own_axes(self) -> dict[str, int]:
+        """How many axes of each tensor are not the batch's."""
+        return {"background": 1} if isinstance(self.background, Tensor) else {}
 
     def __post_init__(self) -> None:
         behind = self.background
-        if isinstance(behind, Tensor) and (behind.ndim not in (1, 3) or behind.shape[-1] != 3):
+        if isinstance(behind, Tensor) and behind.shape[-1:] != (3,):
             raise ValueError(
-                "background should be a colour (3,) or an image (h, w, 3) but has shape "
-                f"{tuple(behind.shape)}."
+                f"background should be a colour (*batch, 3) but has shape {tuple(behind.shape)}; "
+                "a picture is a BackgroundImage."
             )
 
     def to(self, target: torch.device | str) -> "Scene":

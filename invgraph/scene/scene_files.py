@@ -23,6 +23,7 @@ from invgraph.files.atomic import write_atomically
 from invgraph.files.tensors import decode_tensors, encode_tensors
 from invgraph.geometry.mesh import Mesh, check_indices
 from invgraph.scene import (
+    BackgroundImage,
     DirectionalLight,
     EnvironmentMap,
     Material,
@@ -34,14 +35,14 @@ from invgraph.scene import (
 from invgraph.scene.glb import glb_from_scene
 
 _FORMAT = "invgraph scene"
-_VERSION = 2
+_VERSION = 3
 _DIGITS = 12  # of the sha256 of the tensors, in the name of their file
 _INLINE = 64  # numbers of a tensor that stands in the JSON, at most
 _DTYPES = ("float32", "float64", "int32", "int64")
 
 _LIGHTS = ("SphericalHarmonicLight", "DirectionalLight", "PointLight", "EnvironmentMap")
-# What may stand in a file: per type its fields, per field "float" or "int" (tensors), "text", or
-# the types allowed; a trailing "?" allows null and a trailing "*" means a list.
+# What may stand in a file: per type its fields, per field "float" or "int" (tensors), "text",
+# "truth", or the types allowed; a trailing "?" allows null and a trailing "*" means a list.
 _FIELDS: dict[type, dict[str, tuple[str, ...]]] = {
     Mesh: {
         "vertices": ("float",),
@@ -49,13 +50,23 @@ _FIELDS: dict[type, dict[str, tuple[str, ...]]] = {
         "uv": ("float", "?"),
         "uv_faces": ("int", "?"),
     },
-    Material: {"albedo": ("float",), "roughness": ("float",), "metallic": ("float",)},
+    Material: {
+        "albedo": ("float",),
+        "roughness": ("float",),
+        "metallic": ("float",),
+        "albedo_kind": ("text",),
+        "roughness_kind": ("text",),
+        "metallic_kind": ("text",),
+        "unlit": ("truth",),
+    },
     Object: {
         "mesh": ("Mesh",),
         "world_from_object": ("float",),
         "material": ("Material",),
         "visibility": ("float", "?"),
+        "tint": ("float", "?"),
     },
+    BackgroundImage: {"pixels": ("float",)},
     SphericalHarmonicLight: {"coefficients": ("float",), "frame": ("text",)},
     DirectionalLight: {"direction": ("float",), "irradiance": ("float",), "frame": ("text",)},
     PointLight: {"position": ("float",), "intensity": ("float",), "frame": ("text",)},
@@ -63,7 +74,7 @@ _FIELDS: dict[type, dict[str, tuple[str, ...]]] = {
     Scene: {
         "objects": ("Object", "*"),
         "lights": (*_LIGHTS, "*"),
-        "background": ("float", "EnvironmentMap", "?"),
+        "background": ("float", "BackgroundImage", "EnvironmentMap", "?"),
     },
 }
 _TYPES = {kind.__name__: kind for kind in _FIELDS}
@@ -123,10 +134,10 @@ def _scene(text: bytes, folder: Path) -> Scene:
     if not isinstance(document, dict) or document.get("format") != _FORMAT:
         raise ValueError(f'it does not say "format": "{_FORMAT}".')
     version = document.get("version")
-    if version == 1:
+    if version in (1, 2):
         raise ValueError(
-            f"it is of version 1, which an older invgraph wrote, but this reads {_VERSION}; "
-            "run the fit again, or save the scene again with this version."
+            f"it is of version {version}, which an older invgraph wrote, but this reads "
+            f"{_VERSION}; run the fit again, or save the scene again with this version."
         )
     if version != _VERSION:
         raise ValueError(
@@ -227,6 +238,10 @@ class _Encoder:
             return value
         if isinstance(value, Mesh):
             check_indices(value)
+        if isinstance(value, Object) and value.present is not None:
+            raise ValueError(
+                f"{where} has present, which is for batches; save one scene at a time."
+            )
         entry = {name: self.value(getattr(value, name), f"{where}.{name}") for name in fields}
         return {"type": type(value).__name__, **entry}
 
@@ -261,6 +276,10 @@ class _Decoder:
             kinds = tuple(kind for kind in kinds if kind != "*")
             return tuple(self.value(x, kinds, f"{where}[{i}]") for i, x in enumerate(entry))
         if kinds == ("text",):
+            return entry
+        if kinds == ("truth",):
+            if not isinstance(entry, bool):
+                raise ValueError(f"{where} should be true or false.")
             return entry
         if not isinstance(entry, dict):
             raise ValueError(f"{where} should be one of {_names(kinds)}.")

@@ -12,7 +12,7 @@ from invgraph.geometry import mesh, primitives, transforms
 from invgraph.geometry.camera import Camera
 from invgraph.rendering import visibility
 from invgraph.rendering.render import OUTPUTS, render
-from invgraph.scene import Material, Object, Scene
+from invgraph.scene import BackgroundImage, Material, Object, Scene
 from invgraph.scene.lights import (
     DirectionalLight,
     EnvironmentMap,
@@ -166,14 +166,30 @@ def test_material_kinds_agree():
     constant = ball()
     count = constant.mesh.vertices.shape[0]
     values = constant.material
+    faces = len(constant.mesh.faces)
     vertex = Material(
-        values.albedo.expand(count, 3), values.roughness.expand(count, 1), values.metallic
+        values.albedo.expand(count, 3),
+        values.roughness.expand(count, 1),
+        values.metallic,
+        albedo_kind="vertex",
+        roughness_kind="vertex",
+    )
+    face = Material(
+        values.albedo.expand(faces, 3),
+        values.roughness.expand(faces, 1),
+        values.metallic,
+        albedo_kind="face",
+        roughness_kind="face",
     )
     image = Material(
-        values.albedo.expand(4, 8, 3), values.roughness.expand(4, 8, 1), values.metallic
+        values.albedo.expand(4, 8, 3),
+        values.roughness.expand(4, 8, 1),
+        values.metallic,
+        albedo_kind="texture",
+        roughness_kind="texture",
     )
     expected = render(Scene((constant,), (_sky(), SUN)), camera(32))
-    for other in (vertex, image):
+    for other in (vertex, face, image):
         found = render(Scene((replace(constant, material=other),), (_sky(), SUN)), camera(32))
         _assert_same(found, expected, 1e-4)
 
@@ -184,8 +200,9 @@ def test_backgrounds():
     scene = ball_and_ring(_sky())
     black = render(scene, seen_by)
     empty = (1 - black.alpha)[..., None]
-    for behind in (torch.tensor([0.2, 0.5, 0.9]), image):
-        found = render(replace(scene, background=behind), seen_by, outputs=("color",))
+    plain = torch.tensor([0.2, 0.5, 0.9])
+    for behind, background in ((plain, plain), (image, BackgroundImage(image))):
+        found = render(replace(scene, background=background), seen_by, outputs=("color",))
         difference = (found.color - (black.color + empty * behind)).abs()
         assert difference[(black.alpha == 0) | (black.alpha == 1)].max() < 1e-5
         assert difference.mean() < 0.01
@@ -214,7 +231,13 @@ def test_gradients_match_finite_differences(name):
     """A directional derivative of a blurred image's loss, against renders on either side."""
     generator = torch.Generator().manual_seed(6)
     item = ball(
-        Material(torch.rand(8, 16, 3, generator=generator), torch.tensor([0.5]), torch.zeros(1)), 12
+        Material(
+            torch.rand(8, 16, 3, generator=generator),
+            torch.tensor([0.5]),
+            torch.zeros(1),
+            albedo_kind="texture",
+        ),
+        12,
     )
     seen_by = camera(64)
     start = {
@@ -279,7 +302,7 @@ def test_errors():
     with pytest.raises(ValueError, match="unknown backend 'opengl'; choose among raster"):
         render(scene, camera(8), backend="opengl")
     with pytest.raises(ValueError, match=r"background is 4x5 \(h x w\) but camera is 8x8; resize"):
-        render(replace(scene, background=torch.zeros(4, 5, 3)), camera(8))
+        render(replace(scene, background=BackgroundImage(torch.zeros(4, 5, 3))), camera(8))
     many = replace(scene.objects[0], world_from_object=torch.eye(4).expand(3, 4, 4))
     with pytest.raises(ValueError, match=r"the batch axes \(2,\), \(3,\) .* do not broadcast"):
         render(Scene((many,)), camera(8, (2,)))

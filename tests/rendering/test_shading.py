@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from invgraph.geometry import transforms
 from invgraph.rendering import environment, ggx, harmonics, shading
+from invgraph.rendering.illumination import sort_lights
 from invgraph.scene import DirectionalLight, EnvironmentMap, PointLight, SphericalHarmonicLight
 
 EYE = torch.eye(4)[None]  # at the origin, looking along +z
@@ -41,7 +43,8 @@ def _double(surface):
 
 def _shade(surface, *lights, eye=EYE):
     eye = eye.to(surface.geometry.dtype)
-    return shading.shade(surface, *shading.split(lights, eye), eye)
+    around, lamps = sort_lights(lights, eye)
+    return shading.shade(surface, around, lamps, transforms.invert(eye)[:, :3, 3])
 
 
 def _one(normal, eye_offset, albedo=1.0, roughness=0.5, metallic=0.0):

@@ -21,7 +21,7 @@ from invgraph.geometry import primitives, transforms
 from invgraph.geometry.color import srgb_from_linear
 from invgraph.geometry.mesh import Mesh
 from invgraph.geometry.tensor_tree import map_tensors
-from invgraph.scene import Material, Object, Scene, scene_files
+from invgraph.scene import BackgroundImage, Material, Object, Scene, scene_files
 from invgraph.scene.lights import (
     DirectionalLight,
     EnvironmentMap,
@@ -49,8 +49,10 @@ def rich_scene() -> Scene:
     globe = primitives.uv_sphere(8, 16)
     ring = primitives.torus(rows=5, columns=7)
     ring = Mesh(ring.vertices, ring.faces)
-    textured = Material(random(16, 32, 3), random(8, 8, 1), random(4, 16, 1))
-    painted = Material(random(35, 3), random(35, 1), torch.tensor([0.25]))
+    textured = Material(
+        random(16, 32, 3), random(8, 8, 1), random(4, 16, 1), "texture", "texture", "texture"
+    )
+    painted = Material(random(35, 3), random(35, 1), torch.tensor([0.25]), "vertex", "vertex")
     return Scene(
         objects=(
             Object(globe, torch.eye(4), textured, visibility=random(114, 6)),
@@ -129,7 +131,8 @@ def test_a_scene_may_be_renamed_or_reached_by_a_link(tmp_path):
 
 def test_the_json_of_a_large_scene_stays_small_enough_to_read(tmp_path):
     globe = primitives.uv_sphere(200, 400)
-    material = Material(random(256, 256, 3), random(256, 256, 1), random(256, 256, 1))
+    kinds = ("texture", "texture", "texture")
+    material = Material(random(256, 256, 3), random(256, 256, 1), random(256, 256, 1), *kinds)
     save_scene(Scene((Object(globe, torch.eye(4), material),)), tmp_path)
     assert tensors_file(tmp_path).stat().st_size > 3_000_000
     text = (tmp_path / "scene.json").read_text()
@@ -362,8 +365,8 @@ FIRST_OBJECT = "scene.objects.0"
     "change, message",
     [
         (change_at("format", "pickle"), 'does not say "format": "invgraph scene"'),
-        (change_at("version", 99), "its version is 99 but this reads 2"),
-        (change_at("version", 1), "of version 1, .* but this reads 2; run the fit again, or save"),
+        (change_at("version", 99), "its version is 99 but this reads 3"),
+        (change_at("version", 1), "of version 1, .* but this reads 3; run the fit again, or save"),
         (change_at("scene", None), "scene should be one of Scene"),
         (change_at("scene", {"type": "Scene"}), "exactly the fields objects, lights, background"),
         (change_at("scene.objects", 7), "scene.objects should be a list"),
@@ -511,7 +514,7 @@ def test_the_format_before_is_refused_with_what_to_do(tmp_path):
         load_scene(tmp_path)
     assert str(caught.value) == (
         f"{tmp_path / 'scene.json'} is not a valid scene: it is of version 1, which an older "
-        "invgraph wrote, but this reads 2; run the fit again, or save the scene again with this "
+        "invgraph wrote, but this reads 3; run the fit again, or save the scene again with this "
         "version."
     )
 
@@ -661,15 +664,41 @@ def test_a_scene_that_is_replaced_while_it_is_read_is_read_anew(tmp_path, monkey
     [
         (
             lambda: Material(torch.ones(4), torch.ones(1), torch.ones(1)),
-            r"albedo should be constant \(3,\)",
+            r"albedo of kind constant should be \(\*batch, 3\)",
         ),
         (
             lambda: Material(torch.ones(3), torch.ones(5), torch.ones(1)),
-            r"roughness should be constant \(1,\)",
+            r"roughness of kind constant should be \(\*batch, 1\)",
         ),
         (
-            lambda: Material(torch.ones(3), torch.ones(1), torch.ones(1, 1, 1, 1)),
-            r"metallic should be constant \(1,\)",
+            lambda: Material(
+                torch.ones(3), torch.ones(1), torch.ones(5, 1), metallic_kind="texture"
+            ),
+            r"metallic of kind texture should be \(\*batch, h, w, 1\)",
+        ),
+        (
+            lambda: Material(torch.ones(3), torch.ones(1), torch.ones(1), "paint"),  # type: ignore
+            "albedo_kind should be one of constant, vertex, face, texture but is 'paint'",
+        ),
+        (
+            lambda: replace(plain(primitives.cube()), tint=torch.ones(4)),
+            r"tint should be \(\*batch, 3\)",
+        ),
+        (
+            lambda: replace(plain(primitives.cube()), present=torch.ones(4)),
+            "present should be true or false",
+        ),
+        (
+            lambda: BackgroundImage(torch.ones(4, 3)),
+            r"pixels should be \(\*batch, h, w, 3\)",
+        ),
+        (
+            lambda: Object(
+                primitives.cube(),
+                torch.eye(4),
+                Material(random(8, 3), torch.ones(1), torch.ones(1), "face"),
+            ),
+            "albedo has 8 rows but the mesh has 12 faces",
         ),
         (
             lambda: replace(plain(primitives.cube()), world_from_object=torch.eye(3)),
@@ -683,7 +712,7 @@ def test_a_scene_that_is_replaced_while_it_is_read_is_read_anew(tmp_path, monkey
             lambda: Object(
                 primitives.cube(),
                 torch.eye(4),
-                Material(random(9, 3), torch.ones(1), torch.ones(1)),
+                Material(random(9, 3), torch.ones(1), torch.ones(1), "vertex"),
             ),
             "albedo has 9 rows but the mesh has 8 vertices",
         ),
@@ -691,7 +720,7 @@ def test_a_scene_that_is_replaced_while_it_is_read_is_read_anew(tmp_path, monkey
             lambda: Object(
                 primitives.icosphere(0),
                 torch.eye(4),
-                Material(random(2, 2, 3), torch.ones(1), torch.ones(1)),
+                Material(random(2, 2, 3), torch.ones(1), torch.ones(1), "texture"),
             ),
             "albedo is a texture but the mesh has no uv",
         ),
@@ -709,7 +738,7 @@ def test_a_scene_that_is_replaced_while_it_is_read_is_read_anew(tmp_path, monkey
         ),
         (
             lambda: EnvironmentMap(torch.ones(4, 3)),
-            r"radiance should be \(h, w, 3\) but has shape \(4, 3\)",
+            r"radiance should be \(\*batch, h, w, 3\) but has shape \(4, 3\)",
         ),
         (
             lambda: EnvironmentMap(torch.ones(4, 8, 3), "sky"),  # type: ignore[arg-type]
@@ -717,7 +746,7 @@ def test_a_scene_that_is_replaced_while_it_is_read_is_read_anew(tmp_path, monkey
         ),
         (
             lambda: Scene((), (), torch.ones(4)),
-            r"background should be a colour \(3,\) or an image \(h, w, 3\)",
+            r"background should be a colour \(\*batch, 3\) but",
         ),
     ],
 )

@@ -151,6 +151,9 @@ class Estimate:
             albedo=torch.sigmoid(appearance.albedo),
             roughness=torch.sigmoid(appearance.roughness),
             metallic=torch.sigmoid(appearance.metallic),
+            albedo_kind="vertex" if self.mesh.uv is None else "texture",
+            roughness_kind="constant" if appearance.roughness.ndim == 1 else "texture",
+            metallic_kind="constant" if appearance.metallic.ndim == 1 else "texture",
         )
         shape = replace(self.mesh, vertices=self.steps.vertices())
         thing = Object(shape, torch.eye(4), material, visibility=self.visibility)

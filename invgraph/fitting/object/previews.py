@@ -31,7 +31,9 @@ def light_ball(scene: Scene) -> Float[Tensor, "h w 3"]:
     """
     sphere = uv_sphere()
     right = (sphere.vertices[:, :1] > 0).float()
-    white = Material(torch.full((3,), 0.8), 1.0 - 0.75 * right, torch.zeros(1))
+    white = Material(
+        torch.full((3,), 0.8), 1.0 - 0.75 * right, torch.zeros(1), roughness_kind="vertex"
+    )
     eye = torch.tensor([0.0, -6.0, 0.0])
     pose = transforms.look_at(eye, torch.zeros(3), torch.tensor([0.0, 0.0, 1.0]))
     half = torch.full((2,), BALL_SIDE / 2)

@@ -175,7 +175,7 @@ def bake_texture(mesh: Mesh, appearance: Appearance, size: int) -> tuple[Mesh, A
     mesh, (height, width) = unwrap(mesh, size)
     assert mesh.uv is not None and mesh.uv_faces is not None
     corners = torch.cat([mesh.uv * torch.tensor([width, height]), torch.ones(len(mesh.uv), 1)], -1)
-    fragments = rasterize(corners[None], mesh.uv_topology, height, width)
+    fragments = rasterize(corners[None], mesh.texture_topology, height, width)
     baked = interpolate(appearance.albedo[None], mesh.topology, fragments)[0]
     nearest = distance_transform_edt(
         (fragments.face[0] < 0).numpy(), return_distances=False, return_indices=True

@@ -186,9 +186,9 @@ def _score_all(
     for index in capture.test:
         frame = capture.frames[index]
         photo, camera = undistort(frame.load()[0], frame.known_camera)
-        shot = render(scene, camera, outputs=("albedo", "alpha"))
-        assert shot.albedo is not None and shot.alpha is not None
-        color = shot.albedo + (1 - shot.alpha[..., None]) * fallback
+        shot = render(scene, camera, outputs=("color", "alpha"))
+        assert shot.color is not None and shot.alpha is not None
+        color = shot.color + (1 - shot.alpha[..., None]) * fallback
         seen = (shot.alpha > 0.5).float()
         ours, theirs = metrics.display(color), metrics.display(photo)
         covered = float(seen.mean())

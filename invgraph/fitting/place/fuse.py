@@ -13,7 +13,7 @@ from invgraph.fitting.place.views import Pinhole
 from invgraph.geometry.mesh import Mesh, vertex_normals
 from invgraph.geometry.subdivision import subdivide
 from invgraph.runs.progress import Progress
-from invgraph.scene import Material, Object
+from invgraph.scene import Object, unlit
 
 _BLOCK = 64  # voxels per side that are in memory at once
 _REACH = 4.0  # voxels
@@ -37,8 +37,7 @@ def fuse(
 ) -> Object:
     """Fuse depth maps into one mesh with a colour per vertex.
 
-    Lights are not separated from the surface: its albedo is what the photos show, so render it
-    with ``outputs=("albedo", "alpha")``.
+    Lights are not separated from the surface: its material is unlit.
 
     Args:
         maps: depth maps in one world.
@@ -83,8 +82,7 @@ def fuse(
     mesh = _surface(maps, confidence, voxel, blocks, progress)
     progress.stage("colours of the surface")
     albedo, mesh = _colors(mesh, maps, images, voxel, progress)
-    material = Material(albedo, torch.ones(1), torch.zeros(1))
-    return Object(mesh, torch.eye(4), material)
+    return Object(mesh, torch.eye(4), unlit(albedo, "vertex"))
 
 
 def _trusted(item: DepthMap, confidence: float) -> Tensor:

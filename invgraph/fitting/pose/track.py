@@ -149,7 +149,12 @@ class Tracker:
     def scene(self, belief: PoseBelief, light: Float[Tensor, "9 3"]) -> Scene:
         """The object as it is known by now, at the likeliest pose."""
         assert self.color_model is not None
-        material = Material(self.color_model.vertex_colors.albedo, torch.ones(1), torch.zeros(1))
+        material = Material(
+            self.color_model.vertex_colors.albedo,
+            torch.ones(1),
+            torch.zeros(1),
+            albedo_kind="vertex",
+        )
         thing = Object(self.model.mesh, belief.pose, material)
         return Scene((thing,), (SphericalHarmonicLight(light),))
 

@@ -293,7 +293,8 @@ class _Tracking:
         if scene is None:
             light = SphericalHarmonicLight(torch.full((1, 3), GREY_LIGHT))
             grey = torch.full((3,), GREY)
-            albedo = grey if self.model.albedo is None else self.model.albedo
-            surface = Material(albedo, torch.ones(1), torch.zeros(1))
+            surface = Material(grey, torch.ones(1), torch.zeros(1))
+            if self.model.albedo is not None:
+                surface = replace(surface, albedo=self.model.albedo, albedo_kind="vertex")
             scene = Scene((Object(self.model.mesh, torch.eye(4), surface),), (light,))
         return replace(scene, lights=self.lights.get(row.frame, scene.lights))

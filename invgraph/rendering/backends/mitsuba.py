@@ -3,8 +3,9 @@
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import singledispatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,9 @@ from torch import Tensor
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.mesh import vertex_normals
-from invgraph.rendering import environment, harmonics
-from invgraph.scene import DirectionalLight, EnvironmentMap, Object, PointLight, Scene
-from invgraph.scene import SphericalHarmonicLight as HarmonicLight
+from invgraph.rendering import environment
+from invgraph.rendering.illumination import Bulb, Sun, sort_lights
+from invgraph.scene import Material, Object, Scene
 from invgraph.scene.batching import map_batched
 
 if TYPE_CHECKING:
@@ -57,13 +58,17 @@ def render(
 
     Raises:
         ImportError: Mitsuba is not installed.
-        ValueError: the camera has distortion or oblong pixels.
+        ValueError: the camera has distortion or oblong pixels, or a material is unlit.
 
     Gradients:
         None.
     """
     from invgraph.rendering.result import Render
 
+    if any(item.material.unlit for item in scene.objects):
+        raise ValueError(
+            "Mitsuba's paths would light an unlit material; use the raster backend for it."
+        )
     if camera.distortion is not None:
         raise ValueError(
             "Mitsuba's camera has no lens distortion but this one has; undistort it, or use the "
@@ -169,8 +174,9 @@ def _load(
             "sampler": {"type": "independent"},
         },
     }
-    for number, shape in enumerate(shapes):
-        description[f"object_{number}"] = shape
+    for number, (item, shape) in enumerate(zip(scene.objects, shapes, strict=True)):
+        if item.present is None or bool(item.present):
+            description[f"object_{number}"] = shape
     description |= _emitters(mi, scene, camera)
     return mi.load_dict(description), shapes
 
@@ -178,48 +184,37 @@ def _load(
 def _emitters(mi: Any, scene: Scene, camera: Camera) -> dict[str, Any]:
     """Mitsuba's lights; all distant light becomes one panorama, in the world frame."""
     emitters: dict[str, Any] = {}
-    around = [light for light in scene.lights if isinstance(light, HarmonicLight | EnvironmentMap)]
+    around, lamps = sort_lights(scene.lights, camera.camera_from_world[None])
     if around:
-        rows = [light.radiance.shape[0] for light in around if isinstance(light, EnvironmentMap)]
+        rows = [light.panoramas.shape[1] for light in around if light.panoramas is not None]
         height = max([_PANORAMA_ROWS, *rows])
         directions, _ = environment.panorama_directions(height, 2 * height)
-        total = torch.zeros(height, 2 * height, 3)
+        total = torch.zeros(1, 2 * height**2, 3)
         for light in around:
-            local = directions
-            if light.frame == "camera":
-                local = directions @ camera.camera_from_world[:3, :3].T
-            if isinstance(light, HarmonicLight):
-                total += harmonics.evaluate(light.coefficients[None], local)
-            else:
-                total += environment.look_up(light.radiance, local)
-        bitmap = mi.Bitmap(total.clamp_min(0).numpy())
+            total += light.radiance(directions.reshape(1, -1, 3))
+        bitmap = mi.Bitmap(total.reshape(height, 2 * height, 3).clamp_min(0).numpy())
         emitters["around"] = {"type": "envmap", "bitmap": bitmap}
-    for number, light in enumerate(scene.lights):
-        if isinstance(light, DirectionalLight):
-            emitters[f"lamp_{number}"] = {
-                "type": "directional",
-                "direction": _in_world(transforms.rotate, light, light.direction, camera),
-                "irradiance": {"type": "rgb", "value": light.irradiance.tolist()},
-            }
-        elif isinstance(light, PointLight):
-            emitters[f"lamp_{number}"] = {
-                "type": "point",
-                "position": _in_world(transforms.apply, light, light.position, camera),
-                "intensity": {"type": "rgb", "value": light.intensity.tolist()},
-            }
+    for number, lamp in enumerate(lamps):
+        emitters[f"lamp_{number}"] = _emitter(lamp)
     return emitters
 
 
-def _in_world(
-    move: Callable[[Tensor, Tensor], Tensor],
-    light: DirectionalLight | PointLight,
-    vector: Tensor,
-    camera: Camera,
-) -> list[float]:
-    """What ``light`` says in its own frame, in the world's."""
-    if light.frame == "camera":
-        vector = move(transforms.invert(camera.camera_from_world), vector[None])[0]
-    return vector.tolist()
+@singledispatch
+def _emitter(lamp: Any) -> dict[str, Any]:
+    raise TypeError(f"Mitsuba is not told about a {type(lamp).__name__} yet.")
+
+
+@_emitter.register
+def _(lamp: Sun) -> dict[str, Any]:
+    irradiance = {"type": "rgb", "value": lamp.irradiance.flatten().tolist()}
+    direction = (-lamp.towards).flatten().tolist()
+    return {"type": "directional", "direction": direction, "irradiance": irradiance}
+
+
+@_emitter.register
+def _(lamp: Bulb) -> dict[str, Any]:
+    intensity = {"type": "rgb", "value": lamp.intensity.flatten().tolist()}
+    return {"type": "point", "position": lamp.place.flatten().tolist(), "intensity": intensity}
 
 
 def _shape(mi: Any, item: Object, bsdf: dict[str, Any] | None) -> Any:
@@ -228,18 +223,25 @@ def _shape(mi: Any, item: Object, bsdf: dict[str, Any] | None) -> Any:
     faces = mesh.faces.long()
     positions = transforms.apply(item.world_from_object, mesh.vertices)
     normals = transforms.rotate(item.world_from_object, vertex_normals(mesh))
-    values = {name: getattr(material, name) for name in ("albedo", "roughness", "metallic")}
-    per_vertex = {name: value for name, value in values.items() if value.ndim == 2}
+    values = _values(item)
+    attributes = {
+        f"{kind}_{name}": value
+        for name, value in values.items()
+        if (kind := material.kind(name)) in ("vertex", "face")
+    }
     uv = mesh.uv
     if uv is not None and mesh.uv_faces is not None:
         corners = faces.flatten()
         positions, normals = positions[corners], normals[corners]
-        per_vertex = {name: value[corners] for name, value in per_vertex.items()}
+        attributes = {
+            name: value[corners] if name.startswith("vertex") else value
+            for name, value in attributes.items()
+        }
         uv = uv[mesh.uv_faces.long().flatten()]
         faces = torch.arange(len(corners)).reshape(-1, 3)
     properties = mi.Properties()
     description = bsdf or {"type": "invgraph"} | {
-        name: _parameter(mi, name, value) for name, value in values.items()
+        name: _parameter(mi, name, value, material) for name, value in values.items()
     }
     properties["bsdf"] = mi.load_dict({"type": "twosided", "inside": description})
     shape = mi.Mesh(
@@ -257,8 +259,8 @@ def _shape(mi: Any, item: Object, bsdf: dict[str, Any] | None) -> Any:
     if uv is not None:
         parameters["vertex_texcoords"] = _flat(mi.Float, uv)
     parameters.update()
-    for name, value in per_vertex.items():
-        shape.add_attribute(f"vertex_{name}", value.shape[1], value.flatten().tolist())
+    for name, value in attributes.items():
+        shape.add_attribute(name, value.shape[1], value.flatten().tolist())
     return shape
 
 
@@ -267,12 +269,21 @@ def _flat(kind: Any, values: Tensor) -> Any:
     return kind(array) if hasattr(kind, "numpy") else array
 
 
-def _parameter(mi: Any, name: str, values: Tensor) -> dict[str, Any]:
+def _values(item: Object) -> dict[str, Tensor]:
+    """The parameters of the material, tinted."""
+    found = {name: getattr(item.material, name) for name in ("albedo", "roughness", "metallic")}
+    if item.tint is not None:
+        found["albedo"] = found["albedo"] * item.tint
+    return found
+
+
+def _parameter(mi: Any, name: str, values: Tensor, material: Material) -> dict[str, Any]:
     """A Mitsuba texture of a material's parameter."""
-    if values.ndim == 1:
+    kind = material.kind(name)
+    if kind in ("vertex", "face"):
+        return {"type": "mesh_attribute", "name": f"{kind}_{name}"}
+    if kind == "constant":
         values = values[None, None]
-    if values.ndim == 2:
-        return {"type": "mesh_attribute", "name": f"vertex_{name}"}
     array = values.detach().float().contiguous().numpy()
     return {"type": "bitmap", "bitmap": mi.Bitmap(array), "raw": True, "wrap_mode": "repeat"}
 

@@ -50,7 +50,7 @@ def noise(size: int, seed: int) -> torch.Tensor:
 def patterned(shape: mesh.Mesh, place: Sequence[float], scale: float, seed: int) -> Object:
     pose = torch.eye(4)
     pose[:3, 3] = torch.tensor(place)
-    made_of = Material(noise(256, seed), torch.ones(1), torch.zeros(1))
+    made_of = Material(noise(256, seed), torch.ones(1), torch.zeros(1), "texture")
     return Object(replace(shape, vertices=shape.vertices * scale), pose, made_of)
 
 

@@ -48,7 +48,7 @@ def painted_torus() -> Scene:
     albedo = side * torch.tensor([0.8, 0.2, 0.1]) + (1 - side) * torch.tensor([0.1, 0.3, 0.7])
     light = torch.zeros(9, 3)
     light[0], light[3] = 3.0, 1.2
-    material = Material(albedo, torch.ones(1), torch.zeros(1))
+    material = Material(albedo, torch.ones(1), torch.zeros(1), "vertex")
     thing = Object(mesh, torch.eye(4), material)
     return Scene((thing,), (SphericalHarmonicLight(light),), None)
 

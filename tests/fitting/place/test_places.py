@@ -44,7 +44,7 @@ def speckled(corners: list[tuple[float, float, float]], seed: int) -> Object:
     albedo = noise[0].movedim(0, -1).clamp(0, 1).contiguous()
     uv = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
     faces = torch.tensor([[0, 2, 1], [0, 3, 2]], dtype=torch.int32)
-    material = Material(albedo, torch.ones(1), torch.zeros(1))
+    material = Material(albedo, torch.ones(1), torch.zeros(1), "texture")
     return Object(Mesh(torch.tensor(corners), faces, uv), torch.eye(4), material)
 
 
