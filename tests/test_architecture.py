@@ -29,7 +29,9 @@ ROOMS = (
     "infer",
     "cli",
 )
-COMPUTED = "a module whose name is computed"
+COMPUTED = "a module by its name"
+# Where modules are imported by their names, which stand there as strings that count.
+COMPUTING = ("invgraph", "invgraph.cli")
 Imports = dict[str, set[str]]
 
 
@@ -61,20 +63,17 @@ def _imports_of(name: str, path: Path, known: dict[str, Path]) -> set[str]:
             for alias in node.names:
                 inner = f"{base}.{alias.name}"
                 found.add(inner if inner in known else base)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            found |= {COMPUTED} if _is_computed(node) else set()
+        elif isinstance(node, ast.Name | ast.Attribute):
+            word = node.id if isinstance(node, ast.Name) else node.attr
+            if word in ("import_module", "__import__") and name not in COMPUTING:
+                found.add(COMPUTED)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             # What import_module is called with; the root's name alone is mostly a word.
-            found |= {node.value} & known.keys() - {"invgraph"}
+            found |= {node.value.partition(":")[0]} & known.keys() - {"invgraph"}
+        if isinstance(node, ast.ImportFrom) and name not in COMPUTING:
+            functions = {alias.name for alias in node.names}
+            found |= {COMPUTED} if functions & {"import_module", "__import__"} else set()
     return {module for module in found & {*known, COMPUTED} if module != name}
-
-
-def _is_computed(call: ast.Call) -> bool:
-    """Whether no string names the module in full: put together, relative, or the root's."""
-    name = call.args[0]
-    if isinstance(name, ast.Constant):
-        return str(name.value) == "invgraph" or str(name.value).startswith(".")
-    return not isinstance(name, ast.Name | ast.Subscript)
 
 
 def upward(imports: Imports) -> list[str]:
@@ -144,6 +143,7 @@ PLANTED = {
     "from ..report import page": "invgraph.report.page",
     "import importlib\nimportlib.import_module('invgraph.report.page')": "invgraph.report.page",
     "HOMES = {'write': 'invgraph.report.page'}": "invgraph.report.page",
+    "HOMES = {'write': 'invgraph.report.page:write'}": "invgraph.report.page",
 }
 
 
@@ -167,6 +167,9 @@ def test_a_planted_upward_import_is_found(tmp_path: Path, code: str):
         "def f():\n    import invgraph\n    invgraph.fit()",
         "from importlib import import_module\nimport_module('..report', __package__)",
         "import importlib\nimportlib.import_module(f'invgraph.{room}')",
+        "from importlib import import_module as load\nload('..report', __package__)",
+        "import importlib\nimportlib.import_module(name='invgraph.' + room)",
+        "__import__('invgraph.' + room)",
     ],
 )
 def test_the_root_and_computed_names_are_no_way_around(tmp_path: Path, code: str):

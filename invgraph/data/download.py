@@ -19,11 +19,11 @@ from invgraph.data.images import inside
 
 _CHUNK = 1 << 20
 _TIMEOUT_S = 30
-Progress = Callable[[str, int, int | None], None]
+Received = Callable[[str, int, int | None], None]
 
 
 def download(
-    dataset: Dataset, out: Path, *, mirror: str | None = None, progress: Progress | None = None
+    dataset: Dataset, out: Path, *, mirror: str | None = None, progress: Received | None = None
 ) -> dict[str, str]:
     """Fetch a data set into a folder that appears only when it is complete.
 
@@ -61,7 +61,7 @@ def download(
     return sums
 
 
-def _fetch(url: str, file: RemoteFile, target: Path, progress: Progress | None) -> str:
+def _fetch(url: str, file: RemoteFile, target: Path, progress: Received | None) -> str:
     """Bring one file to ``target`` and return its sha256."""
     if target.exists():
         found = _sha256(target)
@@ -82,7 +82,7 @@ def _fetch(url: str, file: RemoteFile, target: Path, progress: Progress | None) 
     return found
 
 
-def _receive(url: str, part: Path, progress: Progress | None) -> None:
+def _receive(url: str, part: Path, progress: Received | None) -> None:
     """Append to ``part`` what is missing of it."""
     if urlsplit(url).scheme not in ("http", "https"):
         raise ValueError(f"{url} is no http or https address; give another --mirror.")

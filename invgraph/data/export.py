@@ -19,10 +19,10 @@ from invgraph.geometry import convert, transforms
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import bytes_from_unit
 
-Format = Literal["transforms", "colmap", "kitti"]
+ExportFormat = Literal["transforms", "colmap", "kitti"]
 
 
-def write_capture(capture: Capture, out: Path, to: Format) -> Path:
+def write_capture(capture: Capture, out: Path, to: ExportFormat) -> Path:
     """Write the photos, cameras and masks of a capture in another program's format.
 
     - ``transforms``: ``transforms.json`` beside ``images`` (and ``masks``). Poses are

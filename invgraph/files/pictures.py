@@ -1,14 +1,16 @@
-"""Pixels as the bytes of picture files."""
+"""PixelArray as the bytes of picture files."""
 
 import io
 
 import numpy as np
 from jaxtyping import Bool, UInt8, UInt16
 
-Pixels = UInt8[np.ndarray, "h w *channels"] | UInt16[np.ndarray, "h w"] | Bool[np.ndarray, "h w"]
+PixelArray = (
+    UInt8[np.ndarray, "h w *channels"] | UInt16[np.ndarray, "h w"] | Bool[np.ndarray, "h w"]
+)
 
 
-def encode_png(pixels: Pixels, compress_level: int | None = None) -> bytes:
+def encode_png(pixels: PixelArray, compress_level: int | None = None) -> bytes:
     """Encode a picture without loss.
 
     Args:

@@ -86,7 +86,9 @@ def _fit(
     capture = read_capture(capture) if isinstance(capture, Path) else capture
     place = not any(frame.mask_source for frame in capture.frames)
     kind: Kind = "place" if place else "object"
-    facts = RunFacts(kind, capture.name, identity([capture]), facts_of(capture), asdict(settings))
+    facts = RunFacts(
+        kind, capture.name, identity([capture], settings.seed), facts_of(capture), asdict(settings)
+    )
     with RunFolder(out, facts, resume) as folder:
         if resume and (metrics := folder.finished()) is not None:
             return _finished(folder, metrics)

@@ -101,7 +101,7 @@ class _Antialias(torch.autograd.Function):
         screen: Tensor,
         face: Tensor,
         depth: Tensor,
-        plan: arguments.Plan,
+        plan: arguments.BatchLayout,
         in_place: bool,
     ) -> Tensor:
         out, ctx.pairs = _forward(color, screen, face, depth, plan, in_place)
@@ -121,7 +121,12 @@ class _Antialias(torch.autograd.Function):
 
 
 def _forward(
-    color: Tensor, screen: Tensor, face: Tensor, depth: Tensor, plan: arguments.Plan, in_place: bool
+    color: Tensor,
+    screen: Tensor,
+    face: Tensor,
+    depth: Tensor,
+    plan: arguments.BatchLayout,
+    in_place: bool,
 ) -> tuple[Tensor, _Pairs]:
     from invgraph.kernels.threads import launch
     from invgraph.raster.cpu.antialias import ROWS, blend, find
@@ -160,7 +165,7 @@ def _forward(
 
 def _backward(
     screen: Tensor,
-    plan: arguments.Plan,
+    plan: arguments.BatchLayout,
     pairs: _Pairs,
     grad: Tensor,
     want_color: bool,

@@ -15,7 +15,7 @@ _LARGEST = 32767  # px; boxes are kept in int16
 
 
 @dataclass(frozen=True)
-class Plan:
+class BatchLayout:
     """How the images of a batch find their vertices and faces.
 
     Fields:
@@ -51,7 +51,7 @@ def check(name: str, tensor: Tensor) -> None:
 
 def read_screen(
     screen: Tensor, faces: Tensor | Topology, height: int, width: int, ranges: Tensor | None
-) -> Plan:
+) -> BatchLayout:
     """Check what ``rasterize`` was given."""
     check("screen", screen)
     if not (1 <= height <= _LARGEST and 1 <= width <= _LARGEST):
@@ -85,7 +85,7 @@ def read_screen(
     own = screen.ndim == 3
     start = np.arange(images, dtype=np.int64) * (screen.shape[1] if own else 0)
     batched = own or ranges is not None
-    return Plan(known, height, width, batched, start, spans, images if own else 1)
+    return BatchLayout(known, height, width, batched, start, spans, images if own else 1)
 
 
 def read_faces(faces: Tensor | Topology, vertices: int, name: str) -> Topology:

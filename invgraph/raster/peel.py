@@ -70,7 +70,7 @@ def peel(
 class _Peel(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, screen: Tensor, plan: arguments.Plan, layers: int, near: float, cull: bool
+        ctx: Any, screen: Tensor, plan: arguments.BatchLayout, layers: int, near: float, cull: bool
     ) -> tuple[Tensor, ...]:
         from invgraph.kernels.threads import launch
         from invgraph.raster.cpu.peel import peel as kernel

@@ -22,7 +22,7 @@ class Polygons:
     entries: np.ndarray
 
 
-def find(screen: Tensor, plan: arguments.Plan, near: float, reach: float) -> Polygons:
+def find(screen: Tensor, plan: arguments.BatchLayout, near: float, reach: float) -> Polygons:
     """Clip the faces of all images at ``near`` and list them by the tiles within ``reach`` px."""
     from invgraph.kernels.threads import launch
     from invgraph.raster.cpu.polygons import CHUNK, HIGH, WIDE, count, sort

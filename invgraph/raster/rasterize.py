@@ -76,7 +76,7 @@ def rasterize(
 
 class _Rasterize(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, screen: Tensor, plan: arguments.Plan, options: tuple) -> tuple:
+    def forward(ctx: Any, screen: Tensor, plan: arguments.BatchLayout, options: tuple) -> tuple:
         out = _forward(screen, plan, options)
         ctx.plan = plan
         ctx.set_materialize_grads(False)
@@ -99,7 +99,7 @@ class _Rasterize(torch.autograd.Function):
         )
 
 
-def _forward(screen: Tensor, plan: arguments.Plan, options: tuple) -> tuple[Tensor, ...]:
+def _forward(screen: Tensor, plan: arguments.BatchLayout, options: tuple) -> tuple[Tensor, ...]:
     from invgraph.kernels.threads import launch
     from invgraph.raster.cpu.rasterize import HIGH, WIDE, rasterize
 
@@ -149,7 +149,7 @@ def _forward(screen: Tensor, plan: arguments.Plan, options: tuple) -> tuple[Tens
 
 def _backward(
     screen: Tensor,
-    plan: arguments.Plan,
+    plan: arguments.BatchLayout,
     face: Tensor,
     bary: Tensor,
     depth: Tensor,

@@ -66,7 +66,7 @@ def soft_silhouette(
 class _SoftSilhouette(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, screen: Tensor, plan: arguments.Plan, sigma: float, near: float
+        ctx: Any, screen: Tensor, plan: arguments.BatchLayout, sigma: float, near: float
     ) -> Tensor:
         from invgraph.kernels.threads import launch
         from invgraph.raster.cpu.soft import REACH, draw

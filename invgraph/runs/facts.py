@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from invgraph.data import Capture
+from invgraph.geometry.camera import Camera
 
 Kind = Literal["object", "place", "pose", "odometry", "depth", "encoder", "inference"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+_END = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -54,18 +56,45 @@ def facts_of(capture: Capture) -> dict[str, Any]:
 
 
 def identity(captures: Sequence[Capture], *others: object) -> str:
-    """Equal for equal work: names and sizes of all photos, and whatever else decides what is found.
+    """Equal for equal work: photos, masks and cameras, and whatever else decides what is found.
+
+    Of a large file the two ends count.
 
     Args:
         captures: that are read.
         others: anything whose text tells it from others, such as a model's fingerprint.
     """
     files = [
-        (frame.name, frame.size, frame.image_path.stat().st_size)
+        (
+            frame.name,
+            frame.size,
+            _contents(frame.image_path),
+            None if frame.mask_path is None else _contents(frame.mask_path),
+            None if frame.camera is None else frame.camera.camera_from_world.tolist(),
+            lens_numbers(frame.intrinsics),
+        )
         for capture in captures
         for frame in capture.frames
     ]
     return hashlib.sha256(repr((files, others)).encode()).hexdigest()
+
+
+def lens_numbers(camera: Camera | None) -> list[list[float]] | None:
+    """What tells one lens from another."""
+    if camera is None:
+        return None
+    tensors = (camera.focal, camera.principal, camera.distortion)
+    return [tensor.tolist() for tensor in tensors if tensor is not None]
+
+
+def _contents(path: Path) -> str:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        digest = hashlib.sha256(file.read(_END))
+        if size > 2 * _END:
+            file.seek(-_END, os.SEEK_END)
+        digest.update(file.read())
+    return f"{size} {digest.hexdigest()}"
 
 
 def session() -> dict[str, Any]:

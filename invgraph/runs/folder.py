@@ -63,14 +63,24 @@ class RunFolder:
             remove_parts(self.path)
             _drop_cut_row(self.path / LOG)
             self._fresh = stored is None
-            if stored is None or self.finished() is None:
-                sessions = [] if stored is None else stored["sessions"]
-                content = {"format": _FORMAT, "version": _VERSION, **asdict(facts)}
-                self.write_json(RUN, {**content, "sessions": [*sessions, session()]})
-                (self.path / RENDERS).mkdir(exist_ok=True)
+            if self.finished() is None:
+                self._begin(stored)
         except BaseException:
             self._lock.release()
             raise
+
+    def _begin(self, stored: dict[str, Any] | None) -> None:
+        """Note that this process works on the run; the facts are those that it was begun with."""
+        if stored is None:
+            stored = {"format": _FORMAT, "version": _VERSION, **asdict(self.facts), "sessions": []}
+        entry = {**session(), "settings": self.facts.settings}
+        self.write_json(RUN, {**stored, "sessions": [*stored["sessions"], entry]})
+        (self.path / RENDERS).mkdir(exist_ok=True)
+
+    def reopen(self) -> None:
+        """Go on with a finished run: it is no longer complete."""
+        (self.path / METRICS).unlink()
+        self._begin(read_run_file(self.path))
 
     def _require_same(self, stored: dict[str, Any]) -> None:
         ours = (self.facts.kind, self.facts.name)
@@ -81,9 +91,14 @@ class RunFolder:
                 f"on {ours[1]}; choose another --out."
             )
         if self.facts.identity != stored["identity"]:
+            before, now = stored.get("settings"), self.facts.settings
+            before = before if isinstance(before, dict) else {}
+            changed = [name for name in now if name in before and before[name] != now[name]]
+            told = f" (other settings: {', '.join(changed)})" if changed else ""
             raise ValueError(
                 f"{self.path} is a run on another {self.facts.name}: files of that name, but with "
-                "other contents or options that change what is found; choose another --out."
+                f"other contents, or options that change what is found{told}; resume with the "
+                "same, or choose another --out."
             )
 
     def __enter__(self) -> "RunFolder":

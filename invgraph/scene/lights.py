@@ -6,7 +6,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
-Frame = Literal["world", "camera"]
+LightFrame = Literal["world", "camera"]
 
 
 def _check_frame(frame: str) -> None:
@@ -30,7 +30,7 @@ class SphericalHarmonicLight:
     """
 
     coefficients: Float[Tensor, "*batch k 3"]
-    frame: Frame = "world"
+    frame: LightFrame = "world"
 
     def own_axes(self) -> dict[str, int]:
         """How many axes of each tensor are not the batch's."""
@@ -58,7 +58,7 @@ class DirectionalLight:
 
     direction: Float[Tensor, "*#batch 3"]
     irradiance: Float[Tensor, "*#batch 3"]
-    frame: Frame = "world"
+    frame: LightFrame = "world"
 
     def own_axes(self) -> dict[str, int]:
         """How many axes of each tensor are not the batch's."""
@@ -82,7 +82,7 @@ class PointLight:
 
     position: Float[Tensor, "*#batch 3"]
     intensity: Float[Tensor, "*#batch 3"]
-    frame: Frame = "world"
+    frame: LightFrame = "world"
 
     def own_axes(self) -> dict[str, int]:
         """How many axes of each tensor are not the batch's."""
@@ -108,7 +108,7 @@ class EnvironmentMap:
     """
 
     radiance: Float[Tensor, "*batch h w 3"]
-    frame: Frame = "world"
+    frame: LightFrame = "world"
 
     def own_axes(self) -> dict[str, int]:
         """How many axes of each tensor are not the batch's."""

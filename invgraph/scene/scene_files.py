@@ -132,7 +132,10 @@ def load_scene(path: str | os.PathLike) -> Scene:
 def _scene(text: bytes, folder: Path) -> Scene:
     document = json.loads(text, parse_constant=_refuse_constant)
     if not isinstance(document, dict) or document.get("format") != _FORMAT:
-        raise ValueError(f'it does not say "format": "{_FORMAT}".')
+        raise ValueError(
+            f'it does not say "format": "{_FORMAT}": it is of another program, or of an invgraph '
+            "before 0.1; run the fit again."
+        )
     version = document.get("version")
     if version in (1, 2):
         raise ValueError(

@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from invgraph.data import Capture
+from invgraph.files.atomic import fingerprint
 from invgraph.runs.facts import Kind, RunFacts, facts_of, identity
 from invgraph.runs.folder import CHECKPOINT, METRICS, RunFolder
 from invgraph.runs.progress import Meter, Progress
@@ -118,7 +119,9 @@ def opened(
         "workers": plan.workers,
         "encoder": None if encoder is None else str(encoder),
     }
-    facts = RunFacts(kind, name, identity(recordings), read, {**options, **asdict(settings)})
+    begins = None if encoder is None else fingerprint(encoder)
+    known = identity(recordings, _kept(settings), begins)
+    facts = RunFacts(kind, name, known, read, {**options, **asdict(settings)})
     with contextlib.ExitStack() as stack:
         folder, progress = None, Progress()
         if plan.rank == 0:
@@ -200,8 +203,11 @@ def learn(
             *callbacks,
         ],
     )
+    more = first < last and keeper.since < _PATIENCE and keeper.share() < 1
+    if more and folder is not None and folder.finished() is not None:
+        folder.reopen()
     try:
-        if first < last:
+        if more:
             trainer.fit(module, batches, loader(held_out, judged, 0))
     except NotFinite as error:
         kept = f"{plan.checkpoint} holds the weights of some steps before"
@@ -215,10 +221,14 @@ def learn(
     return keeper
 
 
+def _kept(settings: Settings) -> dict[str, Any]:
+    """The settings that may not change on the way."""
+    return {name: value for name, value in asdict(settings).items() if name != "rate"}
+
+
 def given(clips: Sequence[Clip], settings: Settings) -> dict[str, Any]:
     """What a training that is resumed has to have in common with what was begun."""
-    kept = {name: value for name, value in asdict(settings).items() if name != "rate"}
-    return {"settings": kept, "frames": [list(clip.prints) for clip in clips]}
+    return {"settings": _kept(settings), "frames": [list(clip.prints) for clip in clips]}
 
 
 def loader(items: Numbered, numbers: Numbers, workers: int) -> DataLoader:

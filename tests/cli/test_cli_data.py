@@ -21,7 +21,7 @@ from invgraph.cli import main
 from invgraph.data import Capture, read_capture, with_true_cameras
 from invgraph.data.datasets import DATASETS, Dataset, RemoteFile
 from invgraph.data.download import download
-from invgraph.data.export import Format, write_capture
+from invgraph.data.export import ExportFormat, write_capture
 from invgraph.data.frame import make_camera, make_frame
 from invgraph.geometry.transforms import exp_se3
 
@@ -110,7 +110,7 @@ def test_conversions_say_why_not(tmp_path):
     with pytest.raises(ValueError, match="p2 has other intrinsics than p0, but KITTI has one"):
         write_capture(mixed, tmp_path / "out", "kitti")
     unknown = replace(bare, frames=(*bare.frames[:2], replace(frame, camera=None)))
-    for to in get_args(Format):
+    for to in get_args(ExportFormat):
         with pytest.raises(ValueError, match=r"1 of 3 photos have no camera \(first .*p2\.png"):
             write_capture(unknown, tmp_path / "out", to)
     with pytest.raises(ValueError, match="in holds files; give a new or an empty folder"):

@@ -9,13 +9,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from capture_files import write_image
-from PIL import Image
 
 from invgraph.data import Capture, read_capture
+from invgraph.geometry.camera import Camera
 from invgraph.runs.facts import KINDS, RunFacts, identity
 from invgraph.runs.folder import RunFolder, file_stem
 from invgraph.runs.reader import read_run
@@ -38,13 +37,15 @@ def begun(path: Path, facts: RunFacts = FACTS) -> Path:
 
 def test_the_facts_of_a_run_are_in_one_file(tmp_path: Path):
     run = begun(tmp_path / "run")
-    with RunFolder(run, FACTS, resume=True):
+    longer = replace(FACTS, settings={"budget_s": 90.0, "seed": 3})
+    with RunFolder(run, longer, resume=True):
         pass
     stored = json.loads((run / "run.json").read_text())
     assert stored["kind"] == "object" and stored["name"] == "chair"
     assert stored["read"] == {"photos": 12}
     assert stored["settings"] == {"budget_s": 60.0, "seed": 3}
     first, second = stored["sessions"]
+    assert [each["settings"]["budget_s"] for each in (first, second)] == [60.0, 90.0]
     assert first["command"] == sys.orig_argv
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", second["began"])
     assert first["versions"]["torch"] == torch.__version__
@@ -92,7 +93,7 @@ def test_a_run_is_not_begun_twice_unless_resumed(tmp_path: Path):
 )
 def test_a_run_goes_on_only_as_what_it_is(tmp_path: Path, change: dict, message: str):
     run = begun(tmp_path / "run")
-    with pytest.raises(ValueError, match=message + ".*; choose another --out"):
+    with pytest.raises(ValueError, match=message + ".* choose another --out"):
         RunFolder(run, replace(FACTS, **change), resume=True)
 
 
@@ -149,11 +150,62 @@ def test_the_same_work_is_told_from_other_work(tmp_path: Path):
         return read_capture(tmp_path / name / "in")
 
     first, same = photos("a", 10), photos("a", 10)
-    noise = np.random.default_rng(0).integers(0, 255, (12, 16, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(tmp_path / "a/in/1.png")
-    other = read_capture(tmp_path / "a" / "in")
-    assert identity([first], 1.0) == identity([same], 1.0) != identity([first], 2.0)
-    assert other.name == first.name
+    before = identity([first], 1.0)
+    assert before == identity([same], 1.0) != identity([first], 2.0)
+    # Other contents of the same name and size, another mask, another pose, another lens.
+    frame = first.frames[1]
+    data = bytearray(frame.image_path.read_bytes())
+    data[len(data) // 2] ^= 1
+    frame.image_path.write_bytes(data)
+    assert identity([first], 1.0) != before
+    seen = Camera(torch.eye(4), torch.ones(2), torch.ones(2), 12, 16)
+    moved = replace(seen, camera_from_world=2 * torch.eye(4))
+    longer = replace(seen, focal=2 * torch.ones(2))
+    masks = [tmp_path / "dark.png", tmp_path / "light.png"]
+    for path, level in zip(masks, (0, 255), strict=True):
+        write_image(path, level)
+    changes = [{"camera": camera} for camera in (seen, moved, longer)]
+    changes += [{"mask_path": path, "mask_source": "file"} for path in masks]
+    others = {
+        identity([replace(same, frames=(replace(same.frames[0], **change),))])
+        for change in ({}, *changes)
+    }
+    assert len(others) == 6
+
+
+def test_of_large_files_both_ends_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("invgraph.runs.facts._END", 4)
+    for index in range(2):
+        write_image(tmp_path / "in" / f"{index}.png", (10, 20, 30))
+    capture = read_capture(tmp_path / "in")
+    path = capture.frames[0].image_path
+    data = path.read_bytes()
+    before = identity([capture])
+    for place, told in ((0, True), (len(data) // 2, False), (-1, True)):
+        changed = bytearray(data)
+        changed[place] ^= 1
+        path.write_bytes(changed)
+        assert (identity([capture]) != before) == told
+
+
+def test_a_refused_resume_changes_nothing_and_says_which_setting(tmp_path: Path):
+    run = begun(tmp_path / "run")
+    before = (run / "run.json").read_bytes()
+    other = replace(FACTS, identity="other", settings={"budget_s": 60.0, "seed": 4})
+    with pytest.raises(ValueError, match=r"change what is found \(other settings: seed\); resume"):
+        RunFolder(run, other, resume=True)
+    assert (run / "run.json").read_bytes() == before
+
+
+def test_a_finished_run_that_goes_on_is_no_longer_complete(tmp_path: Path):
+    run = begun(tmp_path / "run")
+    with RunFolder(run, FACTS, resume=True) as folder:
+        folder.write_json("metrics.json", {"complete": True})
+    with RunFolder(run, FACTS, resume=True) as folder:
+        assert len(json.loads((run / "run.json").read_text())["sessions"]) == 2
+        folder.reopen()
+        assert folder.finished() is None
+    assert len(json.loads((run / "run.json").read_text())["sessions"]) == 3
 
 
 def test_a_file_is_no_folder(tmp_path: Path):

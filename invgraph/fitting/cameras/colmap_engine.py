@@ -5,6 +5,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+_PATIENCE_S = 60.0  # for the engine to notice that it is cancelled
+
 
 def load_engine() -> Any:
     """The module pycolmap, with its log restricted to fatal errors.
@@ -35,23 +37,26 @@ def run_cancellable(work: Callable[[Any], Any], watch: Callable[[], None] = lamb
     token = load_engine().CancellationToken()
     result: list[Any] = []
     failure: list[BaseException] = []
+    ended = threading.Event()
 
     def body() -> None:
         try:
             result.append(work(token))
         except BaseException as error:
             failure.append(error)
+        finally:
+            ended.set()
 
-    thread = threading.Thread(target=body, daemon=True)
-    thread.start()
+    threading.Thread(target=body, daemon=True).start()
     try:
-        while thread.is_alive():
-            thread.join(0.2)
+        # Not Thread.join: where Ctrl-C falls into it, it takes the thread for ended ever after, and
+        # the engine's thread would outlive the interpreter.
+        while not ended.wait(0.2):
             watch()
     except BaseException:
         token.cancel()
         with contextlib.suppress(KeyboardInterrupt):
-            thread.join(30)
+            ended.wait(_PATIENCE_S)
         raise
     if failure:
         raise failure[0]

@@ -36,7 +36,7 @@ def check_features(name: str, counts: Sequence[int], masked: bool) -> None:
     )
 
 
-class Matches:
+class MatchGraph:
     """Which photos share points.
 
     Args:
@@ -147,7 +147,7 @@ def _pinhole(lens: Lens, focal: float) -> Float[np.ndarray, "3 3"]:
 
 
 def explain_missing(
-    capture: str, names: Sequence[str], models: Sequence[Sequence[int]], matches: Matches
+    capture: str, names: Sequence[str], models: Sequence[Sequence[int]], matches: MatchGraph
 ) -> None:
     """Refuse a reconstruction that leaves too many photos out.
 

@@ -17,7 +17,7 @@ from invgraph.data.frame import Frame
 from invgraph.files.atomic import write_atomically
 from invgraph.files.tensors import read_tensors, write_tensors
 from invgraph.fitting.cameras.diagnosis import (
-    Matches,
+    MatchGraph,
     check_features,
     check_quality,
     explain_missing,
@@ -141,7 +141,7 @@ def _recover(
     match(path, pairs, threads, seed, progress.part(0.6))
     database = open_database(path, frames, lenses, lens_of)
     try:
-        matches = Matches(database, names, lens_of, lenses)
+        matches = MatchGraph(database, names, lens_of, lenses)
     finally:
         database.close()
     matches.check(name)

@@ -264,7 +264,7 @@ class Descent:
 
         def report(step: int, measure: Callable[[], tuple[float, float]]) -> None:
             self.step, self.total = step + 1, self.total + 1
-            if self.total % LOG_EVERY == 0:
+            if self.total % LOG_EVERY == 0 or self.total == 1:
                 loss, psnr = measure()
                 self.folder.log(
                     step=self.total,

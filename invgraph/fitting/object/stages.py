@@ -65,7 +65,7 @@ def descend(
     stage: Stage,
     views: int,
     generator: torch.Generator,
-    progress: Callable[[int], float],
+    done: Callable[[int], float],
     report: Callable[[int, Callable[[], tuple[float, float]]], None],
     first: int = 0,
 ) -> None:
@@ -74,14 +74,14 @@ def descend(
     Args:
         mask_weight: per photo, 1 if its mask counts, else 0.
         views: photos per step.
-        progress: maps a step to how far the stage is, 0 to 1; 1 or more ends it.
+        done: maps a step to how far the stage is, 0 to 1; 1 or more ends it.
         report: hears of every step; the function that it is given measures loss and PSNR.
         first: step to start from.
     """
     order: list[int] = []
     for step in range(first, stage.steps):
-        done = progress(step)
-        if done >= 1:
+        share = done(step)
+        if share >= 1:
             break
         if step % REFRESH == 0 and step > first:
             estimate.refresh()
@@ -91,7 +91,7 @@ def descend(
         loss, color, batch = _compare(estimate, photos, chosen, mask_weight, estimate.scene(chosen))
         if estimate.per_image_light is not None:
             loss = loss + estimate.per_image_light.cost(chosen)
-        estimate.step(loss, 0.1 ** max(0.0, (done - HOLD) / (1 - HOLD)))
+        estimate.step(loss, 0.1 ** max(0.0, (share - HOLD) / (1 - HOLD)))
         report(step, partial(_measure, loss.detach(), color.detach(), batch))
 
 

@@ -36,7 +36,7 @@ from invgraph.fitting.pose.track import Tracked, track
 from invgraph.geometry.camera import Camera
 from invgraph.report import write_report
 from invgraph.report.overlay import SIDE, draw_overlay
-from invgraph.runs.facts import RunFacts, facts_of, identity
+from invgraph.runs.facts import RunFacts, facts_of, identity, lens_numbers
 from invgraph.runs.folder import METRICS, RENDERS, RunFolder, check_out, file_stem
 from invgraph.runs.progress import Meter, Progress
 from invgraph.runs.reader import HYPOTHESES, TRACK
@@ -109,7 +109,7 @@ def track_object(
         facts = RunFacts(
             "pose",
             f"{known.name} in {capture.name}",
-            identity([capture], fingerprint(model), scale),
+            identity([capture], fingerprint(model), scale, lens_numbers(lens)),
             facts_of(capture),
             {**settings, "object_scale": scale},
         )

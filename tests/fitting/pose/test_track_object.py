@@ -436,6 +436,24 @@ def test_a_run_goes_on_with_its_own_photos_only(
         track_object(photo, other.rename(model), run, resume=True)
 
 
+def test_a_run_goes_on_with_its_own_lens_only(
+    estimator: Estimator, capture: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    run, lens = tmp_path / "run", tmp_path / "cam.json"
+    lens.write_bytes((capture / "cam.json").read_bytes())
+    words = ["fit", str(capture), "--object", str(model), "--camera", str(lens), "--out", str(run)]
+    estimator.stop_before = 3
+    assert main(words) == 130
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    known = json.loads(lens.read_text())
+    key = next(iter(known))
+    lens.write_text(json.dumps({**known, key: np.multiply(known[key], 1.25).tolist()}))
+    capsys.readouterr()
+    assert main([*words, "--resume"]) == 2
+    assert "is a run on another obj_000007 in" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
 # --- pictures ---
 
 
