@@ -175,7 +175,7 @@ def input_checks() -> list[Check]:
     sky = 0.5 + torch.rand(16, 32, 3, generator=torch.Generator().manual_seed(1))
 
     def moved(vertices: Tensor) -> Scene:
-        return replace(scene, objects=(replace(item, mesh=replace(mesh, vertices=vertices)),))
+        return replace(scene, objects=(replace(item, geometry=replace(mesh, vertices=vertices)),))
 
     def placed(xi: Tensor) -> Scene:
         return replace(scene, objects=(replace(item, world_from_object=exp_se3(xi)),))

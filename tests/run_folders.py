@@ -45,7 +45,7 @@ def torus_scene(side: int = 64) -> Scene:
     return Scene(
         objects=(
             Object(
-                mesh=Mesh(
+                geometry=Mesh(
                     vertices=torch.tensor(mesh.vertices, dtype=torch.float32),
                     faces=faces,
                     uv=torch.tensor(uv, dtype=torch.float32),

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from invgraph.geometry.camera import Camera
+from invgraph.geometry.gaussians import Gaussians
+from invgraph.geometry.mesh import Mesh
 from invgraph.geometry.tensor_tree import map_tensors
 from invgraph.geometry.topology import Topology
 from invgraph.raster import Fragments, antialias, rasterize
@@ -16,6 +18,7 @@ from invgraph.rendering.background import behind, check_background
 from invgraph.rendering.illumination import sort_lights
 from invgraph.rendering.placed_object import Placed
 from invgraph.rendering.result import Render
+from invgraph.rendering.translucent import blend_over, check_translucent
 from invgraph.scene import Scene
 from invgraph.scene.batching import batch_shape, flatten
 
@@ -35,6 +38,9 @@ def render(
 
     Batch axes of the camera and of every tensor of the scene broadcast with each other: many
     cameras of one scene, many poses for one camera, or one of each per item.
+
+    Meshes are opaque and drawn first. Gaussians are blended over them where no mesh is before them;
+    ``depth``, ``normal`` and ``object_id`` are those of the meshes.
 
     Args:
         scene: what is seen.
@@ -92,7 +98,11 @@ def draw(
         wanted: names of outputs.
         rasterizer: what finds the visible triangle of each pixel.
     """
-    placed = [Placed.of(item, camera) for item in scene.objects]
+    opaque = [(i, item) for i, item in enumerate(scene.objects) if isinstance(item.geometry, Mesh)]
+    clouds = [item for item in scene.objects if isinstance(item.geometry, Gaussians)]
+    for item in clouds:
+        check_translucent(item)
+    placed = [Placed.of(item, camera) for _, item in opaque]
     screen, faces, starts = _join(placed, camera)
     shaded = not wanted.isdisjoint(("color", "normal", "albedo"))
     fragments = rasterizer(
@@ -107,6 +117,9 @@ def draw(
     if "object_id" in wanted:
         bounds = torch.tensor(starts, dtype=torch.int32, device=screen.device)
         owner = torch.bucketize(fragments.face, bounds, out_int32=True, right=True) - 1
+        if clouds:  # object ids count all objects
+            numbers = torch.tensor([*(i for i, _ in opaque), -1], dtype=torch.int32)
+            owner = numbers[owner.long()]
 
     blended = [name for name in ("color", "alpha", "albedo") if name in wanted]
     layer = behind(scene, camera, blended) if blended else None
@@ -131,6 +144,8 @@ def draw(
         layer = antialias(layer, fragments, screen, faces)
         widths = [1 if name == "alpha" else 3 for name in blended]
         fields = dict(zip(blended, layer.split(widths, -1), strict=True))
+        if clouds:
+            fields = blend_over(fields, clouds, camera, fragments.depth.detach())
     if "alpha" in fields:
         fields["alpha"] = fields["alpha"].squeeze(-1)
     if "depth" in wanted:

@@ -26,11 +26,12 @@ _UNLIT = "KHR_materials_unlit"
 
 
 def glb_from_scene(scene: Scene) -> bytes:
-    """The file's bytes: one node with pose, mesh and material per object.
+    """The file's bytes: one node with pose, mesh and material per object that is a mesh.
 
     Colour beyond [0, 1] is clamped, textures have 8 bits, and roughness and metallic per vertex or
     per face, which glTF lacks, become their mean. Colours per face give every face vertices of its
-    own. Lights are not written.
+    own. Lights are not written, and of Gaussians, which glTF lacks, only
+    the node with its pose.
 
     Raises:
         ValueError: an object has batch axes.
@@ -91,14 +92,16 @@ class _Writer:
         return self._append("accessors", entry)
 
     def _object(self, item: Object, name: str) -> int:
-        if item.mesh.batch_shape or item.world_from_object.ndim != 2:
+        shape = item.geometry
+        batch = shape.batch_shape if isinstance(shape, Mesh) else shape.opacity.shape[:-1]
+        if batch or item.world_from_object.ndim != 2:
             raise ValueError(
-                f"{name} has batch axes {tuple(item.mesh.batch_shape)} (mesh) and "
+                f"{name} has batch axes {tuple(batch)} (geometry) and "
                 f"{tuple(item.world_from_object.shape[:-2])} (pose); save one scene at a time."
             )
         node: dict = {"name": name}
-        if len(item.mesh.faces):
-            node["mesh"] = self._mesh(item.mesh, _tinted(item), name)
+        if isinstance(shape, Mesh) and len(shape.faces):
+            node["mesh"] = self._mesh(shape, _tinted(item), name)
         pose = item.world_from_object.detach().double().cpu()
         if not torch.equal(pose, torch.eye(4, dtype=torch.float64)):
             node["matrix"] = pose.T.reshape(-1).tolist()

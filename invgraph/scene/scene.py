@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from invgraph.geometry.gaussians import Gaussians
 from invgraph.geometry.mesh import Mesh
 from invgraph.geometry.tensor_tree import map_tensors
 from invgraph.scene.lights import EnvironmentMap, Light
@@ -14,12 +15,12 @@ from invgraph.scene.material import CHANNELS, Material
 
 @dataclass(frozen=True, eq=False)
 class Object:
-    """A mesh somewhere in the world, made of something.
+    """Something somewhere in the world.
 
     Attributes:
-        mesh: geometry, object frame.
+        geometry: a mesh, which is opaque, or Gaussians, which are translucent; object frame.
         world_from_object: rigid pose.
-        material: for ``mesh``.
+        material: what it is made of; "vertex" means per Gaussian where there are no vertices.
         visibility: per vertex, the fraction of light that arrives from each of d directions fixed
             in the object frame; None when nothing is occluded.
         tint: linear RGB that the albedo is multiplied by; None for 1.
@@ -27,15 +28,27 @@ class Object:
             in its place; None when it always is.
 
     Raises:
-        ValueError: material or visibility do not fit the mesh.
+        ValueError: material or visibility do not fit the geometry.
     """
 
-    mesh: Mesh
+    geometry: Mesh | Gaussians
     world_from_object: Float[Tensor, "*#batch 4 4"]
     material: Material
     visibility: Float[Tensor, "v d"] | None = None
     tint: Float[Tensor, "*#batch 3"] | None = None
     present: Bool[Tensor, "*#batch"] | None = None
+
+    @property
+    def mesh(self) -> Mesh:
+        """The geometry, for what needs triangles.
+
+        Raises:
+            ValueError: it is of another kind.
+        """
+        if not isinstance(self.geometry, Mesh):
+            kind = type(self.geometry).__name__
+            raise ValueError(f"expected an object that is a mesh but its geometry is {kind}.")
+        return self.geometry
 
     def own_axes(self) -> dict[str, int]:
         """How many axes of each tensor are not the batch's."""
@@ -51,19 +64,23 @@ class Object:
             raise ValueError(f"tint should be (*batch, 3) but has shape {tuple(self.tint.shape)}.")
         if self.present is not None and self.present.dtype != torch.bool:
             raise ValueError(f"present should be true or false but is {self.present.dtype}.")
-        counts = {"vertex": self.mesh.vertices.shape[-2], "face": len(self.mesh.faces)}
-        words = {"vertex": "vertices", "face": "faces"}
+        if isinstance(self.geometry, Mesh):
+            counts = {"vertex": self.geometry.vertices.shape[-2], "face": len(self.geometry.faces)}
+            words, what = {"vertex": "vertices", "face": "faces"}, "mesh"
+        else:
+            counts = {"vertex": self.geometry.opacity.shape[-1], "face": 0}
+            words, what = {"vertex": "Gaussians", "face": "faces"}, "cloud"
         made_of = self.material
         rows = [(name, made_of.kind(name), getattr(made_of, name)) for name in CHANNELS]
         rows.append(("visibility", "vertex", self.visibility))
         for name, kind, tensor in rows:
             if kind in counts and tensor is not None and tensor.shape[-2] != counts[kind]:
                 raise ValueError(
-                    f"{name} has {tensor.shape[-2]} rows but the mesh has {counts[kind]} "
+                    f"{name} has {tensor.shape[-2]} rows but the {what} has {counts[kind]} "
                     f"{words[kind]}."
                 )
-            if kind == "texture" and self.mesh.uv is None:
-                raise ValueError(f"{name} is a texture but the mesh has no uv; unwrap it first.")
+            if kind == "texture" and getattr(self.geometry, "uv", None) is None:
+                raise ValueError(f"{name} is a texture but the {what} has no uv; unwrap it first.")
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 The JSON and the tensors are what is read back, bit for bit. A tensor of few numbers stands in the
 JSON; one of many has only its type and shape there, and lies in the safetensors file under the
-path of its place, such as ``scene.objects[0].mesh.vertices``. That file is named after its
+path of its place, such as ``scene.objects[0].geometry.vertices``. That file is named after its
 contents, and the JSON, which says which one is its own, is replaced last. So a kill at any moment
 leaves the old scene or the new one. The GLB holds what glTF can say.
 """
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from invgraph.files.atomic import write_atomically
 from invgraph.files.tensors import decode_tensors, encode_tensors
+from invgraph.geometry.gaussians import Gaussians
 from invgraph.geometry.mesh import Mesh, check_indices
 from invgraph.scene import (
     BackgroundImage,
@@ -50,6 +51,12 @@ _FIELDS: dict[type, dict[str, tuple[str, ...]]] = {
         "uv": ("float", "?"),
         "uv_faces": ("int", "?"),
     },
+    Gaussians: {
+        "means": ("float",),
+        "quat_wxyz": ("float",),
+        "scales": ("float",),
+        "opacity": ("float",),
+    },
     Material: {
         "albedo": ("float",),
         "roughness": ("float",),
@@ -60,7 +67,7 @@ _FIELDS: dict[type, dict[str, tuple[str, ...]]] = {
         "unlit": ("truth",),
     },
     Object: {
-        "mesh": ("Mesh",),
+        "geometry": ("Mesh", "Gaussians"),
         "world_from_object": ("float",),
         "material": ("Material",),
         "visibility": ("float", "?"),
@@ -299,6 +306,8 @@ class _Decoder:
         values = {name: self.value(entry[name], fields[name], f"{where}.{name}") for name in fields}
         if kind is Mesh and values["vertices"].ndim != 2:
             raise ValueError(f"{where}.vertices should be (v, 3).")
+        if kind is Gaussians and values["opacity"].ndim != 1:
+            raise ValueError(f"{where}.opacity should be (g,).")
         value = kind(**values)
         if isinstance(value, Mesh):
             check_indices(value)

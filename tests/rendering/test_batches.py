@@ -170,7 +170,7 @@ def test_what_is_not_there_gets_no_gradient():
     thing = ball()
     mesh = replace(thing.mesh, vertices=thing.mesh.vertices * scale)
     present = torch.tensor([True, False])
-    scene = Scene((replace(thing, mesh=mesh, present=present),), (sky_of_one(),))
+    scene = Scene((replace(thing, geometry=mesh, present=present),), (sky_of_one(),))
     found = render(scene, camera(32), outputs=("color", "alpha"))
     (found.color.sum() + found.alpha.sum()).backward()  # type: ignore[union-attr]
     assert scale.grad is not None and scale.grad[0].abs() > 1 and scale.grad[1] == 0

@@ -256,7 +256,7 @@ def test_gradients_match_finite_differences(name):
     def loss(values):
         thing = replace(
             item,
-            mesh=replace(item.mesh, vertices=values["vertices"]),
+            geometry=replace(item.mesh, vertices=values["vertices"]),
             world_from_object=transforms.exp_se3(values["pose"]),
             material=replace(item.material, albedo=values["albedo"]),
         )

@@ -148,7 +148,7 @@ def test_the_tensors_are_named_after_their_place(tmp_path):
     scene = rich_scene()
     save_scene(scene, tmp_path)
     stored = load_file(tensors_file(tmp_path))
-    assert torch.equal(stored["scene.objects[1].mesh.vertices"], scene.objects[1].mesh.vertices)
+    assert torch.equal(stored["scene.objects[1].geometry.vertices"], scene.objects[1].mesh.vertices)
     assert all(tensor.numel() > 64 for tensor in stored.values())
 
 
@@ -332,7 +332,7 @@ def rewritten(folder: Path, **change: torch.Tensor | None) -> None:
     file = tensors_file(folder)
     stored = load_file(file)
     for field, value in change.items():
-        name = f"scene.objects[0].mesh.{field}"
+        name = f"scene.objects[0].geometry.{field}"
         del stored[name]
         if value is not None:
             stored[name] = value
@@ -379,15 +379,30 @@ FIRST_OBJECT = "scene.objects.0"
             change_at("scene.background", {"dtype": "float32", "values": [1, 2]}),
             "background should",
         ),
-        (change_at(f"{FIRST_OBJECT}.mesh.vertices", {"dtype": "int32"}), "hold float numbers"),
-        (change_at(f"{FIRST_OBJECT}.mesh.faces", {"dtype": "float32"}), "should hold int numbers"),
-        (change_at(f"{FIRST_OBJECT}.mesh.vertices.dtype", "object"), "numbers of 32 or 64 bits"),
-        (change_at(f"{FIRST_OBJECT}.mesh.vertices.dtype", []), "numbers of 32 or 64 bits"),
-        (change_at(f"{FIRST_OBJECT}.mesh.vertices.dtype", "float64"), "is stored as float32"),
-        (change_at(f"{FIRST_OBJECT}.mesh.vertices.shape", [1 << 62, 3]), r"of shape \[114, 3\]"),
-        (change_at(f"{FIRST_OBJECT}.mesh.vertices.shape", "long"), "is not what the JSON says"),
-        (change_at(f"{FIRST_OBJECT}.mesh.vertices", {"dtype": "float32"}), "is stored as float32"),
-        (change_at(f"{FIRST_OBJECT}.mesh", {"dtype": "float32"}), "mesh should be one of Mesh"),
+        (change_at(f"{FIRST_OBJECT}.geometry.vertices", {"dtype": "int32"}), "hold float numbers"),
+        (
+            change_at(f"{FIRST_OBJECT}.geometry.faces", {"dtype": "float32"}),
+            "should hold int numbers",
+        ),
+        (
+            change_at(f"{FIRST_OBJECT}.geometry.vertices.dtype", "object"),
+            "numbers of 32 or 64 bits",
+        ),
+        (change_at(f"{FIRST_OBJECT}.geometry.vertices.dtype", []), "numbers of 32 or 64 bits"),
+        (change_at(f"{FIRST_OBJECT}.geometry.vertices.dtype", "float64"), "is stored as float32"),
+        (
+            change_at(f"{FIRST_OBJECT}.geometry.vertices.shape", [1 << 62, 3]),
+            r"of shape \[114, 3\]",
+        ),
+        (change_at(f"{FIRST_OBJECT}.geometry.vertices.shape", "long"), "is not what the JSON says"),
+        (
+            change_at(f"{FIRST_OBJECT}.geometry.vertices", {"dtype": "float32"}),
+            "is stored as float32",
+        ),
+        (
+            change_at(f"{FIRST_OBJECT}.geometry", {"dtype": "float32"}),
+            "geometry should be one of Mesh, Gau",
+        ),
         (change_at("scene.background", {"dtype": "float32"}), "background has no values, and the"),
         (change_at("tensors", None), "vertices has no values, and the tensors beside it lack it"),
         (change_at("tensors", []), "exactly the fields file, sha256"),
@@ -416,15 +431,21 @@ FIRST_OBJECT = "scene.objects.0"
             "not finite",
         ),
         (
-            change_at(f"{FIRST_OBJECT}.mesh.faces", {"dtype": "int32", "values": [[0, 1, 999]]}),
+            change_at(
+                f"{FIRST_OBJECT}.geometry.faces", {"dtype": "int32", "values": [[0, 1, 999]]}
+            ),
             "should match corner by corner",
         ),
         (
-            change_at("scene.objects.1.mesh.faces", {"dtype": "int32", "values": [[0, 1, 999]]}),
+            change_at(
+                "scene.objects.1.geometry.faces", {"dtype": "int32", "values": [[0, 1, 999]]}
+            ),
             "faces hold indices from 0 to 999 but there are 35 vertices",
         ),
         (
-            change_at("scene.objects.1.mesh.faces", {"dtype": "int32", "values": [[0, 1, 1e9]]}),
+            change_at(
+                "scene.objects.1.geometry.faces", {"dtype": "int32", "values": [[0, 1, 1e9]]}
+            ),
             "regular list of int32 numbers",
         ),
     ],
@@ -568,7 +589,7 @@ def test_what_cannot_be_saved_leaves_the_old_files(tmp_path):
     cases = [
         (bad_scene(world_from_object=nan), r"scene.objects\[0\].world_from_object holds 1 numbers"),
         (bad_scene(world_from_object=torch.eye(4)[None]), r"object_0 has batch axes"),
-        (bad_scene(mesh=replace(cube, faces=cube.faces + 1)), "faces hold indices from 1 to 8"),
+        (bad_scene(geometry=replace(cube, faces=cube.faces + 1)), "faces hold indices from 1 to 8"),
         (Scene((), (), torch.ones(3).half()), "scene.background is float16"),
     ]
     for scene, message in cases:
