@@ -71,7 +71,8 @@ def test_more_than_a_chunk_is_blended_as_one_after_the_other():
 
 
 def test_nothing_is_clear():
-    out, through = splat(*(part[:, :0] for part in gaussians(1)), NONE)
+    nothing = (part[:, :0] for part in gaussians(1))
+    out, through = splat(*nothing, NONE)  # type: ignore[call-arg]
     assert (out == 0).all() and (through == 1).all()
 
 
