@@ -100,7 +100,7 @@ def test_a_batch_of_scenes_keeps_its_axes_and_what_has_none_is_repeated():
     start = scene()
     free = {POSE: RigidPose(), "lights.0.coefficients": Free()}
     unknowns = Unknowns.of(start, free)
-    x = torch.randn(4, 18, generator=torch.Generator().manual_seed(0)).double()
+    x = 0.5 * torch.randn(4, 18, generator=torch.Generator().manual_seed(0)).double()
     x[:, 6:] = x[0, 6:]
     poses = unknowns.values(x)[POSE]
     light = unknowns.values(x[0])["lights.0.coefficients"]
@@ -136,14 +136,14 @@ def test_a_density_over_coordinates_becomes_one_over_values():
     """A standard Gaussian over the logit of one number and the logarithm of another."""
     start = {"share": torch.tensor([0.5]).double(), "length": torch.tensor([1.0]).double()}
     unknowns = Unknowns.of(start, {"share": UnitInterval(), "length": Positive()})
-    share = torch.linspace(1e-6, 1 - 1e-6, 2001, dtype=torch.float64)
-    length = torch.linspace(1e-5, 40, 8001, dtype=torch.float64)
+    share = torch.linspace(1e-4, 1 - 1e-4, 801, dtype=torch.float64)
+    length = torch.linspace(1e-3, 40, 8001, dtype=torch.float64)
     grid = torch.meshgrid(share, length, indexing="ij")
     x = unknowns.coordinates(dict(zip(start, (axis[..., None] for axis in grid), strict=True)))
     log_p = -0.5 * x.square().sum(-1) - math.log(2 * math.pi)
     density = (log_p - unknowns.log_volume(x)).exp()
     inner = torch.trapezoid(density, length)
-    assert float(torch.trapezoid(inner, share)) == pytest.approx(1, abs=1e-3)
+    assert float(torch.trapezoid(inner, share)) == pytest.approx(1, abs=1e-4)
 
 
 def test_several_values_of_one_path_add_up():
