@@ -21,6 +21,8 @@ class Domain(ABC):
     origin. A value has ``event_dim`` axes of its own, and so have its coordinates but that a matrix
     becomes a vector; axes before them are batch axes and broadcast.
 
+    Names are those of GTSAM's manifolds and of torch's constraints.
+
     Attributes:
         event_dim: axes that one value has: 0 for a number, 1 for a vector, 2 for a matrix.
         curved: whether coordinates far from ``around`` meet each other, so that it should be near
