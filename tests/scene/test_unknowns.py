@@ -10,7 +10,7 @@ from scenes import ball, camera, material
 from torch import Tensor
 
 from invgraph.geometry import transforms
-from invgraph.geometry.tensor_tree import flatten, map_tensors
+from invgraph.geometry.tensor_tree import flatten, get, map_tensors
 from invgraph.rendering.render import render
 from invgraph.scene import DirectionalLight, Object, PointLight, Scene, SphericalHarmonicLight
 from invgraph.scene.domains import Direction, Free, Interval, Positive, RigidPose, UnitInterval
@@ -143,7 +143,7 @@ def test_a_density_over_coordinates_becomes_one_over_values():
     log_p = -0.5 * x.square().sum(-1) - math.log(2 * math.pi)
     density = (log_p - unknowns.log_volume(x)).exp()
     inner = torch.trapezoid(density, length)
-    assert float(torch.trapezoid(inner, share)) == pytest.approx(1, abs=1e-4)
+    assert float(torch.trapezoid(inner, share)) == pytest.approx(1, abs=1e-3)
 
 
 def test_several_values_of_one_path_add_up():
@@ -158,10 +158,11 @@ def test_several_values_of_one_path_add_up():
 
 def test_a_camera_has_unknowns_too():
     start = camera()
-    unknowns = Unknowns.of(start, {"focal": Positive(), "camera_from_world": RigidPose()})
+    [focal] = [path for path in flatten(start) if path.endswith("focal")]
+    unknowns = Unknowns.of(start, {focal: Positive(), "camera_from_world": RigidPose()})
     x = unknowns.coordinates(start)
-    assert torch.allclose(x[:2], start.focal.log())
-    assert torch.allclose(unknowns.placed(start, x).focal, start.focal)
+    assert torch.allclose(x[:2], get(start, focal).log())
+    assert torch.allclose(get(unknowns.placed(start, x), focal), get(start, focal))
 
 
 def test_gradients_of_a_picture_reach_the_coordinates():

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invgraph.fitting.object.object_estimate import Estimate
+from invgraph.fitting.object.object_estimate import ALBEDO, DOMAINS, Estimate
 from invgraph.fitting.object.remesh import FILL, remesh, unwrap
 from invgraph.fitting.object.views import Batch, TrainingView, TrainingViews
 from invgraph.geometry.color import srgb_from_linear
@@ -171,7 +171,11 @@ def texture_side(photos: Sequence[TrainingView]) -> int:
 
 
 def bake_texture(scene: Scene, size: int) -> Scene:
-    """Give an object a texture atlas that takes over the appearance of its vertices."""
+    """Give an object a texture atlas that takes over the appearance of its vertices.
+
+    Between vertices albedo's coordinates are interpolated, not albedo itself: edges between colours
+    are sharper then, and the descent needs fewer steps.
+    """
     from scipy.ndimage import distance_transform_edt
 
     (thing,) = scene.objects
@@ -179,14 +183,15 @@ def bake_texture(scene: Scene, size: int) -> Scene:
     assert mesh.uv is not None and mesh.uv_faces is not None
     corners = torch.cat([mesh.uv * torch.tensor([width, height]), torch.ones(len(mesh.uv), 1)], -1)
     fragments = rasterize(corners[None], mesh.uv_faces, height, width)
-    baked = interpolate(thing.material.albedo[None], mesh.faces, fragments)[0]
+    coordinates = DOMAINS[ALBEDO].local(thing.material.albedo)
+    baked = interpolate(coordinates[None], mesh.faces, fragments)[0]
     nearest = distance_transform_edt(
         (fragments.face[0] < 0).numpy(), return_distances=False, return_indices=True
     )
     rows, columns = torch.from_numpy(np.asarray(nearest)).long()
     everywhere = (height, width, 1)
     material = Material(
-        albedo=baked[rows, columns],
+        albedo=DOMAINS[ALBEDO].retract(baked[rows, columns]),
         roughness=thing.material.roughness.expand(everywhere),
         metallic=thing.material.metallic.expand(everywhere),
     )

@@ -23,13 +23,14 @@ from invgraph.fitting.object.object_estimate import (
 )
 from invgraph.fitting.object.per_image_light import RIDGE, PerImageLight
 from invgraph.fitting.object.remesh import mean_edge, remesh, unwrap
+from invgraph.fitting.object.stages import bake_texture, retriangulate
 from invgraph.fitting.object.views import TrainingView, without_outliers
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera, stack
 from invgraph.geometry.laplacian import uniform_laplacian
 from invgraph.geometry.mesh import Mesh
 from invgraph.geometry.primitives import icosphere
-from invgraph.geometry.tensor_tree import flatten
+from invgraph.geometry.tensor_tree import flatten, replaced
 
 
 def ball_mask(
@@ -279,3 +280,25 @@ def test_per_image_light_adds_to_the_named_light():
     torch.testing.assert_close(everyone - shared, rows.mean(0).reshape(25, 3))
     estimate.share_light()
     torch.testing.assert_close(flatten(estimate.frozen())[LIGHT], everyone)
+
+
+def test_a_texture_takes_over_the_colours_of_the_vertices():
+    start = first_guess(icosphere(2), torch.zeros(3), "world")
+    (thing,) = start.objects
+    side = (thing.mesh.vertices[:, :1] > 0).float().expand(-1, 3)
+    for albedo in (torch.full_like(side, 0.37), 0.1 + 0.8 * side):
+        (textured,) = bake_texture(replaced(start, {ALBEDO: albedo}), 64).objects
+        texels = textured.material.albedo
+        assert texels.ndim == 3 and textured.mesh.uv is not None
+        assert float(texels.min()) == pytest.approx(float(albedo.min()), abs=1e-5)
+        assert float(texels.max()) == pytest.approx(float(albedo.max()), abs=1e-5)
+        assert textured.material.roughness.shape == (*texels.shape[:2], 1)
+
+
+def test_new_triangles_take_the_colours_of_the_nearest_old_ones():
+    start = first_guess(icosphere(3), torch.zeros(3), "world")
+    colours = 0.5 + 0.4 * start.objects[0].mesh.vertices
+    (finer,) = retriangulate(replaced(start, {ALBEDO: colours}), 0.15).objects
+    expected = 0.5 + 0.4 * finer.mesh.vertices
+    assert float((finer.material.albedo - expected).abs().max()) < 0.4 * 0.15
+    assert finer.visibility is None
