@@ -11,7 +11,7 @@ import pytest
 import torch
 from run_folders import write_run
 
-from invgraph import SphericalHarmonicLight, load_scene
+from invgraph import Scene, SphericalHarmonicLight, load_scene
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -105,3 +105,11 @@ def test_the_relighting_example_saves_a_scene(
     [light] = load_scene("relit").lights
     assert isinstance(light, SphericalHarmonicLight)
     assert light.coefficients[0].tolist() == pytest.approx([1.2, 0.8, 0.6])
+
+
+def test_the_example_of_unknowns_has_the_shapes_it_says() -> None:
+    names: dict = {}
+    exec(example(ROOT / "docs" / "conventions.md"), names)
+    assert names["x"].shape == (36,) and isinstance(names["moved"], Scene)
+    shapes = [tuple(value.shape) for value in names["eight"].values()]
+    assert shapes == [(8, 4, 4), (8, 3), (8, 9, 3)]

@@ -16,7 +16,9 @@ _SERIES_BELOW = 1.0
 _SERIES_TERMS = 10
 
 
-def _angle_factors(angle2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def angle_factors(
+    angle2: Float[Tensor, "*batch"],
+) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
     """sin(a)/a, (1-cos(a))/a^2 and (a-sin(a))/a^3 from a^2, smooth through zero."""
     small = angle2 < _SERIES_BELOW
     x = torch.where(small, angle2, torch.zeros_like(angle2))
@@ -61,7 +63,7 @@ def exp_so3(phi: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
     Source:
         Rodrigues' formula; Sola, Deray & Atchuthan, A micro Lie theory (2018), eq. 144.
     """
-    a, b, _ = _angle_factors((phi * phi).sum(-1))
+    a, b, _ = angle_factors((phi * phi).sum(-1))
     return _cross_polynomial(phi, a, b)
 
 
@@ -125,6 +127,21 @@ def matrix_from_quat_wxyz(quat_wxyz: Float[Tensor, "*batch 4"]) -> Float[Tensor,
     ).unflatten(-1, (3, 3))
 
 
+def arctangent_factor(
+    sine2: Float[Tensor, "*batch"], cosine: Float[Tensor, "*batch"]
+) -> Float[Tensor, "*batch"]:
+    """atan2(s, c)/s from s^2 and c of an angle, smooth through s = 0 where c is positive."""
+    small = (sine2 < 0.01) & (cosine > 0)
+    # atan(t)/t with t = s/c <= 0.1: twelve terms reach float64 rounding.
+    near_one = torch.where(small, cosine, torch.ones_like(cosine))
+    tangent2 = torch.where(small, sine2, torch.zeros_like(sine2)) / near_one**2
+    series = torch.zeros_like(tangent2)
+    for k in reversed(range(12)):
+        series = series * tangent2 + (-1.0) ** k / (2 * k + 1)
+    sine = torch.where(small, torch.ones_like(sine2), sine2).sqrt()
+    return torch.where(small, series / near_one, torch.atan2(sine, cosine) / sine)
+
+
 def log_so3(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3"]:
     """Rotation vector, of length at most pi, of a rotation matrix.
 
@@ -137,17 +154,24 @@ def log_so3(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3"]:
     """
     quat = quat_wxyz_from_matrix(rotation)
     w, v = quat[..., 0], quat[..., 1:]
-    length2 = (v * v).sum(-1)
-    small = length2 < 0.01
-    # atan(t)/t with t = |v|/w <= 0.1: twelve terms reach float64 rounding.
-    w_near_one = torch.where(small, w, torch.ones_like(w))
-    tangent2 = torch.where(small, length2, torch.zeros_like(length2)) / w_near_one**2
-    series = torch.zeros_like(tangent2)
-    for k in reversed(range(12)):
-        series = series * tangent2 + (-1.0) ** k / (2 * k + 1)
-    length = torch.where(small, torch.ones_like(length2), length2).sqrt()
-    factor = torch.where(small, series / w_near_one, torch.atan2(length, w) / length)
+    factor = arctangent_factor((v * v).sum(-1), w)
     return 2 * factor[..., None] * v
+
+
+def log_volume_so3(phi: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch"]:
+    """Logarithm of the volume of rotations per volume of rotation vectors: 2(1-cos(a))/a^2.
+
+    The volume is Haar's measure, with all rotations holding 8 pi^2. Meant for angles below 2 pi,
+    where it falls to a large negative number.
+
+    Gradients:
+        Finite everywhere, also at zero.
+
+    Source:
+        Chirikjian, Stochastic Models, Information Theory, and Lie Groups 2 (2012), section 10.6.
+    """
+    _, b, _ = angle_factors((phi * phi).sum(-1))
+    return (2 * b).clamp_min(torch.finfo(b.dtype).tiny).log()
 
 
 def pose(
@@ -160,7 +184,7 @@ def pose(
 
 
 def _left_jacobian(phi: Tensor) -> Tensor:
-    _, b, c = _angle_factors((phi * phi).sum(-1))
+    _, b, c = angle_factors((phi * phi).sum(-1))
     return _cross_polynomial(phi, b, c)
 
 
@@ -188,7 +212,7 @@ def log_se3(transform: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch 6"]
 
 
 def perturb(
-    transform: Float[Tensor, "*batch 4 4"], twist: Float[Tensor, "*batch 6"]
+    transform: Float[Tensor, "*#batch 4 4"], twist: Float[Tensor, "*#batch 6"]
 ) -> Float[Tensor, "*batch 4 4"]:
     """Move poses ``b_from_a`` by ``(rho, phi)`` in b's axes: ``t + rho`` and ``exp(phi) R``.
 

@@ -1,4 +1,4 @@
-"""What is seen, as tensors that can descend: objects, materials, lights; beliefs; their files."""
+"""What is seen, as tensors that can descend: objects, lights; unknowns, beliefs; files."""
 
 from invgraph.scene.lights import (
     DirectionalLight,

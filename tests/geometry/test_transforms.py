@@ -169,3 +169,32 @@ def test_look_at_refuses_what_has_no_answer():
         transforms.look_at(eye, eye, up)
     with pytest.raises(ValueError, match="up not parallel"):
         transforms.look_at(eye, 3 * up, up)
+
+
+@pytest.mark.parametrize("angle", ANGLES)
+def test_volume_of_rotations_is_that_of_the_jacobian(angle):
+    phi = angle * AXIS
+
+    def turned(phi):
+        """Rotation vector of the turn relative to its value here, which has slope one there."""
+        return transforms.log_so3(transforms.exp_so3(phi) @ transforms.exp_so3(angle * AXIS).mT)
+
+    jacobian = torch.autograd.functional.jacobian(turned, phi)
+    assert isinstance(jacobian, torch.Tensor)
+    expected = torch.linalg.slogdet(jacobian).logabsdet
+    assert torch.allclose(transforms.log_volume_so3(phi), expected, atol=1e-9)
+    assert gradcheck(transforms.log_volume_so3, (phi.requires_grad_(),), atol=1e-6)
+
+
+def test_all_rotations_have_volume_eight_pi_squared():
+    angle = torch.linspace(0, math.pi, 2001, dtype=torch.float64)
+    shell = transforms.log_volume_so3(angle[:, None] * AXIS).exp() * 4 * math.pi * angle**2
+    assert float(torch.trapezoid(shell, angle)) == pytest.approx(8 * math.pi**2, rel=1e-6)
+
+
+@pytest.mark.parametrize("angle", [0.0, 2 * math.pi])
+def test_volume_of_rotations_is_finite_where_it_vanishes(angle):
+    phi = (angle * AXIS).float().requires_grad_()
+    volume = transforms.log_volume_so3(phi)
+    volume.backward()
+    assert volume.isfinite() and phi.grad is not None and phi.grad.isfinite().all()

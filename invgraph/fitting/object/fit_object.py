@@ -13,7 +13,12 @@ from invgraph.data.capture import Capture
 from invgraph.fitting.object import stages
 from invgraph.fitting.object.cameras import Corrections
 from invgraph.fitting.object.hull import visual_hull
-from invgraph.fitting.object.object_estimate import Appearance, Estimate
+from invgraph.fitting.object.object_estimate import (
+    LIGHT,
+    Estimate,
+    first_guess,
+    with_visibility,
+)
 from invgraph.fitting.object.per_image_light import PerImageLight
 from invgraph.fitting.object.previews import side_by_side
 from invgraph.fitting.object.record import write_cameras, write_checkpoint, write_scores
@@ -118,7 +123,7 @@ class Descent:
             counts[list(self.outliers)] = 0
             return self.photos, counts
         assert self.estimate is not None
-        mesh, _ = self.estimate.frozen()
+        mesh = self.estimate.frozen().objects[0].mesh
         photos = list(self.photos)
         for i in self.outliers:
             photos[i] = without_outliers(photos[i], mesh)
@@ -166,25 +171,26 @@ class Descent:
         """
         stage = STAGES[0]
         shape = stages.remesh(shape, stage.edge * stages.diagonal(shape))
-        appearance = Appearance.plain(len(shape.vertices), surroundings(self.photos), "world")
+        behind = surroundings(self.photos)
+        start = first_guess(shape, behind, "world")
         progress.stage("compiling kernels (once per machine)")
-        self._try(shape, appearance, replace(stage, steps=1), math.inf, progress)
+        self._try(start, replace(stage, steps=1), math.inf, progress)
         until = self.seconds + 0.5 * stage.share * (1 - RESERVE) * self.settings.budget_s
         progress.stage("trying light fixed to the world")
-        world, first = self._try(shape, appearance, stage, until, progress)
-        appearance, stage = replace(appearance, frame="camera"), replace(stage, steps=self.step)
+        world, first = self._try(start, stage, until, progress)
+        start, stage = first_guess(shape, behind, "camera"), replace(stage, steps=self.step)
         progress.stage("trying light fixed to the camera")
-        camera, second = self._try(shape, appearance, stage, math.inf, progress)
+        camera, second = self._try(start, stage, math.inf, progress)
         self.estimate = second if camera < CAMERA_BONUS * world else first
         self.stage, self.step = 1, 0
 
     def _try(
-        self, shape: Mesh, appearance: Appearance, stage: Stage, until: float, progress: Progress
+        self, start: Scene, stage: Stage, until: float, progress: Progress
     ) -> tuple[float, Estimate]:
         """The loss that some steps from a start reach, and the estimate."""
         self.step = 0
-        stride = stage.stride * stage.edge * stages.diagonal(shape)
-        self.estimate = Estimate(shape, appearance, stride, stage.smoothness)
+        stride = stage.stride * stage.edge * stages.diagonal(start.objects[0].mesh)
+        self.estimate = Estimate(start, stride, stage.smoothness)
         photos, counts = self._run_stage(stage, until, progress)
         scene = self.estimate.scene()
         return stages.mean_loss(self.estimate, photos, counts, lambda _: scene), self.estimate
@@ -192,19 +198,16 @@ class Descent:
     def _enter(self, stage: Stage, progress: Progress) -> None:
         assert self.estimate is not None
         begin = self.seconds
-        mesh, appearance = self.estimate.frozen()
-        size = stages.diagonal(mesh)
-        if mesh.uv is None:
+        scene = with_visibility(self.estimate.frozen(), None)
+        size = stages.diagonal(scene.objects[0].mesh)
+        if scene.objects[0].mesh.uv is None:
             progress.stage("finer triangles and texture" if stage.textured else "finer triangles")
-            mesh, appearance = stages.retriangulate(mesh, appearance, stage.edge * size)
+            scene = stages.retriangulate(scene, stage.edge * size)
             if stage.textured:
-                mesh, appearance = stages.bake_texture(
-                    mesh, appearance, stages.texture_side(self.photos)
-                )
-        corrections = self._corrections(stage, mesh, size)
+                scene = stages.bake_texture(scene, stages.texture_side(self.photos))
+        corrections = self._corrections(stage, scene.objects[0].mesh, size)
         self.estimate = Estimate(
-            mesh,
-            appearance,
+            scene,
             stage.stride * stage.edge * size,
             stage.smoothness,
             corrections=corrections,
@@ -229,7 +232,7 @@ class Descent:
         train = set(self.capture.train)
         between = all({place - 1, place + 1} & train for place in self.capture.test)
         if stage == STAGES[1] and between:
-            deltas = torch.zeros(len(self.train), self.estimate.appearance.light.numel())
+            deltas = torch.zeros(len(self.train), self.estimate.coordinates[LIGHT].numel())
             centres = torch.stack([frame.known_camera.centre for frame in self.capture.frames])
             return PerImageLight(deltas, self.capture.train, centres)
         return self.estimate.per_image_light

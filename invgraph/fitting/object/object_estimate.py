@@ -1,7 +1,7 @@
-"""The leaf tensors of an object fit and the scene that they stand for."""
+"""A scene of one object during its descent, and the unknowns that descend."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -13,96 +13,98 @@ from invgraph.fitting.object.large_steps import LargeSteps, UniformAdam
 from invgraph.fitting.object.per_image_light import PerImageLight
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.mesh import Mesh
+from invgraph.geometry.tensor_tree import flatten, map_tensors, replaced
 from invgraph.rendering.visibility import visibility
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
+from invgraph.scene.domains import Domain, Free, UnitInterval
+from invgraph.scene.material import CHANNELS
+from invgraph.scene.unknowns import Unknowns
 
 LIGHT_ORDER = 4
 DIRECTIONS = 128
 TWIST = 2e-3  # step of the cameras' corrections, rad and object diagonals
 DELTA = 0.05  # step of the per-image light
-LEAVES = ("albedo", "roughness", "metallic", "light")
+
+VERTICES = "objects.0.geometry.vertices"
+ALBEDO = "objects.0.material.albedo"
+ROUGHNESS = "objects.0.material.roughness"
+METALLIC = "objects.0.material.metallic"
+LIGHT = "lights.0.coefficients"
+# What descends beside the vertices, and its step.
+DOMAINS: dict[str, Domain] = {
+    ALBEDO: UnitInterval(),
+    ROUGHNESS: UnitInterval(),
+    METALLIC: UnitInterval(),
+    LIGHT: Free(),
+}
+STEPS = {ALBEDO: 0.03, ROUGHNESS: 0.05, METALLIC: 0.05, LIGHT: 0.02}
 
 
-@dataclass(frozen=True)
-class Appearance:
-    """Appearance parameters without bounds: what descends.
+def first_guess(
+    mesh: Mesh, background: Float[Tensor, "3"], frame: Literal["world", "camera"]
+) -> Scene:
+    """A mesh in grey, rather glossy, under even light.
 
-    Attributes:
-        albedo: logits, per vertex ``v 3`` or as a texture ``h w 3``.
-        roughness: logit of the perceptual roughness, constant or as a texture ``h w 1``.
-        metallic: logit, likewise.
-        light: spherical harmonics of the radiance around the object.
+    Args:
+        mesh: in the world's frame, which stays the object's.
         background: linear colour behind the object; it does not descend.
         frame: what the light is fixed to.
     """
-
-    albedo: Tensor
-    roughness: Float[Tensor, "*texture 1"]
-    metallic: Float[Tensor, "*texture 1"]
-    light: Float[Tensor, "k 3"]
-    background: Float[Tensor, "3"]
-    frame: Literal["world", "camera"]
-
-    @staticmethod
-    def plain(
-        vertices: int, background: Float[Tensor, "3"], frame: Literal["world", "camera"]
-    ) -> "Appearance":
-        """Grey, rather glossy, under even light."""
-        light = torch.zeros((LIGHT_ORDER + 1) ** 2, 3)
-        light[0] = 3.5
-        return Appearance(
-            torch.zeros(vertices, 3),
-            torch.full((1,), -0.4),
-            torch.full((1,), -4.0),
-            light,
-            background,
-            frame,
-        )
+    grey = torch.full((len(mesh.vertices), 3), 0.5)
+    light = torch.zeros((LIGHT_ORDER + 1) ** 2, 3)
+    light[0] = 3.5
+    material = Material(
+        grey, torch.tensor([0.40131235]), torch.tensor([0.01798621]), albedo_kind="vertex"
+    )
+    thing = Object(mesh, torch.eye(4), material)
+    return Scene((thing,), (SphericalHarmonicLight(light, frame),), background)
 
 
-def without_visibility(scene: Scene) -> Scene:
-    """The scene without its table of shadows, which is large and can be found again."""
-    return replace(scene, objects=tuple(replace(o, visibility=None) for o in scene.objects))
+def with_visibility(scene: Scene, table: Float[Tensor, "v d"] | None) -> Scene:
+    """A scene of one object with another table of shadows.
+
+    Without one it is small; the table can be found again.
+    """
+    return replace(scene, objects=(replace(scene.objects[0], visibility=table),))
 
 
 class Estimate:
-    """A mesh and its appearance during the descent.
+    """A scene of one object under spherical harmonics during the descent.
 
     Args:
-        mesh: start; its triangles stay.
-        appearance: start.
+        scene: start; its triangles and background stay. Its visibility is computed where it has
+            none.
         stride: length of a usual vertex step, world units.
         smoothness: of vertex steps, as in :class:`LargeSteps`.
-        table: its visibility; computed when left out.
         corrections: of the cameras, which then descend as well.
         per_image_light: descends likewise; None where all photos share one light.
+
+    Attributes:
+        unknowns: what descends beside the vertices.
+        coordinates: where it is, by path; leaves.
     """
 
     def __init__(
         self,
-        mesh: Mesh,
-        appearance: Appearance,
+        scene: Scene,
         stride: float,
         smoothness: float,
-        table: Float[Tensor, "v d"] | None = None,
         corrections: Corrections | None = None,
         per_image_light: PerImageLight | None = None,
     ) -> None:
-        self.mesh = mesh
+        self._scene = scene
         self._stride, self._smoothness = stride, smoothness
-        self.steps = LargeSteps(mesh.vertices, mesh.faces, smoothness)
-        leaves = {
-            name: getattr(appearance, name).detach().clone().requires_grad_() for name in LEAVES
+        self.steps = LargeSteps(self.mesh.vertices, self.mesh.faces, smoothness)
+        self.unknowns = Unknowns.of(scene, DOMAINS)
+        values = flatten(scene)
+        self.coordinates = {
+            unknown.path: unknown.coordinates(values[unknown.path]).clone().requires_grad_()
+            for unknown in self.unknowns
         }
-        self.appearance = replace(appearance, **leaves)
         self.optimizers: tuple[torch.optim.Optimizer, ...] = (
             UniformAdam([self.steps.u], lr=stride),
             torch.optim.Adam(
-                [
-                    {"params": [leaves["albedo"]], "lr": 0.03},
-                    {"params": [leaves["roughness"], leaves["metallic"]], "lr": 0.05},
-                    {"params": [leaves["light"]], "lr": 0.02},
-                ],
+                [{"params": [x], "lr": STEPS[path]} for path, x in self.coordinates.items()],
                 betas=(0.9, 0.99),
                 fused=True,
             ),
@@ -116,15 +118,24 @@ class Estimate:
             deltas = torch.optim.SparseAdam([per_image_light.deltas], lr=DELTA, betas=(0.8, 0.99))
             self.optimizers += (deltas,)
         self._rates = [[group["lr"] for group in o.param_groups] for o in self.optimizers]
-        if table is None:
+        if scene.objects[0].visibility is None:
             self.refresh()
-        else:
-            self.visibility = table
+
+    @property
+    def mesh(self) -> Mesh:
+        """The mesh that the descent began with."""
+        return self._scene.objects[0].mesh
+
+    @property
+    def frame(self) -> Literal["world", "camera"]:
+        """What the light is fixed to."""
+        return self._scene.lights[0].frame
 
     @torch.no_grad()
     def refresh(self) -> None:
         """Find anew which light reaches which vertex."""
-        self.visibility = visibility(replace(self.mesh, vertices=self.steps.vertices()), DIRECTIONS)
+        moved = replace(self.mesh, vertices=self.steps.vertices())
+        self._scene = with_visibility(self._scene, visibility(moved, DIRECTIONS))
 
     def scene(self, photos: Sequence[int] | None = None) -> Scene:
         """The scene that the parameters stand for; gradients reach them.
@@ -134,31 +145,22 @@ class Estimate:
                 left out, the light is the mean of all photos'.
         """
         if self.per_image_light is None:
-            return self._lit(self.appearance.light)
-        if photos is None:
-            return self._lit(self.appearance.light + self.per_image_light.mean)
-        return self._lit(self.appearance.light + self.per_image_light.own(photos))
+            return self._lit(None)
+        shared = self.per_image_light.mean
+        return self._lit(shared if photos is None else self.per_image_light.own(photos))
 
     def scene_at(self, place: int) -> Scene:
         """The scene in the light in which the neighbours of a photo in the capture were taken."""
-        if self.per_image_light is None:
-            return self._lit(self.appearance.light)
-        return self._lit(self.appearance.light + self.per_image_light.around(place))
+        found = self.per_image_light
+        return self._lit(None if found is None else found.around(place))
 
-    def _lit(self, light: Float[Tensor, "*b k 3"]) -> Scene:
-        appearance = self.appearance
-        material = Material(
-            albedo=torch.sigmoid(appearance.albedo),
-            roughness=torch.sigmoid(appearance.roughness),
-            metallic=torch.sigmoid(appearance.metallic),
-            albedo_kind="vertex" if self.mesh.uv is None else "texture",
-            roughness_kind="constant" if appearance.roughness.ndim == 1 else "texture",
-            metallic_kind="constant" if appearance.metallic.ndim == 1 else "texture",
-        )
-        shape = replace(self.mesh, vertices=self.steps.vertices())
-        thing = Object(shape, torch.eye(4), material, visibility=self.visibility)
-        around = SphericalHarmonicLight(light, frame=appearance.frame)
-        return Scene((thing,), (around,), appearance.background)
+    def _lit(self, delta: Float[Tensor, "*b k 3"] | None) -> Scene:
+        """The scene with ``delta`` added to its light."""
+        tensors = {u.path: u.value(self.coordinates[u.path]) for u in self.unknowns}
+        tensors[VERTICES] = self.steps.vertices()
+        if delta is not None:
+            tensors[LIGHT] = tensors[LIGHT] + delta
+        return replaced(self._scene, tensors)
 
     def step(self, loss: Tensor, rate: float) -> None:
         """Descend once; ``rate`` scales all step sizes."""
@@ -179,7 +181,8 @@ class Estimate:
     def facts(self) -> dict[str, Any]:
         """What :meth:`from_state` needs besides the tensors; JSON."""
         return {
-            "frame": self.appearance.frame,
+            "frame": self.frame,
+            "kinds": [self._scene.objects[0].material.kind(name) for name in CHANNELS],
             "stride": self._stride,
             "smoothness": self._smoothness,
             "size": None if self.corrections is None else self.corrections.size,
@@ -187,18 +190,17 @@ class Estimate:
         }
 
     def state(self) -> dict[str, Tensor]:
-        """Every tensor that decides how the descent goes on."""
-        mesh, appearance = self.frozen()
-        tensors = {"vertices": mesh.vertices, "faces": mesh.faces, "visibility": self.visibility}
-        if mesh.uv is not None and mesh.uv_faces is not None:
-            tensors |= {"uv": mesh.uv, "uv_faces": mesh.uv_faces}
-        tensors |= {name: getattr(appearance, name) for name in (*LEAVES, "background")}
+        """Every tensor that decides how the descent goes on, those of the scene by their paths."""
+        tensors = flatten(self.frozen())
         if self.corrections is not None:
-            tensors |= {"twists": self.corrections.twists, "centre": self.corrections.centre}
+            tensors |= {
+                "corrections.twists": self.corrections.twists,
+                "corrections.centre": self.corrections.centre,
+            }
         if self.per_image_light is not None:
             tensors |= {
-                "deltas": self.per_image_light.deltas,
-                "centres": self.per_image_light.centres,
+                "per_image_light.deltas": self.per_image_light.deltas,
+                "per_image_light.centres": self.per_image_light.centres,
             }
         for o, i, state in self._moments():
             tensors |= {f"moment.{o}.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
@@ -208,24 +210,26 @@ class Estimate:
     def from_state(tensors: dict[str, Tensor], facts: dict[str, Any]) -> "Estimate":
         """The estimate that :meth:`state` and :meth:`facts` describe."""
         mesh = Mesh(
-            tensors["vertices"], tensors["faces"], tensors.get("uv"), tensors.get("uv_faces")
+            tensors[VERTICES],
+            tensors["objects.0.geometry.faces"],
+            tensors.get("objects.0.geometry.uv"),
+            tensors.get("objects.0.geometry.uv_faces"),
         )
-        parts = {name: tensors[name] for name in (*LEAVES, "background")}
-        appearance = Appearance(**parts, frame=facts["frame"])
+        material = Material(tensors[ALBEDO], tensors[ROUGHNESS], tensors[METALLIC], *facts["kinds"])
+        thing = Object(mesh, torch.eye(4), material, tensors["objects.0.visibility"])
+        light = SphericalHarmonicLight(tensors[LIGHT], facts["frame"])
+        scene = Scene((thing,), (light,), tensors["background"])
         corrections = None
         if facts["size"] is not None:
-            corrections = Corrections(tensors["twists"], tensors["centre"], facts["size"])
+            twists, centre = tensors["corrections.twists"], tensors["corrections.centre"]
+            corrections = Corrections(twists, centre, facts["size"])
         per_image_light = None
         if facts["places"] is not None:
-            per_image_light = PerImageLight(tensors["deltas"], facts["places"], tensors["centres"])
+            deltas = tensors["per_image_light.deltas"]
+            centres = tensors["per_image_light.centres"]
+            per_image_light = PerImageLight(deltas, facts["places"], centres)
         estimate = Estimate(
-            mesh,
-            appearance,
-            facts["stride"],
-            facts["smoothness"],
-            tensors["visibility"],
-            corrections,
-            per_image_light,
+            scene, facts["stride"], facts["smoothness"], corrections, per_image_light
         )
         for name, tensor in tensors.items():
             if name.startswith("moment."):
@@ -241,19 +245,15 @@ class Estimate:
             for i, parameter in enumerate(parameters):
                 yield o, i, optimizer.state[parameter]
 
-    def frozen(self) -> tuple[Mesh, Appearance]:
-        """Shape and appearance as they are now."""
-        with torch.no_grad():
-            mesh = replace(self.mesh, vertices=self.steps.vertices())
-        return mesh, replace(
-            self.appearance,
-            **{name: getattr(self.appearance, name).detach().clone() for name in LEAVES},
-        )
+    @torch.no_grad()
+    def frozen(self) -> Scene:
+        """A copy of the scene as it is now, without what per-image light adds."""
+        return map_tensors(torch.clone, self._lit(None))
 
     @torch.no_grad()
     def share_light(self) -> None:
         """Give up the per-image light: its mean becomes the light of all photos."""
         if self.per_image_light is not None:
-            self.appearance.light.add_(self.per_image_light.mean)
+            self.coordinates[LIGHT].add_(self.per_image_light.mean)
             self.per_image_light, self.optimizers = None, self.optimizers[:-1]
             self._rates = self._rates[:-1]

@@ -8,7 +8,7 @@ import torch
 
 from invgraph.data import Capture
 from invgraph.data.point_files import encode_points
-from invgraph.fitting.object.object_estimate import Estimate, without_visibility
+from invgraph.fitting.object.object_estimate import Estimate, with_visibility
 from invgraph.fitting.object.previews import light_ball
 from invgraph.fitting.object.scores import inliers, mean_scores, score_all
 from invgraph.geometry.camera import stack
@@ -29,7 +29,7 @@ def write_checkpoint(
     tensors = {**estimate.state(), "generator": generator.get_state()}
     folder.save_state(tensors, {**facts, **estimate.facts()})
     with torch.no_grad():
-        save_scene(without_visibility(estimate.scene()), folder.path)
+        save_scene(with_visibility(estimate.scene(), None), folder.path)
 
 
 @torch.no_grad()
@@ -75,7 +75,7 @@ def write_scores(
     return scene, {
         **mean_scores(views),
         "mask_iou_trusted": mean_scores(kept)["mask_iou"],
-        "light_fixed_to": estimate.appearance.frame,
+        "light_fixed_to": estimate.frame,
         "light_per_photo": estimate.per_image_light is not None,
         "camera_correction_deg": corrections.usual_deg if corrections is not None else 0.0,
         "outlier_masks": [capture.frames[capture.train[i]].name for i in outliers]

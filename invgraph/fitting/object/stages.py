@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invgraph.fitting.object.object_estimate import Appearance, Estimate
+from invgraph.fitting.object.object_estimate import ALBEDO, DOMAINS, Estimate
 from invgraph.fitting.object.remesh import FILL, remesh, unwrap
 from invgraph.fitting.object.views import Batch, TrainingView, TrainingViews
 from invgraph.geometry.color import srgb_from_linear
@@ -17,7 +17,7 @@ from invgraph.geometry.mesh import Mesh
 from invgraph.photometric import losses
 from invgraph.raster import interpolate, rasterize
 from invgraph.rendering.render import render
-from invgraph.scene import Scene
+from invgraph.scene import Material, Object, Scene
 
 REFRESH = 100  # steps between updates of what shadows what
 TEXELS_PER_PIXEL = 1.2  # more are noise: the photos do not support them
@@ -149,13 +149,15 @@ def photos_for(photos: Sequence[TrainingView], stage: Stage, mesh: Mesh) -> Trai
     return TrainingViews(photos, min(1.0, stage.window / max(sizes)))
 
 
-def retriangulate(mesh: Mesh, appearance: Appearance, edge: float) -> tuple[Mesh, Appearance]:
+def retriangulate(scene: Scene, edge: float) -> Scene:
     """New triangles; every new vertex takes the colour of the nearest old one."""
     from scipy.spatial import KDTree
 
-    fresh = remesh(mesh, edge)
-    _, nearest = KDTree(mesh.vertices.numpy()).query(fresh.vertices.numpy())
-    return fresh, replace(appearance, albedo=appearance.albedo[torch.from_numpy(nearest)])
+    (thing,) = scene.objects
+    fresh = remesh(thing.mesh, edge)
+    _, nearest = KDTree(thing.mesh.vertices.numpy()).query(fresh.vertices.numpy())
+    material = replace(thing.material, albedo=thing.material.albedo[torch.from_numpy(nearest)])
+    return replace(scene, objects=(Object(fresh, thing.world_from_object, material),))
 
 
 def texture_side(photos: Sequence[TrainingView]) -> int:
@@ -168,23 +170,32 @@ def texture_side(photos: Sequence[TrainingView]) -> int:
     return round(min(max((4 * shown * TEXELS_PER_PIXEL / FILL) ** 0.5, 64), 4096))
 
 
-def bake_texture(mesh: Mesh, appearance: Appearance, size: int) -> tuple[Mesh, Appearance]:
-    """Give a mesh a texture atlas that takes over the appearance of its vertices."""
+def bake_texture(scene: Scene, size: int) -> Scene:
+    """Give an object a texture atlas that takes over the appearance of its vertices.
+
+    Between vertices albedo's coordinates are interpolated, not albedo itself: edges between colours
+    are sharper then, and the descent needs fewer steps.
+    """
     from scipy.ndimage import distance_transform_edt
 
-    mesh, (height, width) = unwrap(mesh, size)
+    (thing,) = scene.objects
+    mesh, (height, width) = unwrap(thing.mesh, size)
     assert mesh.uv is not None and mesh.uv_faces is not None
     corners = torch.cat([mesh.uv * torch.tensor([width, height]), torch.ones(len(mesh.uv), 1)], -1)
     fragments = rasterize(corners[None], mesh.texture_topology, height, width)
-    baked = interpolate(appearance.albedo[None], mesh.topology, fragments)[0]
+    coordinates = DOMAINS[ALBEDO].local(thing.material.albedo)
+    baked = interpolate(coordinates[None], mesh.topology, fragments)[0]
     nearest = distance_transform_edt(
         (fragments.face[0] < 0).numpy(), return_distances=False, return_indices=True
     )
     rows, columns = torch.from_numpy(np.asarray(nearest)).long()
     everywhere = (height, width, 1)
-    return mesh, replace(
-        appearance,
-        albedo=baked[rows, columns],
-        roughness=appearance.roughness.expand(everywhere),
-        metallic=appearance.metallic.expand(everywhere),
+    material = Material(
+        albedo=DOMAINS[ALBEDO].retract(baked[rows, columns]),
+        roughness=thing.material.roughness.expand(everywhere),
+        metallic=thing.material.metallic.expand(everywhere),
+        albedo_kind="texture",
+        roughness_kind="texture",
+        metallic_kind="texture",
     )
+    return replace(scene, objects=(Object(mesh, thing.world_from_object, material),))

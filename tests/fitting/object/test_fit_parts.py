@@ -10,14 +10,27 @@ from scenes import ring_of_cameras
 from invgraph.fitting.object.cameras import Corrections
 from invgraph.fitting.object.hull import visual_hull
 from invgraph.fitting.object.large_steps import LIMIT, LargeSteps, UniformAdam
+from invgraph.fitting.object.object_estimate import (
+    ALBEDO,
+    DOMAINS,
+    LIGHT,
+    METALLIC,
+    ROUGHNESS,
+    STEPS,
+    VERTICES,
+    Estimate,
+    first_guess,
+)
 from invgraph.fitting.object.per_image_light import RIDGE, PerImageLight
 from invgraph.fitting.object.remesh import mean_edge, remesh, unwrap
+from invgraph.fitting.object.stages import bake_texture, retriangulate
 from invgraph.fitting.object.views import TrainingView, without_outliers
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera, stack
 from invgraph.geometry.laplacian import uniform_laplacian
 from invgraph.geometry.mesh import Mesh
 from invgraph.geometry.primitives import icosphere
+from invgraph.geometry.tensor_tree import flatten, replaced
 
 
 def ball_mask(
@@ -199,3 +212,93 @@ def test_light_of_other_photos_does_not_descend_and_differences_cost():
     cost.backward()
     assert per_image_light.deltas.grad is not None
     assert per_image_light.deltas.grad.coalesce().indices()[0].tolist() == [0, 1]
+
+
+def small_estimate(per_image_light: PerImageLight | None = None) -> Estimate:
+    start = first_guess(icosphere(1), torch.tensor([0.1, 0.2, 0.3]), "camera")
+    corrections = Corrections(0.01 * torch.ones(3, 6), torch.zeros(3), 2.0)
+    return Estimate(start, 0.01, 2.0, corrections, per_image_light)
+
+
+def brightness(estimate: Estimate) -> torch.Tensor:
+    """Something that every unknown decides."""
+    values = flatten(estimate.scene([0, 2]))
+    return torch.stack([values[path].square().sum() for path in (VERTICES, *DOMAINS)]).sum()
+
+
+def test_a_fit_starts_from_its_first_guess():
+    estimate = small_estimate()
+    scene, start = flatten(estimate.frozen()), small_estimate().frozen()
+    for path, tensor in flatten(start).items():
+        torch.testing.assert_close(scene[path], tensor, atol=1e-6, rtol=0)
+    logits = {path: x.detach() for path, x in estimate.coordinates.items()}
+    assert list(logits) == list(DOMAINS)
+    assert torch.equal(logits[ALBEDO], torch.zeros(42, 3))
+    torch.testing.assert_close(logits[ROUGHNESS], torch.tensor([-0.4]))
+    torch.testing.assert_close(logits[METALLIC], torch.tensor([-4.0]))
+    assert torch.equal(logits[LIGHT], start.lights[0].coefficients)  # pyright: ignore
+
+
+def test_the_first_step_of_every_unknown_has_its_length():
+    estimate = small_estimate()
+    before = {path: x.detach().clone() for path, x in estimate.coordinates.items()}
+    values = flatten(estimate.scene())
+    loss = torch.stack([values[path].sum() for path in DOMAINS]).sum()
+    estimate.step(loss + 0 * values[VERTICES].sum(), 0.5)
+    for path, x in estimate.coordinates.items():  # Adam's first step is the rate itself
+        down = torch.full_like(x, -0.5 * STEPS[path])
+        torch.testing.assert_close(x.detach() - before[path], down, atol=1e-5, rtol=0)
+
+
+def test_a_fit_goes_on_from_the_named_tensors_of_its_checkpoint():
+    deltas = PerImageLight(torch.zeros(3, 75), (0, 1, 2), torch.eye(3))
+    estimate = small_estimate(deltas)
+    for _ in range(3):
+        estimate.step(brightness(estimate), 1.0)
+    state, facts = estimate.state(), estimate.facts()
+    scene = flatten(estimate.frozen())
+    assert set(scene) < set(state)
+    assert {VERTICES, ALBEDO, LIGHT, "objects.0.visibility", "background"} < set(scene)
+    again = Estimate.from_state({name: x.detach().clone() for name, x in state.items()}, facts)
+    assert again.facts() == facts
+    for _ in range(2):
+        for one in (estimate, again):
+            one.step(brightness(one), 1.0)
+        for path, tensor in flatten(again.frozen()).items():
+            torch.testing.assert_close(
+                tensor, flatten(estimate.frozen())[path], atol=1e-5, rtol=1e-5
+            )
+
+
+def test_per_image_light_adds_to_the_named_light():
+    rows = torch.arange(225.0).reshape(3, 75)
+    estimate = small_estimate(PerImageLight(rows, (0, 1, 2), torch.eye(3)))
+    own = flatten(estimate.scene([2, 0]))[LIGHT].detach()
+    shared = flatten(estimate.frozen())[LIGHT]
+    torch.testing.assert_close(own - shared, rows[[2, 0]].reshape(2, 25, 3))
+    everyone = flatten(estimate.scene())[LIGHT].detach()
+    torch.testing.assert_close(everyone - shared, rows.mean(0).reshape(25, 3))
+    estimate.share_light()
+    torch.testing.assert_close(flatten(estimate.frozen())[LIGHT], everyone)
+
+
+def test_a_texture_takes_over_the_colours_of_the_vertices():
+    start = first_guess(icosphere(2), torch.zeros(3), "world")
+    (thing,) = start.objects
+    side = (thing.mesh.vertices[:, :1] > 0).float().expand(-1, 3)
+    for albedo in (torch.full_like(side, 0.37), 0.1 + 0.8 * side):
+        (textured,) = bake_texture(replaced(start, {ALBEDO: albedo}), 64).objects
+        texels = textured.material.albedo
+        assert texels.ndim == 3 and textured.mesh.uv is not None
+        assert float(texels.min()) == pytest.approx(float(albedo.min()), abs=1e-5)
+        assert float(texels.max()) == pytest.approx(float(albedo.max()), abs=1e-5)
+        assert textured.material.roughness.shape == (*texels.shape[:2], 1)
+
+
+def test_new_triangles_take_the_colours_of_the_nearest_old_ones():
+    start = first_guess(icosphere(3), torch.zeros(3), "world")
+    colours = 0.5 + 0.4 * start.objects[0].mesh.vertices
+    (finer,) = retriangulate(replaced(start, {ALBEDO: colours}), 0.15).objects
+    expected = 0.5 + 0.4 * finer.mesh.vertices
+    assert float((finer.material.albedo - expected).abs().max()) < 0.4 * 0.15
+    assert finer.visibility is None
