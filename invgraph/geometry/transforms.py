@@ -188,7 +188,7 @@ def log_se3(transform: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch 6"]
 
 
 def perturb(
-    transform: Float[Tensor, "*batch 4 4"], twist: Float[Tensor, "*batch 6"]
+    transform: Float[Tensor, "*#batch 4 4"], twist: Float[Tensor, "*#batch 6"]
 ) -> Float[Tensor, "*batch 4 4"]:
     """Move poses ``b_from_a`` by ``(rho, phi)`` in b's axes: ``t + rho`` and ``exp(phi) R``.
 
