@@ -113,16 +113,16 @@ def huber(
 class Problem(Protocol[State]):
     """A cost over states: a sum of squares of which every item of a batch has its own."""
 
-    def linearise(self, state: State) -> NormalEquations:
+    def linearise(self, state: State, /) -> NormalEquations:
         """Cost and normal equations at a state."""
         ...
 
-    def cost(self, state: State) -> float | np.ndarray:
+    def cost(self, state: State, /) -> float | np.ndarray:
         """``*batch``; not finite where a state is impossible."""
         ...
 
-    def retract(self, state: State, step: np.ndarray) -> State:
-        """The state a step on. A step of zeros leads to the very same state."""
+    def retract(self, state: State, step: np.ndarray, /) -> State:
+        """The state a step on. In a batch a step of zeros leads to the very same state."""
         ...
 
 
@@ -214,7 +214,7 @@ def minimise(
 def _damped_step(equations: NormalEquations, dampings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A step, and by how much the linear model says that it lowers the cost."""
     matrix, slope, apart = equations.matrix, equations.slope, equations.eliminated
-    diagonal = matrix.diagonal() if apart else np.einsum("...nn->...n", matrix)
+    diagonal = np.einsum("...nn->...n", matrix) if apart is None else matrix.diagonal()
     # What nothing tells anything about stays where it is.
     added = dampings[..., None] * np.where(diagonal > 0, diagonal, 1.0)
     if apart is None:
@@ -249,6 +249,6 @@ def _bounded(step: np.ndarray, equations: NormalEquations) -> np.ndarray:
     count = equations.slope.shape[-1]
     share[..., :count] = share[..., :count].min(-1, keepdims=True)
     if equations.eliminated is not None:
-        blocks = share[count:].reshape(equations.eliminated.slope.shape)
-        share[count:] = np.repeat(blocks.min(1), blocks.shape[1])
+        width = equations.eliminated.slope.shape[1]
+        share[count:] = np.repeat(share[count:].reshape(-1, width).min(1), width)
     return share * step

@@ -173,7 +173,7 @@ def align_pose(
 
 @dataclass(frozen=True, eq=False)
 class Tried:
-    """A state and its cost before gains and offsets followed."""
+    """A state and its cost before gains and offsets followed; infinite where nobody asked yet."""
 
     state: State
     cost: float
