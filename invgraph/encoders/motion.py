@@ -34,7 +34,7 @@ class MotionNet(nn.Module):
     def forward(
         self, image: Float[Tensor, "b 3 h w"], other: Float[Tensor, "b 3 h w"]
     ) -> Float[Tensor, "b 6"]:
-        """``other_from_image`` as a vector of se(3), for ``transforms.exp_se3``.
+        """``other_from_image`` as ``(rho, phi)`` that ``transforms.perturb`` moves the identity by.
 
         Args:
             image: sRGB in [0, 1]; height and width multiples of 32.

@@ -100,20 +100,20 @@ class DepthTraining(Learning):
         return found
 
     def steps(self, groups: Groups) -> Tensor | None:
-        """The network's motion from each frame of a group to the next, as se(3), ``g n-1 6``."""
+        """The network's ``(rho, phi)`` from each frame of a group to the next, ``g n-1 6``."""
         if groups.poses is not None:
             return None
         assert self.motion is not None
         planes = groups.varied.movedim(-1, 2)
-        xi = self.motion(planes[:, :-1].flatten(0, 1), planes[:, 1:].flatten(0, 1))
-        return xi.unflatten(0, planes[:, 1:].shape[:2])
+        steps = self.motion(planes[:, :-1].flatten(0, 1), planes[:, 1:].flatten(0, 1))
+        return steps.unflatten(0, planes[:, 1:].shape[:2])
 
     def _motions(self, groups: Groups, steps: Tensor | None) -> Tensor:
         """source_from_target for all pairs of frames, ``g n n 4 4``."""
         poses = groups.poses
         if poses is None:
             assert steps is not None
-            moves = transforms.exp_se3(steps)
+            moves = transforms.perturb(torch.eye(4, device=steps.device), steps)
             last = torch.where(self._paired(groups)[:, None, None], groups.pair, moves[:, -1])
             moves = torch.cat((moves[:, :-1], last[:, None]), 1)
             chain = [torch.eye(4, device=moves.device).expand_as(moves[:, 0])]

@@ -1,18 +1,20 @@
 """Direct alignment: the poses, depths and lens under which pictures of the same points agree."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from invgraph.fitting.motion.photometric_cpu import linearise
-from invgraph.geometry.transforms import exp_so3
+from invgraph.geometry.least_squares import Eliminated, NormalEquations, minimise
+from invgraph.geometry.transforms import exp_so3, perturb
 from invgraph.kernels.threads import launch
 
 LENS = 9  # fx, fy, cx, cy, k1, k2, p1, p2, k3
 _PRIOR_SIGMAS = np.array([0.1, 0.1, 0.1])  # usual errors of log focal length, k1, k2
 _LIMIT = 120.0  # squared levels: scale of the robust loss
-_DAMPING, _MOST_DAMPING = 1e-4, 1e6
+_MOST_CHANGE = 3.0  # factor between a point's inverse depths before and after a step
 _ENOUGH = 2e-4  # relative descent of a step below which it ends
 
 
@@ -140,8 +142,8 @@ def compare(state: State, images: np.ndarray, scale: int, derive: bool) -> Linea
 
 def align(
     state: State, start: np.ndarray, images: np.ndarray, scale: int, steps: int
-) -> tuple[State, Linear]:
-    """Levenberg-Marquardt over all poses, inverse depths and the lens; depths are eliminated.
+) -> tuple[State, np.ndarray]:
+    """Find all poses, inverse depths and the lens together; depths are eliminated.
 
     Between steps gain and offset between any two pictures follow in closed form.
 
@@ -152,60 +154,134 @@ def align(
         scale: pixels of the finest level per pixel of ``images``.
         steps: at most.
 
+    Returns:
+        The state, and every point's differences there, as ``energies`` of ``Linear``.
+
     Source:
         Engel et al., Direct Sparse Odometry (2018), with one lens for all frames and without
         marginalisation: windows are not cut, so nothing is linearised for good.
     """
-    damping = _DAMPING
-    here = compare(state, images, scale, True)
-    best = here.cost + _spring_cost(state.lens, start)
-    for _ in range(steps):
-        before = best
-        while damping < _MOST_DAMPING:
-            there = _stepped(state, here, start, damping)
-            tried = compare(there, images, scale, False)
-            value = tried.cost + _spring_cost(there.lens, start)
-            if value < best:
-                damping = max(damping / 8, 1e-8)
-                state = replace(there, points=_relit(there.points, tried.light))
-                here = compare(state, images, scale, True)
-                best = here.cost + _spring_cost(state.lens, start)
-                break
-            damping *= 8
-        if before - best < _ENOUGH * before:
-            break
-    return state, here
+    return _descended(Alignment(images, scale, start), state, steps)
 
 
 def align_pose(
     state: State, frame: int, images: np.ndarray, scale: int, steps: int
-) -> tuple[State, Linear]:
-    """Levenberg-Marquardt over the pose of one frame that is the only target of all points."""
-    damping = _DAMPING
-    here = compare(state, images, scale, True)
-    for _ in range(steps):
-        before = here.cost
-        matrix = here.cameras[:, 6:12, 6:12].sum(0)
-        slope = here.slopes[:, 6:12].sum(0)
-        while damping < _MOST_DAMPING:
-            damped = matrix + np.diag(damping * np.diag(matrix) + 1e-9)
-            moved = np.zeros((len(state.poses), 6))
-            moved[frame] = -np.linalg.solve(damped, slope)
-            there = replace(state, poses=moved_poses(state.poses, moved))
-            tried = compare(there, images, scale, False)
-            if tried.cost < here.cost:
-                damping = max(damping / 8, 1e-8)
-                state = replace(there, points=_relit(there.points, tried.light))
-                here = compare(state, images, scale, True)
-                break
-            damping *= 8
-        if before - here.cost < _ENOUGH * before:
-            break
-    return state, here
+) -> tuple[State, np.ndarray]:
+    """Find the pose of one frame that is the only target of all points; see :func:`align`."""
+    return _descended(PoseAlignment(images, scale, frame), state, steps)
 
 
-def _spring_cost(lens: np.ndarray, start: np.ndarray) -> float:
-    return _LIMIT * float(((_lens_change(lens, start) / _PRIOR_SIGMAS) ** 2).sum())
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """A state and its cost before gains and offsets followed; infinite where nobody asked yet."""
+
+    state: State
+    cost: float
+
+
+@dataclass(frozen=True, eq=False)
+class PoseAlignment:
+    """The pose of one frame as a problem of least squares."""
+
+    images: np.ndarray
+    scale: int
+    frame: int
+
+    def linearise(self, tried: Tried) -> NormalEquations:
+        here = compare(tried.state, self.images, self.scale, True)
+        target = slice(6, 12)
+        matrix = here.cameras[:, target, target].sum(0)
+        return NormalEquations(here.cost, here.slopes[:, target].sum(0), matrix)
+
+    def cost(self, tried: Tried) -> float:
+        return tried.cost
+
+    def retract(self, tried: Tried, step: np.ndarray) -> Tried:
+        moves = np.zeros((len(tried.state.poses), 6))
+        moves[self.frame] = step
+        there = replace(tried.state, poses=_moved(tried.state.poses, moves))
+        return _tried(there, self.images, self.scale, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """All poses, the lens and inverse depths as a problem of least squares.
+
+    The shared unknowns are six per frame, then three of the lens, padded to six.
+    """
+
+    images: np.ndarray
+    scale: int
+    start: np.ndarray
+
+    def linearise(self, tried: Tried) -> NormalEquations:
+        from scipy import sparse
+
+        state, points = tried.state, tried.state.points
+        here = compare(state, self.images, self.scale, True)
+        frames, (count, size) = len(state.poses), here.slopes.shape
+        lens_block = np.full((count, 1), frames)
+        blocks = np.concatenate((points.hosts[:, None], points.targets, lens_block), 1)
+        column = (6 * blocks[:, :, None] + np.arange(6)).reshape(count, size)
+        # The entries of targets that are none are zero.
+        column = np.where(np.repeat(blocks >= 0, 6, axis=1), column, 0)
+        total = 6 * (frames + 1)
+        slope, taken_slope = np.zeros((2, total))
+        np.add.at(slope, column, here.slopes)
+        np.add.at(taken_slope, column, here.schur_slopes)
+        lens, prior = slice(total - 6, total - 3), np.zeros(total)
+        prior[lens] = _LIMIT / _PRIOR_SIGMAS**2
+        slope[lens] += prior[lens] * _lens_change(state.lens, self.start)
+        matrix = _scattered(here.cameras, column, total) + sparse.diags(prior)
+        host_of = np.repeat(np.arange(count), np.diff(points.starts))
+        ends = size * np.arange(len(host_of) + 1)
+        apart = Eliminated(
+            1 / here.depth_parts[:, 0, None, None].astype(float),
+            here.depth_parts[:, 1:],
+            sparse.csr_matrix(
+                (here.cross.reshape(-1), column[host_of].reshape(-1), ends), (len(host_of), total)
+            ),
+            _scattered(here.schur, column, total),
+            taken_slope,
+        )
+        free = np.full(total, np.inf)
+        bounds = (
+            np.concatenate((-free, points.inverses * (1 / _MOST_CHANGE - 1))),
+            np.concatenate((free, points.inverses * (_MOST_CHANGE - 1))),
+        )
+        cost = here.cost + self._prior_cost(state.lens)
+        return NormalEquations(cost, slope, matrix, apart, bounds)
+
+    def cost(self, tried: Tried) -> float:
+        return tried.cost
+
+    def retract(self, tried: Tried, step: np.ndarray) -> Tried:
+        state, points = tried.state, tried.state.points
+        moves, lens, inverses = np.split(
+            step, 6 * np.array([len(state.poses), len(state.poses) + 1])
+        )
+        fresh = state.lens.copy()
+        fresh[:2] *= np.exp(lens[0])
+        fresh[4:6] += lens[1:3]
+        poses = _moved(state.poses, moves.reshape(-1, 6))
+        there = State(poses, fresh, replace(points, inverses=points.inverses + inverses))
+        return _tried(there, self.images, self.scale, self._prior_cost(fresh))
+
+    def _prior_cost(self, lens: np.ndarray) -> float:
+        return _LIMIT * float(((_lens_change(lens, self.start) / _PRIOR_SIGMAS) ** 2).sum())
+
+
+def _descended(
+    problem: Alignment | PoseAlignment, state: State, steps: int
+) -> tuple[State, np.ndarray]:
+    found = minimise(problem, Tried(state, np.inf), steps=steps, enough=_ENOUGH).state.state
+    return found, compare(found, problem.images, problem.scale, False).energies
+
+
+def _tried(state: State, images: np.ndarray, scale: int, prior: float) -> Tried:
+    """Compare a state; then its gains and offsets follow."""
+    tried = compare(state, images, scale, False)
+    return Tried(replace(state, points=_relit(state.points, tried.light)), tried.cost + prior)
 
 
 def _lens_change(lens: np.ndarray, start: np.ndarray) -> np.ndarray:
@@ -225,57 +301,24 @@ def _relit(points: Points, light: np.ndarray) -> Points:
     return replace(points, gains=np.where(seen[..., None], fresh, points.gains))
 
 
-def _stepped(state: State, linear: Linear, start: np.ndarray, damping: float) -> State:
-    """The state one damped step on."""
+def _scattered(parts: np.ndarray, column: np.ndarray, total: int) -> Any:
+    """Sparse sum of hosts' ``k D D`` matrices, whose rows and columns ``column`` tells, ``k D``."""
     from scipy import sparse
-    from scipy.sparse.linalg import spsolve
 
-    points = state.points
-    frames = len(state.poses)
-    count, size = linear.slopes.shape
-    lens_block = np.full((count, 1), frames)
-    blocks = np.concatenate((points.hosts[:, None], points.targets, lens_block), 1)
-    column = (6 * blocks[:, :, None] + np.arange(6)).reshape(count, size)
-    used = np.repeat(blocks >= 0, 6, axis=1)
-    column = np.where(used, column, 0)
-    total = 6 * (frames + 1)
-    diagonal = np.zeros(total)
-    own = np.einsum("kii->ki", linear.cameras)
-    np.add.at(diagonal, column, own)
-    matrix = linear.cameras - linear.schur / (1 + damping)
-    slopes = linear.slopes - linear.schur_slopes / (1 + damping)
-    rows = np.broadcast_to(column[:, :, None], matrix.shape)
-    columns = np.broadcast_to(column[:, None, :], matrix.shape)
-    filled = matrix != 0
-    whole = sparse.csc_matrix(
-        (matrix[filled], (rows[filled], columns[filled])), shape=(total, total)
-    )
-    prior = np.zeros(total)
-    lens = 6 * frames + np.arange(3)
-    prior[lens] = _LIMIT / _PRIOR_SIGMAS**2
-    # Frames that nothing sees and the padding of the lens stay where they are.
-    whole = whole + sparse.diags(damping * diagonal + prior + 1e-6 * diagonal.mean())
-    right = np.zeros(total)
-    np.add.at(right, column, slopes)
-    right[lens] += _LIMIT * _lens_change(state.lens, start) / _PRIOR_SIGMAS**2
-    step = -np.asarray(spsolve(whole, right))
-    by_host = np.where(used, step[column], 0.0)
-    host_of = np.repeat(np.arange(count), np.diff(points.starts))
-    carried = np.einsum("nd,nd->n", linear.cross, by_host[host_of].astype(np.float32))
-    curvature, slope = linear.depth_parts.T
-    change = -(slope + carried) / (curvature * (1 + damping))
-    inverses = np.clip(points.inverses + change, points.inverses / 3, points.inverses * 3)
-    moved = step[: 6 * frames].reshape(frames, 6)
-    new_lens = state.lens.copy()
-    new_lens[:2] *= np.exp(step[lens[0]])
-    new_lens[4:6] += step[lens[1:]]
-    return State(moved_poses(state.poses, moved), new_lens, replace(points, inverses=inverses))
+    rows = np.broadcast_to(column[:, :, None], parts.shape)
+    columns = np.broadcast_to(column[:, None, :], parts.shape)
+    filled = parts != 0
+    places = (rows[filled], columns[filled])
+    return sparse.csc_matrix((parts[filled], places), shape=(total, total))
 
 
-def moved_poses(poses: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Poses after ``n 6`` steps: a rotation vector after them, then a shift."""
-    turn = exp_so3(torch.from_numpy(np.ascontiguousarray(steps[:, :3]))).numpy()
-    result = poses.copy()
-    result[:, :3] = turn @ poses[:, :3]
-    result[:, :3, 3] += steps[:, 3:]
-    return result
+def _moved(poses: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Poses after ``n 6`` steps about the cameras' centres, as ``photometric_cpu`` has them.
+
+    About the world's origin, turns and shifts of cameras far from it would hardly differ.
+    """
+    rho, phi = np.split(steps, 2, axis=1)
+    turn, places = exp_so3(torch.from_numpy(phi)).numpy(), poses[:, :3, 3]
+    swung = np.einsum("nij,nj->ni", turn, places) - places
+    twists = torch.from_numpy(np.concatenate((rho + swung, phi), 1))
+    return perturb(torch.from_numpy(poses), twists).numpy()

@@ -219,9 +219,9 @@ def _align_keyframes(structure: Structure, pictures: list[Pyramid], lens: np.nda
     state = State(poses, lens, first_points(images, poses, lens, ranges))
     energies = np.zeros((0, 0))
     for _ in range(_ROUNDS):
-        state, linear = align(state, lens, images, 1, _STEPS)
-        fits = ((linear.energies >= 0) & (linear.energies < _AGREES)).sum(1) >= 2
-        points, energies = state.points.only(fits), linear.energies[fits]
+        state, energies = align(state, lens, images, 1, _STEPS)
+        fits = ((energies >= 0) & (energies < _AGREES)).sum(1) >= 2
+        points, energies = state.points.only(fits), energies[fits]
         state = replace(state, points=slanted(points, state.lens))
     starts = state.points.starts
     spans = pairwise(starts.tolist())

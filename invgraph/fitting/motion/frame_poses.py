@@ -75,8 +75,7 @@ def align_frame(
         if level >= len(picture):
             continue
         images = np.stack([*(pyramids[host][level] for host in hosts), picture[level]])
-        state, linear = align_pose(state, len(hosts), images, 1 << level, _STEPS)
-        energies = linear.energies
+        state, energies = align_pose(state, len(hosts), images, 1 << level, _STEPS)
     return state.poses[-1], difference(energies)
 
 

@@ -3,8 +3,8 @@
 Points belong to a frame (their host) and have an inverse depth there. A pattern of pixels around
 each is compared with where it lands in the host's targets, another frame each. ``D = 6 (m + 2)``
 unknowns of a host with m targets: its own pose, those of the targets, the lens (three, padded). A
-pose moves by a rotation after it, then by a shift, in the camera's frame. The lens moves by the log
-of both focal lengths, k1, k2.
+pose moves by (rho, phi) about the camera's centre: ``exp(phi) t + rho`` and ``exp(phi) R``. The
+lens moves by the log of both focal lengths, k1, k2.
 """
 
 import numpy as np
@@ -140,14 +140,14 @@ def _compare(
         hx = motion[0, 0] * jx + motion[1, 0] * jy + motion[2, 0] * jz
         hy = motion[0, 1] * jx + motion[1, 1] * jy + motion[2, 1] * jz
         hz = motion[0, 2] * jx + motion[1, 2] * jy + motion[2, 2] * jz
-        rows[k, 0] = -(y * hz - hy)
-        rows[k, 1] = -(hx - x * hz)
-        rows[k, 2] = -(x * hy - y * hx)
-        rows[k, 3], rows[k, 4], rows[k, 5] = -near * hx, -near * hy, -near * hz
-        rows[k, 6] = qy * jz - qz * jy
-        rows[k, 7] = qz * jx - qx * jz
-        rows[k, 8] = qx * jy - qy * jx
-        rows[k, 9], rows[k, 10], rows[k, 11] = near * jx, near * jy, near * jz
+        rows[k, 0], rows[k, 1], rows[k, 2] = -near * hx, -near * hy, -near * hz
+        rows[k, 3] = -(y * hz - hy)
+        rows[k, 4] = -(hx - x * hz)
+        rows[k, 5] = -(x * hy - y * hx)
+        rows[k, 6], rows[k, 7], rows[k, 8] = near * jx, near * jy, near * jz
+        rows[k, 9] = qy * jz - qz * jy
+        rows[k, 10] = qz * jx - qx * jz
+        rows[k, 11] = qx * jy - qy * jx
         r = a * a + b * b
         rows[k, 12] = by_u * bent[0] + by_v * bent[1]
         rows[k, 13] = (by_u * a + by_v * b) * r

@@ -19,7 +19,8 @@ class Corrections:
     out after every step.
 
     Args:
-        twists: per photo, translation in units of ``size``, then rotation, rad.
+        twists: per photo, ``(rho, phi)`` of the object's centre in the world, as
+            ``transforms.perturb`` has it; rho in units of ``size``.
         centre: about which the world turns, world frame.
         size: of the object, world units.
     """
@@ -39,10 +40,10 @@ class Corrections:
         """The cameras of some photos, corrected; gradients reach :attr:`twists`."""
         twists = embedding(torch.tensor(photos), self.twists, sparse=True)
         shift, turn = twists.split(3, -1)
-        motion = transforms.exp_se3(torch.cat([shift * self.size, turn], -1))
         there = torch.eye(4)
         there[:3, 3] = self.centre
-        motion = there @ motion @ transforms.invert(there)
+        moved = transforms.perturb(there, torch.cat([shift * self.size, turn], -1))
+        motion = moved @ transforms.invert(there)
         return replace(camera, camera_from_world=camera.camera_from_world @ motion)
 
     @torch.no_grad()

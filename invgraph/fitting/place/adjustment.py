@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from invgraph.geometry.transforms import cross_matrix, exp_so3
+from invgraph.geometry import transforms
+from invgraph.geometry.least_squares import NormalEquations, cauchy, eliminate, minimise
+from invgraph.geometry.transforms import cross_matrix
 
 _LENS = np.array([0.2, 0.2, 0.3])  # how far log focal factor, k1 and k2 may be off
 _NEAR = 1e-6  # of the cameras' extent: nearer points are behind the camera
-_STEPS, _ENOUGH = 30, 1e-5  # at most; share of the cost gained by the last one
-_DAMPING, _MOST_DAMPING = 1e-4, 1e5
+_STEPS, _ENOUGH = 30, 1e-5
 
 
 @dataclass(frozen=True)
@@ -20,13 +21,12 @@ class Unknowns:
 
     Attributes:
         lens: log of the focal lengths' factor, k1, k2.
-        moves: ``n 6``: rotation vector applied after the pose's rotation, and how far the camera's
-            centre moves, world frame.
+        poses: ``n 4 4``, camera_from_world.
         points: ``m 3``, world frame.
     """
 
     lens: np.ndarray
-    moves: np.ndarray
+    poses: np.ndarray
     points: np.ndarray
 
 
@@ -35,7 +35,7 @@ class Adjustment:
     """Observations of points in photos.
 
     Attributes:
-        poses: ``n 4 4``, camera_from_world.
+        poses: ``n 4 4``, camera_from_world as given; the world's origin is near the cameras.
         focal: ``n 2``, pixels.
         principal: ``n 2``, pixels.
         photo: per observation.
@@ -63,7 +63,7 @@ class Adjustment:
         found = np.linalg.eigh(normal)[1][:, :, 0]
         far = np.where(np.abs(found[:, 3:]) < 1e-12, 1e-12, found[:, 3:])
         lens = np.array([np.log(factor), 0.0, 0.0])
-        return Unknowns(lens, np.zeros((len(self.poses), 6)), found[:, :3] / far)
+        return Unknowns(lens, self.poses, found[:, :3] / far)
 
     def without(self, unknowns: Unknowns, limit_px: float) -> "tuple[Adjustment, Unknowns]":
         """Leave out points that are behind a camera or land too far off in one."""
@@ -79,7 +79,7 @@ class Adjustment:
             point,
             self.pixels[keep],
         )
-        return rest, Unknowns(unknowns.lens, unknowns.moves, unknowns.points[~lost])
+        return rest, Unknowns(unknowns.lens, unknowns.poses, unknowns.points[~lost])
 
     def distances(self, unknowns: Unknowns) -> np.ndarray:
         """How far from its pixel every point lands; infinite behind the camera."""
@@ -88,85 +88,29 @@ class Adjustment:
 
     def cost(self, unknowns: Unknowns) -> float:
         """Robust sum of squares of a point per pixel, without the penalties on lens and poses."""
-        return float(np.log1p(np.minimum(self.distances(unknowns), 1e3) ** 2).sum())
+        return float(cauchy(np.minimum(self.distances(unknowns), 1e3) ** 2)[0].sum())
 
-    def descend(self, unknowns: Unknowns, turn: float, shift: float) -> Unknowns:
-        """Levenberg-Marquardt with Cauchy's loss; points are eliminated.
+    def descend(self, unknowns: Unknowns, hold: tuple[float, float] | None) -> Unknowns:
+        """Damped least squares with Cauchy's loss.
 
         Args:
             unknowns: where to start.
-            turn: standard deviation of rotations from those given, radians; 0 holds them.
-            shift: the same of the cameras' centres, world units.
+            hold: standard deviations of the cameras' centres from those given, world units, and of
+                rotations, radians; None keeps the poses.
         """
-        count = len(self.poses)
-        sigmas = np.concatenate((_LENS, np.tile(np.repeat([turn, shift], 3), count)))
-        free = np.flatnonzero(sigmas)
-        sigmas = sigmas[free]
+        return minimise(_Held(self, hold), unknowns, steps=_STEPS, enough=_ENOUGH).state
 
-        def total(state: Unknowns) -> float:
-            return self.cost(state) + float(((_flat(state)[free] / sigmas) ** 2).sum())
-
-        best, damping = total(unknowns), _DAMPING
-        for _ in range(_STEPS):
-            system = self._linear(unknowns, free, sigmas)
-            before = best
-            while damping < _MOST_DAMPING:
-                step, shifts = _solve(*system, damping)
-                whole = np.zeros(3 + 6 * count)
-                whole[free] = step
-                there = Unknowns(
-                    unknowns.lens + whole[:3],
-                    unknowns.moves + whole[3:].reshape(count, 6),
-                    unknowns.points + shifts,
-                )
-                value = total(there)
-                if value < best:
-                    unknowns, best = there, value
-                    damping = max(damping / 10, 1e-9)
-                    break
-                damping *= 10
-            if before - best < _ENOUGH * before:
-                break
-        return unknowns
-
-    @property
-    def _near(self) -> float:
-        centres = self._centres
-        return _NEAR * float(np.linalg.norm(np.ptp(centres, axis=0)))
-
-    @property
-    def _centres(self) -> np.ndarray:
-        return -np.einsum("nji,nj->ni", self.poses[:, :3, :3], self.poses[:, :3, 3])
-
-    def _project(self, unknowns: Unknowns) -> tuple[np.ndarray, ...]:
-        """Pixels, depth, and what their derivatives are made of."""
-        factor, (k1, k2) = np.exp(unknowns.lens[0]), unknowns.lens[1:]
-        rotation = (
-            exp_so3(torch.from_numpy(unknowns.moves[:, :3].copy())).numpy() @ self.poses[:, :3, :3]
-        )[self.photo]
-        centre = (self._centres + unknowns.moves[:, 3:])[self.photo]
-        inside = np.einsum("kij,kj->ki", rotation, unknowns.points[self.point] - centre)
-        z = np.where(np.abs(inside[:, 2]) < 1e-12, 1e-12, inside[:, 2])
-        xy = inside[:, :2] / z[:, None]
-        radius = (xy * xy).sum(1)
-        focal = factor * self.focal[self.photo]
-        pixels = focal * xy * (1 + k1 * radius + k2 * radius**2)[:, None]
-        return pixels + self.principal[self.photo], z, xy, radius, focal, inside, rotation
-
-    def _linear(self, unknowns: Unknowns, free: np.ndarray, sigmas: np.ndarray) -> tuple:
-        """Normal equations, by blocks: cameras and lens, points, and between both."""
-        from scipy import sparse
-
-        pixels, z, xy, radius, focal, inside, rotation = self._project(unknowns)
+    def derivatives(self, unknowns: Unknowns) -> tuple[np.ndarray, ...]:
+        """Weighted errors ``k 2`` and their derivatives by lens, pose and point, ``k 2 n`` each."""
+        pixels, z, xy, radius, focal, inside = self._project(unknowns)
         k1, k2 = unknowns.lens[1:]
         straight = (1 + k1 * radius + k2 * radius**2)[:, None, None] * np.eye(2)
         bent = (2 * k1 + 4 * k2 * radius)[:, None, None] * xy[:, :, None] * xy[:, None]
         by_xy = focal[:, :, None] * (straight + bent)
         by_inside = np.concatenate((by_xy, -(by_xy @ xy[..., None])), 2) / z[:, None, None]
-        by_point = by_inside @ rotation
-        by_move = np.concatenate(
-            (-by_inside @ cross_matrix(torch.from_numpy(inside)).numpy(), -by_point), 2
-        )
+        pose = unknowns.poses[self.photo]
+        turned = torch.from_numpy(inside - pose[:, :3, 3])
+        by_pose = np.concatenate((by_inside, -by_inside @ cross_matrix(turned).numpy()), 2)
         by_lens = np.stack(
             (
                 pixels - self.principal[self.photo],
@@ -177,47 +121,100 @@ class Adjustment:
         )
         error = pixels - self.pixels
         ahead = z > self._near
-        weight = np.where(ahead, 1 / np.sqrt(1 + (error * error).sum(1)), 0.0)[:, None]
-        error = np.where(ahead[:, None], error * weight, 0.0).reshape(-1)
-        by_lens, by_move, by_point = (
-            np.where(ahead[:, None, None], part * weight[..., None], 0.0).reshape(len(error), -1)
-            for part in (by_lens, by_move, by_point)
-        )
-        photo, point = np.repeat(self.photo, 2), np.repeat(self.point, 2)
-        moves = _block_rows(by_move, photo, len(self.poses))
-        cameras = sparse.hstack((sparse.csr_matrix(by_lens), moves)).tocsc()[:, free]
-        points = _block_rows(by_point, point, len(unknowns.points))
-        inner = (cameras.T @ cameras).toarray() + np.diag(sigmas**-2.0)
-        slope = cameras.T @ error + _flat(unknowns)[free] * sigmas**-2.0
-        blocks = _summed(by_point[:, :, None] * by_point[:, None], point)
-        return inner, slope, (cameras.T @ points).tocsr(), blocks, points.T @ error
+        root = np.sqrt(np.where(ahead, cauchy((error * error).sum(1))[1], 0.0))[:, None, None]
+        parts = (error[..., None], by_lens, by_pose, by_inside @ pose[:, :3, :3])
+        error, *by = (np.where(root > 0, root * part, 0.0) for part in parts)
+        return error[..., 0], *by
+
+    @property
+    def _near(self) -> float:
+        return _NEAR * float(np.linalg.norm(np.ptp(centres(self.poses), axis=0)))
+
+    def _project(self, unknowns: Unknowns) -> tuple[np.ndarray, ...]:
+        """Pixels, depth, and what their derivatives are made of."""
+        factor, (k1, k2) = np.exp(unknowns.lens[0]), unknowns.lens[1:]
+        pose = unknowns.poses[self.photo]
+        points = unknowns.points[self.point]
+        inside = np.einsum("kij,kj->ki", pose[:, :3, :3], points) + pose[:, :3, 3]
+        z = np.where(np.abs(inside[:, 2]) < 1e-12, 1e-12, inside[:, 2])
+        xy = inside[:, :2] / z[:, None]
+        radius = (xy * xy).sum(1)
+        focal = factor * self.focal[self.photo]
+        pixels = focal * xy * (1 + k1 * radius + k2 * radius**2)[:, None]
+        return pixels + self.principal[self.photo], z, xy, radius, focal, inside
 
 
-def _solve(
-    inner: np.ndarray,
-    slope: np.ndarray,
-    between: Any,
-    blocks: np.ndarray,
-    point_slope: np.ndarray,
-    damping: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Steps of cameras and lens, and of points, by the Schur complement."""
-    from scipy import sparse
+@dataclass(frozen=True)
+class _Held:
+    """Lens, poses and points as a problem of least squares, with penalties on the first two.
 
-    count, eye = len(blocks), np.eye(3)
-    # A point at infinity leaves its block singular.
-    inverse = np.linalg.inv(blocks * (1 + damping * eye) + 1e-9 * eye)
-    inverse = sparse.bsr_matrix(
-        (inverse, np.arange(count), np.arange(count + 1)), shape=(3 * count, 3 * count)
-    ).tocsr()
-    carried = between @ inverse
-    reduced = inner + damping * np.diag(np.diag(inner)) - (carried @ between.T).toarray()
-    step = -np.linalg.solve(reduced, slope - carried @ point_slope)
-    return step, -(inverse @ (point_slope + between.T @ step)).reshape(count, 3)
+    Attributes:
+        data: what was seen.
+        hold: as of :meth:`Adjustment.descend`.
+    """
+
+    data: Adjustment
+    hold: tuple[float, float] | None
+
+    def cost(self, unknowns: Unknowns) -> float:
+        away = self._away(unknowns)[0] if self.hold else np.zeros(0)
+        bent = unknowns.lens / _LENS
+        return self.data.cost(unknowns) + float((bent**2).sum() + (away**2).sum())
+
+    def linearise(self, unknowns: Unknowns) -> NormalEquations:
+        from scipy import sparse
+
+        error, by_lens, by_pose, by_point = self.data.derivatives(unknowns)
+        photo, point = np.repeat(self.data.photo, 2), np.repeat(self.data.point, 2)
+        flat = error.reshape(-1)
+        shared: Any = sparse.csr_matrix(by_lens.reshape(len(flat), -1))
+        points = _block_rows(by_point.reshape(len(flat), -1), point, len(unknowns.points))
+        priors, pulls = [np.diag(_LENS**-2.0)], [unknowns.lens / _LENS**2]
+        if self.hold:
+            moves = _block_rows(by_pose.reshape(len(flat), -1), photo, len(unknowns.poses))
+            shared = sparse.hstack((shared, moves))
+            away, by_move = self._away(unknowns)
+            priors += list(np.einsum("nij,nik->njk", by_move, by_move))
+            pulls += list(np.einsum("nij,ni->nj", by_move, away))
+        shared = shared.tocsc()
+        matrix = (shared.T @ shared).toarray() + sparse.block_diag(priors).toarray()
+        slope = shared.T @ flat + np.concatenate(pulls)
+        blocks = _summed(np.einsum("kij,kil->kjl", by_point, by_point), self.data.point)
+        point_slope = (points.T @ flat).reshape(-1, 3)
+        apart = eliminate(blocks, point_slope, (points.T @ shared).tocsr())
+        return NormalEquations(self.cost(unknowns), slope, matrix, apart)
+
+    def retract(self, unknowns: Unknowns, step: np.ndarray) -> Unknowns:
+        lens, moves, points = np.split(step, [3, len(step) - unknowns.points.size])
+        poses = unknowns.poses
+        if self.hold:
+            twists = torch.from_numpy(moves.reshape(-1, 6))
+            poses = transforms.perturb(torch.from_numpy(poses), twists).numpy()
+        return Unknowns(unknowns.lens + lens, poses, unknowns.points + points.reshape(-1, 3))
+
+    def _away(self, unknowns: Unknowns) -> tuple[np.ndarray, np.ndarray]:
+        """How far centres and rotations are off in standard deviations, ``n 6``; its derivatives.
+
+        A centre is penalised and not the translation, which also says where the world's origin is.
+        """
+        assert self.hold is not None
+        now = torch.from_numpy(unknowns.poses)
+        turn = transforms.log_so3(now[:, :3, :3] @ torch.from_numpy(self.data.poses)[:, :3, :3].mT)
+        shift = centres(unknowns.poses) - centres(self.data.poses)
+        back = now[:, :3, :3].mT
+        by_move = torch.zeros(len(now), 6, 6, dtype=now.dtype)
+        by_move[:, :3, :3] = -back
+        by_move[:, :3, 3:] = -back @ cross_matrix(now[:, :3, 3])
+        # The logarithm's derivative but for terms of the turn squared.
+        by_move[:, 3:, 3:] = torch.eye(3) - 0.5 * cross_matrix(turn)
+        sigmas = np.repeat(self.hold, 3)
+        away = np.concatenate((shift, turn.numpy()), 1) / sigmas
+        return away, by_move.numpy() / sigmas[:, None]
 
 
-def _flat(unknowns: Unknowns) -> np.ndarray:
-    return np.concatenate((unknowns.lens, unknowns.moves.reshape(-1)))
+def centres(poses: np.ndarray) -> np.ndarray:
+    """Cameras' centres, ``n 3``, of ``n 4 4`` camera_from_world."""
+    return -np.einsum("nji,nj->ni", poses[:, :3, :3], poses[:, :3, 3])
 
 
 def _block_rows(values: np.ndarray, block: np.ndarray, count: int) -> Any:

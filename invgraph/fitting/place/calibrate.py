@@ -10,10 +10,10 @@ from torch import Tensor
 
 from invgraph.fitting.place.adjustment import Adjustment
 from invgraph.geometry.camera import Camera
-from invgraph.geometry.transforms import exp_so3
 
 _FACTORS = np.geomspace(0.7, 1.4, 36)  # of focal lengths, tried before anything descends
 _TURN, _SHIFT = 0.003, 0.003  # how far poses may be off: radians; share of the cameras' extent
+_EXACT = 1e-6  # how far poses that are right may be off
 _FEWEST_POINTS = 20
 _MOST_POINTS = 1500  # enough for a lens and the poses of tens of photos
 _OFF_PX = 30.0  # a point that lands this far off somewhere comes from a wrong match
@@ -74,6 +74,7 @@ def refine_cameras(
             f"from different places but {_FEWEST_POINTS} are needed; add photos or matches."
         )
     poses = np.stack([camera.camera_from_world.double().numpy() for camera in cameras])
+    poses[:, :3, 3] += poses[:, :3, :3] @ centres.mean(0)  # the world's origin is amid the cameras
     focal = np.stack([camera.focal.double().numpy() for camera in cameras])
     principal = np.stack([camera.principal.double().numpy() for camera in cameras])
     data = Adjustment(poses, focal, principal, photo, point, pixels)
@@ -81,22 +82,19 @@ def refine_cameras(
     starts = [data.start(factor) for factor in _FACTORS]
     start = min(starts, key=lambda unknowns: data.cost(unknowns))
     data, start = data.without(start, _OFF_PX)
-    lens = data.descend(start, 0.0, 0.0)
-    found = data.descend(lens, turn, shift * extent)
+    lens = data.descend(start, None)
+    found = data.descend(lens, (max(shift, _EXACT) * extent, max(turn, _EXACT)))
     distortion = torch.zeros(5, dtype=torch.float64)
     distortion[:2] = torch.from_numpy(found.lens[1:])
     refined = []
-    for camera, pose, move in zip(cameras, poses, found.moves, strict=True):
-        turned = exp_so3(torch.from_numpy(move[:3])).numpy() @ pose[:3, :3]
-        centre = -pose[:3, :3].T @ pose[:3, 3] + move[3:]
-        moved = torch.eye(4, dtype=torch.float64)
-        moved[:3, :3] = torch.from_numpy(turned)
-        moved[:3, 3] = torch.from_numpy(-turned @ centre)
+    for camera, pose in zip(cameras, found.poses, strict=True):
         kind = camera.focal.dtype
+        moved = pose.copy()
+        moved[:3, 3] -= pose[:3, :3] @ centres.mean(0)
         refined.append(
             replace(
                 camera,
-                camera_from_world=moved.to(kind),
+                camera_from_world=torch.from_numpy(moved).to(kind),
                 focal=camera.focal * float(np.exp(found.lens[0])),
                 distortion=distortion.to(kind),
             )

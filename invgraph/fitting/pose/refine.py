@@ -2,12 +2,12 @@
 
 Source:
     Gauss-Newton on the pose from outlines: Tjaden et al., A region-based Gauss-Newton approach to
-    real-time monocular multiple object tracking (PAMI 2018); damping: Levenberg (1944), Marquardt
-    (1963).
+    real-time monocular multiple object tracking (PAMI 2018).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -20,6 +20,7 @@ from invgraph.fitting.pose.surface import VertexColors
 from invgraph.fitting.pose.window import NEAREST, Target, Window, box_around, crop_window
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
+from invgraph.geometry.least_squares import NormalEquations, minimise, weighted_equations
 from invgraph.geometry.transforms import perturb
 from invgraph.raster import interpolate
 
@@ -36,7 +37,7 @@ WITHIN = 2.0  # px inside the outline at which is looked whether something is in
 NOISE = 0.02  # least error of a colour, square root of linear values
 DAMPING = 1e-3  # relative to the information
 TRIES = 4
-FARTHEST, WIDEST = 0.1, 0.3  # one step at most: relative to the distance, rad
+FARTHEST, WIDEST = 0.1, 0.3  # one step at most, per axis: relative to the distance, rad
 CALM = 2.0  # residual, in standard deviations, above which the robust weight falls
 
 
@@ -46,7 +47,7 @@ class Fit:
 
     Attributes:
         pose: ``camera_from_object``.
-        information: inverse covariance of the twist as if all measurements were independent.
+        information: inverse covariance of ``(rho, phi)`` as if all measurements were independent.
     """
 
     pose: Float[Tensor, "4 4"]
@@ -308,30 +309,36 @@ def _blur(image: Tensor, size: int) -> Tensor:
     return avg_pool2d(image, size, 1, size // 2, count_include_pad=False)
 
 
+@dataclass(frozen=True, eq=False)
+class _Comparison:
+    """What an image says about a pose, as a problem of least squares over ``(rho, phi)``."""
+
+    parts: list[_Lines | _Points]
+    weights: np.ndarray
+
+    def linearise(self, pose: Tensor) -> NormalEquations:
+        errors = self._errors(pose)
+        jacobian = torch.cat([part.jacobian(pose) for part in self.parts]).numpy()
+        found = weighted_equations(errors, jacobian, self.weights, self.weights * errors**2)
+        reach = np.repeat([FARTHEST * abs(float(pose[2, 3])), WIDEST], 3)
+        return replace(found, bounds=(-reach, reach))
+
+    def cost(self, pose: Tensor) -> float:
+        return float((self.weights * self._errors(pose) ** 2).sum())
+
+    def retract(self, pose: Tensor, step: np.ndarray) -> Tensor:
+        return perturb(pose, torch.from_numpy(step).to(pose))
+
+    def _errors(self, pose: Tensor) -> np.ndarray:
+        return torch.cat([part.error(pose) for part in self.parts]).numpy()
+
+
 def _step(pose: Tensor, lines: _Lines | None, points: _Points | None) -> tuple[Tensor, Tensor]:
-    """One Levenberg-Marquardt step: less damping while it helps, more until it does."""
+    """One step of damped least squares, and the information before it."""
     parts = [part for part in (lines, points) if part is not None]
     if not parts:
         return pose, torch.zeros(6, 6)
-    errors = torch.cat([part.error(pose) for part in parts])
-    jacobian = torch.cat([part.jacobian(pose) for part in parts])
-    weight = torch.cat([part.weight.flatten() for part in parts])
-    information = jacobian.mT @ (weight[:, None] * jacobian)
-    slope = jacobian.mT @ (weight * errors)
-    damping, before = DAMPING, float((weight * errors.square()).sum())
-    for _ in range(TRIES):
-        damped = information + damping * torch.diag(information.diagonal() + 1e-6)
-        twist = _limited(-torch.linalg.solve(damped, slope), pose)
-        moved = perturb(pose, twist)
-        errors = torch.cat([part.error(moved) for part in parts])
-        if float((weight * errors.square()).sum()) < before:
-            return moved, information
-        damping *= 10
-    return pose, information
-
-
-def _limited(twist: Tensor, pose: Tensor) -> Tensor:
-    """No step goes farther than what was measured can tell."""
-    ahead = twist[:3].norm() / (FARTHEST * pose[2, 3].abs())
-    turn = twist[3:].norm() / WIDEST
-    return twist / torch.stack([ahead, turn, torch.ones(())]).max()
+    weights = torch.cat([part.weight.flatten() for part in parts]).numpy()
+    problem = _Comparison(parts, weights)
+    found = minimise(problem, pose, steps=1, enough=0.0, tries=TRIES, damping=DAMPING)
+    return found.state, torch.from_numpy(found.equations.matrix)
