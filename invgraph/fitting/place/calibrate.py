@@ -94,11 +94,13 @@ def refine_cameras(
         moved[:3, 3] = torch.from_numpy(-turned @ centre)
         kind = camera.focal.dtype
         refined.append(
-            replace(
-                camera,
-                camera_from_world=moved.to(kind),
-                focal=camera.focal * float(np.exp(found.lens[0])),
-                distortion=distortion.to(kind),
+            Camera(
+                replace(
+                    camera.lens,
+                    focal=camera.focal * float(np.exp(found.lens[0])),
+                    distortion=distortion.to(kind),
+                ),
+                moved.to(kind),
             )
         )
     return refined, float(np.median(data.distances(found)))

@@ -64,6 +64,7 @@ def render(
     """
     from invgraph.rendering.result import Render
 
+    camera = camera.expanded()
     if camera.distortion is not None:
         raise ValueError(
             "Mitsuba's camera has no lens distortion but this one has; undistort it, or use the "

@@ -150,9 +150,9 @@ def test_a_camera_that_only_turns(tmp_path: Path) -> None:
     poses = np.tile(np.eye(4), (8, 1, 1))
     for index in range(8):
         poses[index, :3, :3] = rotation(0.06 * index, 0.02 * index)
-    camera = lens(HEIGHT, WIDTH, FOCAL)
+    still = lens(HEIGHT, WIDTH, FOCAL)
     with pytest.raises(ValueError, match=r"may only have turned.*moves sideways or forward"):
-        estimate_motion(film(tmp_path, camera, poses), camera)
+        estimate_motion(film(tmp_path, still, poses), still)
 
 
 def edited(
