@@ -94,6 +94,13 @@ class Lens:
         return matrix + shift
 
     @property
+    def bends(self) -> bool:
+        """Whether this is anything but a pinhole."""
+        if self.distortion is None:
+            return False
+        return self.model == "fisheye" or bool((self.distortion != 0).any())
+
+    @property
     def pixel_centres(self) -> Float[Tensor, "n 2"]:
         """(u, v) of the centre of every pixel, row by row."""
         like = {"dtype": self.focal.dtype, "device": self.focal.device}

@@ -86,8 +86,7 @@ def undistort(
         photo does not show takes the colour of the nearest border.
     """
     straight = camera.straight()
-    brown = camera.lens.model != "fisheye"
-    if camera.distortion is None or (brown and not bool((camera.distortion != 0).any())):
+    if not camera.lens.bends:
         return image, straight
     # From the same place the view does not depend on depth.
     depth = torch.ones(camera.height, camera.width, dtype=image.dtype)

@@ -222,6 +222,12 @@ def test_a_batch_is_its_items():
         both[0][0]
 
 
+def test_only_pinholes_do_not_bend():
+    assert [lens.bends for lens in LENSES.values()] == [False, True, True, True]
+    assert not make_lens(torch.zeros(5).double()).bends
+    assert make_lens(torch.zeros(4).double(), "fisheye").bends
+
+
 @every_lens
 def test_facts_say_everything(lens):
     facts = lens.facts

@@ -19,6 +19,7 @@ from invgraph.fitting.motion.patch_normals import slanted
 from invgraph.fitting.motion.pyramids import Pyramid, check_frames, load_picture, pyramid, shrinking
 from invgraph.fitting.motion.structure import Structure, build
 from invgraph.fitting.motion.tracks import Tracks, follow_points
+from invgraph.geometry.distortion import COEFFICIENTS
 from invgraph.geometry.lens import Lens
 from invgraph.runs.progress import Progress
 
@@ -78,8 +79,8 @@ def estimate_motion(
         progress: hears the stages.
 
     Raises:
-        ValueError: fewer than 3 frames; frames of different sizes; nothing to follow; a camera that
-            stands still or only turns; frames that cannot be connected.
+        ValueError: a fisheye; fewer than 3 frames; frames of different sizes; nothing to follow; a
+            camera that stands still or only turns; frames that cannot be connected.
         ImportError: pycolmap is not installed.
 
     Source:
@@ -92,6 +93,11 @@ def estimate_motion(
         raise ValueError(
             f"the lens is for {lens.height}x{lens.width} (h x w) but the frames are "
             f"{frames[0].size[0]}x{frames[0].size[1]}; resize the lens."
+        )
+    if lens is not None and lens.model == "fisheye":
+        raise ValueError(
+            "odometry does not know fisheyes; undistort the frames first "
+            "(invgraph.photometric.warp.undistort)."
         )
     factor = shrinking(frames[0].size)
     whole = _guess(frames[0].size) if lens is None else lens.to(torch.float64)
@@ -189,7 +195,9 @@ def _check_structure(structure: Structure | None, tracks: Tracks) -> Structure:
 
 def _vector(lens: Lens, structure: Structure, focal: float) -> np.ndarray:
     """The lens as ``alignment`` wants it, with what the structure found."""
-    bent = np.zeros(5) if lens.distortion is None else lens.distortion.numpy().copy()
+    bent = np.zeros(len(COEFFICIENTS["rational"]))
+    if lens.distortion is not None:
+        bent[: len(lens.distortion)] = lens.distortion.numpy()
     bent[0] += structure.bend
     scaled = lens.focal.numpy() * structure.focal / focal
     return np.concatenate((scaled, lens.principal.numpy(), bent))
@@ -289,7 +297,7 @@ def _motion(
     lens = replace(
         whole,
         focal=torch.from_numpy(state.lens[:2] * factor),
-        distortion=torch.from_numpy(state.lens[4:].copy()),
+        distortion=torch.from_numpy(state.lens[4:][: len(COEFFICIENTS[whole.model])].copy()),
     )
     points = state.points
     host_of = np.repeat(points.hosts, np.diff(points.starts))

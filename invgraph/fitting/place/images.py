@@ -117,7 +117,7 @@ class PosedImages:
 def _check(index: int, camera: Camera) -> None:
     if camera.batch_shape:
         raise ValueError(f"camera {index} has batch axes; give one camera per image.")
-    if camera.distortion is not None and bool((camera.distortion != 0).any()):
+    if camera.lens.bends:
         raise ValueError(
             f"camera {index} has lens distortion; undistort its photo first "
             "(invgraph.photometric.warp.undistort)."

@@ -11,7 +11,7 @@ from odometry_room import film, lens, rotation, walk
 from PIL import Image
 
 from invgraph.data import read_capture
-from invgraph.data.frame import Frame, make_frame
+from invgraph.data.frame import Frame, make_frame, make_lens
 from invgraph.data.trajectory_files import Trajectory
 from invgraph.evaluate.trajectory_metrics import align, ate_rmse, kitti_errors
 from invgraph.fitting.motion import Motion, estimate_motion
@@ -129,6 +129,12 @@ def test_sizes_differ(room: tuple[list[Frame], np.ndarray], tmp_path: Path) -> N
 def test_lens_of_another_size(room: tuple[list[Frame], np.ndarray]) -> None:
     with pytest.raises(ValueError, match=r"the lens is for 90x120 \(h x w\).*180x240; resize"):
         estimate_motion(room[0], lens(90, 120, FOCAL))
+
+
+def test_a_fisheye_is_refused(room: tuple[list[Frame], np.ndarray]) -> None:
+    fisheye = make_lens((FOCAL, FOCAL), (120.0, 90.0), (HEIGHT, WIDTH), (0.0,) * 4, "fisheye")
+    with pytest.raises(ValueError, match="odometry does not know fisheyes; undistort the frames"):
+        estimate_motion(room[0], fisheye)
 
 
 def test_black_frames(tmp_path: Path) -> None:
