@@ -28,6 +28,7 @@ import torch
 import torch.distributed as dist
 from measures import command_line, row, write
 
+from invgraph.geometry.lens import Lens
 from invgraph.geometry.tensor_tree import map_tensors
 from invgraph.geometry.transforms import exp_se3
 from invgraph.train import RECIPES
@@ -54,8 +55,7 @@ def groups(count: int) -> Groups:
     made = Groups(
         images,
         images,
-        torch.full((count, 2), float(size[1])),
-        principal,
+        Lens(torch.full((count, 2), float(size[1])), principal, *size),
         torch.ones(count),
         torch.zeros(count, dtype=torch.long),
         exp_se3(0.02 * torch.randn(count, FRAMES, 6)),

@@ -25,6 +25,7 @@ from invgraph import (
     Camera,
     DirectionalLight,
     EnvironmentMap,
+    Lens,
     Material,
     Mesh,
     Object,
@@ -152,7 +153,7 @@ def stage() -> tuple[Scene, Camera]:
     scene = Scene((Object(mesh, torch.eye(4), material),), lights, torch.zeros(3))
     pose = look_at(torch.tensor([0.4, 2.2, 3.0]), torch.zeros(3), torch.tensor([0.0, 1, 0]))
     centre = torch.tensor([SIZE / 2 + 0.3, SIZE / 2 - 0.4])
-    return scene, Camera(pose, torch.full((2,), FOCAL), centre, SIZE, SIZE, torch.zeros(5))
+    return scene, Camera(Lens(torch.full((2,), FOCAL), centre, SIZE, SIZE, torch.zeros(5)), pose)
 
 
 def with_material(scene: Scene, **changes: Tensor) -> Scene:
@@ -218,12 +219,12 @@ def input_checks() -> list[Check]:
               _COVERAGE),
         match("camera_pose", lambda x: picture(scene, seen_from(x)), torch.zeros(6), twist,
               _COVERAGE),
-        match("focal", lambda x: picture(scene, replace(camera, focal=x)), camera.focal,
+        match("focal", lambda x: picture(scene, camera.with_lens(focal=x)), camera.focal,
               torch.diag(torch.tensor([0.4, 0.4])), _COVERAGE),
-        match("principal", lambda x: picture(scene, replace(camera, principal=x)),
+        match("principal", lambda x: picture(scene, camera.with_lens(principal=x)),
               camera.principal, torch.diag(torch.tensor([0.1, 0.1])),
               _COVERAGE),
-        match("distortion", lambda x: picture(scene, replace(camera, distortion=x)),
+        match("distortion", lambda x: picture(scene, camera.with_lens(distortion=x)),
               torch.tensor([0.05, -0.02, 0.003, -0.002, 0.01]),
               0.1 * torch.diag(torch.tensor([0.03, 0.1, 0.01, 0.01, 0.5])),
               _COVERAGE),
@@ -233,10 +234,9 @@ def input_checks() -> list[Check]:
 
 def silhouette_checks() -> list[Check]:
     """The covered area of a ball against its size and place, on meshes coarse and dense."""
-    camera = Camera(
-        look_at(torch.tensor([0.0, 0, 4]), torch.zeros(3), torch.tensor([0.0, 1, 0])),
-        torch.full((2,), FOCAL), torch.tensor([SIZE / 2 + 0.3, SIZE / 2 - 0.4]), SIZE, SIZE,
-    )  # fmt: skip
+    pose = look_at(torch.tensor([0.0, 0, 4]), torch.zeros(3), torch.tensor([0.0, 1, 0]))
+    centre = torch.tensor([SIZE / 2 + 0.3, SIZE / 2 - 0.4])
+    camera = Camera(Lens(torch.full((2,), FOCAL), centre, SIZE, SIZE), pose)
     plain = Material(torch.ones(3), torch.ones(1), torch.zeros(1))
     # Size and place of the ball; steps of a quarter of a pixel. Area alone hardly feels the place.
     start = torch.tensor([1.0, 0, 0, 0])

@@ -44,6 +44,7 @@ from invgraph.fitting.place import DepthMap, Matches, estimate_depth, fuse, refi
 from invgraph.fitting.place.images import UndistortedImages
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import srgb_from_linear
+from invgraph.geometry.lens import Lens
 from invgraph.rendering.render import render
 from invgraph.scene import Scene
 
@@ -61,7 +62,7 @@ def motorcycle() -> list[Row]:
     # Any focal length and baseline give the same disparities.
     focal, baseline = 1000.0, 1.0
     principal = torch.tensor([width / 2, height / 2])
-    left = Camera(torch.eye(4), torch.full((2,), focal), principal, height, width)
+    left = Camera(Lens(torch.full((2,), focal), principal, height, width), torch.eye(4))
     pose = torch.eye(4)
     pose[0, 3] = -baseline
     start = time.perf_counter()

@@ -20,7 +20,7 @@ from PIL import Image
 from pose_models import known_object
 from torch import Tensor
 
-from invgraph import Camera, EnvironmentMap, Material, Mesh, Object, Scene
+from invgraph import Camera, EnvironmentMap, Lens, Material, Mesh, Object, Scene
 from invgraph.data.images import load_image
 from invgraph.evaluate.image_metrics import display
 from invgraph.files.atomic import write_atomically
@@ -112,11 +112,8 @@ def pose_frame(take: Take, data: Path, folder: Path) -> PoseFrame:
         write_atomically(facts, json.dumps(truth, indent=1).encode())
     truth = json.loads(facts.read_text())
     camera = Camera(
+        Lens(torch.tensor(truth["focal"]), torch.tensor(truth["principal"]), HEIGHT, WIDTH),
         torch.eye(4),
-        torch.tensor(truth["focal"]),
-        torch.tensor(truth["principal"]),
-        HEIGHT,
-        WIDTH,
     )
     pose = torch.tensor(truth["camera_from_object"])
     return PoseFrame(take, load_image(picture)[0], camera, pose, truth["hidden"])
@@ -186,7 +183,7 @@ def look(centre: Tensor, radius: float, distance: float | None, rng: np.random.G
     turn = exp_so3(axis * (torch.atan2(sine, direction[2]) / sine.clamp_min(1e-9)))
     roll = exp_so3(torch.tensor([0, 0, rng.normal(0, np.radians(8))]).float())
     camera_from_world = pose(turn @ roll, torch.zeros(3)) @ ahead
-    return Camera(camera_from_world, focal, principal, HEIGHT, WIDTH)
+    return Camera(Lens(focal, principal, HEIGHT, WIDTH), camera_from_world)
 
 
 def panorama(data: Path, rng: np.random.Generator) -> Tensor:

@@ -165,13 +165,14 @@ def rendered(estimate: Estimate, count: int, work: Path) -> Iterator[Trial]:
 
 def real(estimate: Estimate, count: int, work: Path) -> Iterator[Trial]:
     capture = read_capture(track_desk.DATA)
-    camera = capture.frames[0].lens
-    assert camera is not None
+    lens = capture.frames[0].lens
+    assert lens is not None
+    camera = Camera(lens, torch.eye(4))
     for name in ("dragon", "cube"):
         init = track_desk.start(name)
         truth = track_desk.by_board(init)
         model = load_object(track_desk.DATA / "models" / name / f"{name}.obj")
-        first = Tracker(model, camera, init)
+        first = Tracker(model, lens, init)
         first.step(capture.frames[0].load()[0])
         assert first.color_model is not None
         item = Subject.of(name, replace(model, albedo=first.color_model.vertex_colors.albedo))

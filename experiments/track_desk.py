@@ -83,8 +83,8 @@ def main() -> None:
     if unknown := set(options.objects) - {"dragon", "cube"}:
         parser.error(f"{', '.join(sorted(unknown))}: choose among dragon and cube")
     capture = read_capture(DATA)
-    camera = capture.frames[0].lens
-    assert camera is not None
+    lens = capture.frames[0].lens
+    assert lens is not None
     poses, seconds, rows = {}, {}, []
     with Meter() as progress:
         for count, name in enumerate(options.objects, 1):
@@ -93,11 +93,11 @@ def main() -> None:
             init = start(name)
             reference, found, overlaps = by_board(init), [], []
             seconds[name] = []
-            for index, tracked in enumerate(track(capture.frames, camera, model, init)):
+            for index, tracked in enumerate(track(capture.frames, lens, model, init)):
                 found.append(tracked.belief.pose)
                 seconds[name].append(tracked.seconds)
                 if name == "dragon":
-                    mine = covered(model, camera, tracked.belief.pose)
+                    mine = covered(model, Camera(lens, torch.eye(4)), tracked.belief.pose)
                     theirs = yellow(tracked.frame.image_path, mine)
                     overlaps.append((mine & theirs).sum() / max((mine | theirs).sum(), 1))
                 progress.update(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from invgraph.data import read_capture
     from invgraph.fitting.fit import fit
     from invgraph.geometry.camera import Camera
+    from invgraph.geometry.lens import Lens
     from invgraph.geometry.mesh import Mesh
     from invgraph.rendering.render import render
     from invgraph.rendering.result import Render
@@ -43,6 +44,7 @@ _HOMES = {
     "Camera": "invgraph.geometry.camera",
     "DirectionalLight": "invgraph.scene",
     "EnvironmentMap": "invgraph.scene",
+    "Lens": "invgraph.geometry.lens",
     "Material": "invgraph.scene",
     "Mesh": "invgraph.geometry.mesh",
     "Object": "invgraph.scene",
@@ -61,6 +63,7 @@ __all__ = [
     "Camera",
     "DirectionalLight",
     "EnvironmentMap",
+    "Lens",
     "Material",
     "Mesh",
     "Object",

@@ -7,6 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 from invgraph.geometry.camera import Camera
+from invgraph.geometry.lens import Lens
 from invgraph.geometry.transforms import exp_se3
 
 HEIGHT, WIDTH = 64, 96
@@ -17,7 +18,7 @@ def camera(pose: Tensor, height: int = HEIGHT, width: int = WIDTH) -> Camera:
     """A camera as wide as its image is far."""
     focal = torch.full((2,), float(width), dtype=pose.dtype)
     principal = torch.tensor([width / 2, height / 2], dtype=pose.dtype)
-    return Camera(pose, focal, principal, height, width)
+    return Camera(Lens(focal, principal, height, width), pose)
 
 
 def walk(count: int, dtype: torch.dtype = torch.float32) -> Tensor:

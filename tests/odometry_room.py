@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from invgraph.data.frame import Frame, make_camera, make_frame
-from invgraph.geometry.camera import Camera
+from invgraph.data.frame import Frame, make_frame, make_lens
+from invgraph.geometry.lens import Lens
 
 HALF = np.array([3.0, 2.0, 4.0])  # of the room, metres
 
 
-def lens(height: int, width: int, focal: float) -> Camera:
-    return make_camera(np.eye(4), (focal, focal), (width / 2, height / 2), (height, width))
+def lens(height: int, width: int, focal: float) -> Lens:
+    return make_lens((focal, focal), (width / 2, height / 2), (height, width))
 
 
 def rotation(yaw: float, pitch: float) -> np.ndarray:
@@ -48,13 +48,13 @@ def _noise(where: np.ndarray, salt: int) -> np.ndarray:
     return total
 
 
-def picture(camera: Camera, world_from_camera: np.ndarray) -> np.ndarray:
+def picture(lens: Lens, world_from_camera: np.ndarray) -> np.ndarray:
     """``h w`` levels, 0 to 255, the mean of four rays per pixel."""
-    height, width = camera.height, camera.width
+    height, width = lens.height, lens.width
     grid = (np.arange(2 * height) + 0.5) / 2, (np.arange(2 * width) + 0.5) / 2
     v, u = np.meshgrid(*grid, indexing="ij")
     rays = np.stack((u, v, np.ones_like(u)), -1).reshape(-1, 3)
-    rays[:, :2] = (rays[:, :2] - camera.principal.numpy()) / camera.focal.numpy()
+    rays[:, :2] = (rays[:, :2] - lens.principal.numpy()) / lens.focal.numpy()
     rays = rays @ world_from_camera[:3, :3].T
     origin = world_from_camera[:3, 3]
     rays = np.where(np.abs(rays) < 1e-9, 1e-9, rays)
@@ -70,11 +70,11 @@ def picture(camera: Camera, world_from_camera: np.ndarray) -> np.ndarray:
     return levels.reshape(height, 2, width, 2).mean((1, 3)).clip(0, 255)
 
 
-def film(folder: Path, camera: Camera, poses: np.ndarray) -> list[Frame]:
+def film(folder: Path, lens: Lens, poses: np.ndarray) -> list[Frame]:
     """Frames of a film that is written to a folder."""
     frames = []
     for index, pose in enumerate(poses):
         path = folder / f"{index:04d}.png"
-        Image.fromarray(picture(camera, pose).round().astype(np.uint8)).save(path)
+        Image.fromarray(picture(lens, pose).round().astype(np.uint8)).save(path)
         frames.append(make_frame(path, name=path.stem))
     return frames

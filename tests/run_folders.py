@@ -11,9 +11,12 @@ from PIL import Image
 
 from invgraph.data.depth_files import encode_depth
 from invgraph.data.point_files import encode_points
+from invgraph.geometry.camera import Camera
+from invgraph.geometry.lens import Lens
 from invgraph.geometry.mesh import Mesh
 from invgraph.runs.facts import Kind, RunFacts
 from invgraph.runs.folder import RunFolder, file_stem
+from invgraph.runs.reader import CameraRecord
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
 from invgraph.scene.scene_files import save_scene
 
@@ -27,6 +30,15 @@ def look_at(eye: np.ndarray) -> np.ndarray:
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = rotation, -rotation @ eye
     return matrix
+
+
+def record(
+    name: str, split: str, camera_from_world: np.ndarray, focal: tuple[float, float]
+) -> CameraRecord:
+    """A camera of 80x100 (h x w) pixels."""
+    principal = torch.tensor([50.0, 40.0], dtype=torch.float64)
+    lens = Lens(torch.tensor(focal, dtype=torch.float64), principal, 80, 100)
+    return CameraRecord(name, split, Camera(lens, torch.from_numpy(camera_from_world)))
 
 
 def torus_scene(side: int = 64) -> Scene:

@@ -6,6 +6,7 @@ import torch
 
 from invgraph.geometry import mesh, primitives, transforms
 from invgraph.geometry.camera import Camera
+from invgraph.geometry.lens import Lens
 from invgraph.scene import Material, Object, Scene
 
 
@@ -16,7 +17,7 @@ def camera(size: int = 48, batch: tuple[int, ...] = (), seed: int = 0) -> Camera
     pose = transforms.look_at(eye, torch.zeros(3), torch.tensor([0.0, 1.0, 0.0]))
     focal = torch.full((*batch, 2), 1.2 * size)
     principal = torch.tensor([0.47 * size, 0.52 * size]).expand(*batch, 2)
-    return Camera(pose, focal, principal, size, size)
+    return Camera(Lens(focal, principal, size, size), pose)
 
 
 def material(albedo=(0.7, 0.4, 0.2), roughness=0.5, metallic=0.0) -> Material:
@@ -59,5 +60,5 @@ def ring_of_cameras(count: int, size: int = 96) -> list[Camera]:
         eye = torch.tensor([4 * math.cos(angle), 4 * math.sin(angle), 2.5 * math.sin(2.3 * i)])
         pose = transforms.look_at(eye, torch.zeros(3), torch.tensor([0.0, 0.0, 1.0]))
         focal, principal = torch.full((2,), 1.4 * size), torch.full((2,), size / 2)
-        cameras.append(Camera(pose, focal, principal, size, size))
+        cameras.append(Camera(Lens(focal, principal, size, size), pose))
     return cameras

@@ -11,6 +11,7 @@ from invgraph.data import Capture, SceneTruth, read_capture
 from invgraph.evaluate.direction_metrics import angular_error_deg
 from invgraph.evaluate.shape_metrics import mask_iou
 from invgraph.geometry.camera import Camera
+from invgraph.geometry.lens import Lens
 from invgraph.geometry.mesh import Mesh, volume
 from invgraph.raster import Fragments, interpolate, rasterize, texture
 from invgraph.rendering.environment import panorama_directions
@@ -71,19 +72,23 @@ def test_true_mesh_projects_onto_the_masks(capture, mesh):
         assert mask is not None
         assert mask_iou(coverage(mesh, frame.known_camera), mask) > 0.995
         straight = Camera(
+            Lens(
+                frame.known_camera.focal,
+                frame.known_camera.principal,
+                frame.known_camera.height,
+                frame.known_camera.width,
+            ),
             frame.known_camera.camera_from_world,
-            frame.known_camera.focal,
-            frame.known_camera.principal,
-            frame.known_camera.height,
-            frame.known_camera.width,
         )
         shifted = Camera(
+            Lens(
+                frame.known_camera.focal,
+                frame.known_camera.principal + 0.5,
+                frame.known_camera.height,
+                frame.known_camera.width,
+                frame.known_camera.distortion,
+            ),
             frame.known_camera.camera_from_world,
-            frame.known_camera.focal,
-            frame.known_camera.principal + 0.5,
-            frame.known_camera.height,
-            frame.known_camera.width,
-            frame.known_camera.distortion,
         )
         right = mask_iou(coverage(mesh, frame.known_camera), mask)
         # The lens and the half pixel matter at this precision.

@@ -13,6 +13,7 @@ PUBLIC = {
     "Camera",
     "DirectionalLight",
     "EnvironmentMap",
+    "Lens",
     "Material",
     "Mesh",
     "Object",

@@ -10,6 +10,7 @@ from invgraph.fitting.pose import KnownObject, make_object
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import linear_from_srgb
+from invgraph.geometry.lens import Lens
 from invgraph.geometry.mesh import Mesh
 from invgraph.geometry.primitives import cube
 from invgraph.geometry.subdivision import split_finely
@@ -32,9 +33,9 @@ FACES = torch.tensor(
 )
 
 
-def lens(height: int = HEIGHT, width: int = WIDTH) -> Camera:
+def view(height: int = HEIGHT, width: int = WIDTH) -> Camera:
     middle = torch.tensor([width / 2, height / 2])
-    return Camera(torch.eye(4), torch.tensor([190.0, 190.0]), middle, height, width)
+    return Camera(Lens(torch.tensor([190.0, 190.0]), middle, height, width), torch.eye(4))
 
 
 def box(size: float = 0.1) -> Mesh:

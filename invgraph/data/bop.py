@@ -6,12 +6,12 @@ import numpy as np
 import torch
 
 from invgraph.data.capture import Capture
-from invgraph.data.frame import make_camera, make_frame
+from invgraph.data.frame import make_camera, make_frame, make_lens
 from invgraph.data.images import image_size, natural, pictures
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import checked_intrinsics, read_json
 from invgraph.data.truth import MeasuredMap, ObjectPose, Truth
-from invgraph.geometry.camera import Camera
+from invgraph.geometry.lens import Lens
 
 _METRES = 0.001  # the benchmark's lengths are millimetres
 _REMEDY = "download it again."
@@ -53,9 +53,11 @@ def read_bop(path: Path) -> Capture:
         where = f"{source}: image {int(photo.stem)}"
         entry = _entry(cameras, photo, source)
         with unreadable.skipping(photo.name):
-            camera = _camera(entry, image_size(photo), posed, where)
-            known, lens = (camera, None) if posed else (None, camera)
-            frames.append(make_frame(photo, known, lens=lens))
+            lens, camera = _lens(entry, image_size(photo), where), None
+            if posed:
+                pose = _rigid(entry, "cam_R_w2c", "cam_t_w2c", where)
+                lens, camera = None, make_camera(pose, lens)
+            frames.append(make_frame(photo, camera, lens=lens))
             file = path / "depth" / f"{photo.stem}.png"
             scale = float(_array(entry.get("depth_scale", 1.0), 1, where)[0]) * _METRES
             depth.append(MeasuredMap(file, scale) if file.is_file() else None)
@@ -103,13 +105,10 @@ def _array(value: object, count: int, where: str) -> np.ndarray:
     return array
 
 
-def _camera(entry: dict, size: tuple[int, int], posed: bool, where: str) -> Camera:
+def _lens(entry: dict, size: tuple[int, int], where: str) -> Lens:
     matrix = _array(entry.get("cam_K"), 9, f"{where}: cam_K").reshape(3, 3)
     focal, principal = checked_intrinsics(matrix, f"{where}: cam_K", centred=True)
-    pose = np.eye(4)
-    if posed:
-        pose = _rigid(entry, "cam_R_w2c", "cam_t_w2c", where)
-    return make_camera(pose, focal, principal, size)
+    return make_lens(focal, principal, size)
 
 
 def _rigid(entry: dict, rotation: str, translation: str, where: str) -> np.ndarray:

@@ -77,11 +77,11 @@ def _suffix(folder: Path) -> str | None:
 def read_colmap(path: Path) -> Capture:
     """Read a COLMAP model and the photos it names.
 
-    Pixels have the corner origin there as here. Models that are a pinhole with Brown distortion
-    are read: SIMPLE_PINHOLE, PINHOLE, SIMPLE_RADIAL, RADIAL, OPENCV, and FULL_OPENCV without k4 to
-    k6. Photos lie in ``images`` (or the finest ``images_2``, ``images_4``, ...) of the folder or of
-    one above; resampled ones have their intrinsics scaled. Masks are ``masks/NAME.png`` or
-    ``masks/STEM.png``. Photos that COLMAP has no pose for are listed in ``Capture.skipped``.
+    Pixels have the corner origin there as here. The models are those of
+    :func:`invgraph.geometry.convert.lens_from_colmap`; others are refused by name. Photos lie in
+    ``images`` (or the finest ``images_2``, ``images_4``, ...) of the folder or of one above;
+    resampled ones have their intrinsics scaled. Masks are ``masks/NAME.png`` or ``masks/STEM.png``.
+    Photos that COLMAP has no pose for are listed in ``Capture.skipped``.
 
     Args:
         path: the folder of the model, or one with ``sparse/0``.
@@ -160,13 +160,11 @@ def _camera(lens: _Lens, photo: _Photo, size: tuple[int, int], where: str) -> Ca
         )
     if not float(np.linalg.norm(photo.quat_wxyz)) > 1e-6:
         raise ValueError(f"{where}: its quaternion has length 0 or NaN; export the model again.")
+    ours = convert.lens_from_colmap(
+        lens.model, torch.from_numpy(lens.params), lens.height, lens.width
+    )
     camera = convert.from_colmap(
-        torch.from_numpy(photo.quat_wxyz),
-        torch.from_numpy(photo.translation),
-        lens.model,
-        torch.from_numpy(lens.params),
-        lens.height,
-        lens.width,
+        torch.from_numpy(photo.quat_wxyz), torch.from_numpy(photo.translation), ours
     )
     checked_pose(camera.camera_from_world.numpy(), where)
     if not bool((camera.focal > 0).all()):

@@ -18,8 +18,12 @@ from invgraph.files.pictures import encode_png
 from invgraph.geometry import convert, transforms
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import bytes_from_unit
+from invgraph.geometry.distortion import COEFFICIENTS
 
 ExportFormat = Literal["transforms", "colmap", "kitti"]
+
+# What transforms.json calls our lens models; nerfstudio does not know the second.
+_TRANSFORMS = {"brown": "OPENCV", "rational": "FULL_OPENCV", "fisheye": "OPENCV_FISHEYE"}
 
 
 def write_capture(capture: Capture, out: Path, to: ExportFormat) -> Path:
@@ -61,6 +65,7 @@ def _write_transforms(capture: Capture, folder: Path) -> None:
         names.append(f"images/{photo.name}")
         entry = {
             "file_path": names[-1],
+            "camera_model": _TRANSFORMS[camera.lens.model],
             "fl_x": camera.focal[0].item(),
             "fl_y": camera.focal[1].item(),
             "cx": camera.principal[0].item(),
@@ -70,13 +75,14 @@ def _write_transforms(capture: Capture, folder: Path) -> None:
             "transform_matrix": convert.to_opengl(camera).tolist(),
         }
         if camera.distortion is not None:
-            keys = ("k1", "k2", "p1", "p2", "k3")
+            keys = COEFFICIENTS[camera.lens.model]
             entry |= dict(zip(keys, camera.distortion.tolist(), strict=True))
         mask = _write_mask(frame, folder / "masks" / f"{frame.name}.png")
         if mask is not None:
             entry["mask_path"] = f"masks/{mask.name}"
         entries.append(entry)
-    content: dict[str, object] = {"camera_model": "OPENCV"}
+    # nerfstudio reads the model of all frames here.
+    content: dict[str, object] = {"camera_model": entries[0]["camera_model"]}
     if capture.test:
         content["train_filenames"] = [names[i] for i in capture.train]
         content["test_filenames"] = [names[i] for i in capture.test]
@@ -89,7 +95,8 @@ def _write_colmap(capture: Capture, folder: Path) -> None:
     images = ["# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, then POINTS2D"]
     for index, frame in enumerate(capture.frames):
         camera = _exact(frame)
-        quat, translation, model, params = convert.to_colmap(camera)
+        quat, translation = convert.to_colmap(camera)
+        model, params = convert.lens_to_colmap(camera.lens)
         lens = f"{model} {camera.width} {camera.height} {_words(params)}"
         number = lenses.setdefault(lens, len(lenses) + 1)
         photo = _write_photo(frame, folder / "images" / frame.name)

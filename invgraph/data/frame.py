@@ -17,6 +17,8 @@ from invgraph.data.images import (
     mask_dark_background,
 )
 from invgraph.geometry.camera import Camera
+from invgraph.geometry.distortion import Model
+from invgraph.geometry.lens import Lens
 
 MaskSource = Literal["file", "alpha", "dark background"]
 
@@ -52,8 +54,7 @@ class Frame:
         size: (height, width) of the upright photograph.
         mask_path: the mask, if it is a file of its own.
         mask_source: where the mask comes from; None if there is none.
-        lens: the intrinsics where they are known without a pose: a camera at the world's origin,
-            whose pose means nothing. None if unknown or if ``camera`` says it all.
+        lens: where it is known without a pose. None if unknown or if ``camera`` says it all.
         time: seconds on the recording's own clock; None if unknown.
         right: what the right camera of a pair saw; None if there is none.
 
@@ -67,7 +68,7 @@ class Frame:
     size: tuple[int, int]
     mask_path: Path | None = None
     mask_source: MaskSource | None = None
-    lens: Camera | None = None
+    lens: Lens | None = None
     time: float | None = None
     right: Right | None = None
 
@@ -88,9 +89,9 @@ class Frame:
         return self.camera
 
     @property
-    def intrinsics(self) -> Camera | None:
-        """What is known about the lens: a camera whose pose means nothing. None if unknown."""
-        return self.lens if self.lens is not None else self.camera
+    def known_lens(self) -> Lens | None:
+        """The lens, with or without a pose; None if unknown."""
+        return self.lens if self.camera is None else self.camera.lens
 
     def load(self) -> tuple[Float[Tensor, "h w 3"], Float[Tensor, "h w"] | None]:
         """Decode the photograph (linear straight RGB) and its mask (1 = object).
@@ -137,23 +138,26 @@ class Frame:
             raise ValueError(_size_message(path, (height, width), self.size))
 
 
-def make_camera(
-    camera_from_world: np.ndarray,
+def make_lens(
     focal: tuple[float, float],
     principal: tuple[float, float],
     size: tuple[int, int],
     distortion: tuple[float, ...] | None = None,
-) -> Camera:
-    """Build a single-precision camera from float64 numbers; ``size`` is (height, width)."""
-    lens = None if distortion is None else torch.tensor(distortion, dtype=torch.float32)
-    return Camera(
-        camera_from_world=torch.from_numpy(camera_from_world.astype(np.float32)),
-        focal=torch.tensor(focal, dtype=torch.float32),
-        principal=torch.tensor(principal, dtype=torch.float32),
-        height=size[0],
-        width=size[1],
-        distortion=lens,
+    model: Model = "brown",
+) -> Lens:
+    """Build a single-precision lens from float64 numbers; ``size`` is (height, width)."""
+    return Lens(
+        torch.tensor(focal, dtype=torch.float32),
+        torch.tensor(principal, dtype=torch.float32),
+        *size,
+        None if distortion is None else torch.tensor(distortion, dtype=torch.float32),
+        model,
     )
+
+
+def make_camera(camera_from_world: np.ndarray, lens: Lens) -> Camera:
+    """Build a single-precision camera from a float64 pose."""
+    return Camera(lens, torch.from_numpy(camera_from_world.astype(np.float32)))
 
 
 def make_frame(
@@ -161,7 +165,7 @@ def make_frame(
     camera: Camera | None = None,
     *,
     mask_path: Path | None = None,
-    lens: Camera | None = None,
+    lens: Lens | None = None,
     time: float | None = None,
     right: Right | None = None,
     name: str = "",
@@ -186,7 +190,7 @@ def make_frame(
     return Frame(name, camera, image_path, size, mask_path, source, lens, time, right)
 
 
-def _size(camera: Camera) -> tuple[int, int]:
+def _size(camera: Camera | Lens) -> tuple[int, int]:
     return camera.height, camera.width
 
 

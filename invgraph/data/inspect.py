@@ -32,7 +32,7 @@ def facts(capture: Capture) -> list[tuple[str, str]]:
         ("size (h x w)", shown + (f" and {len(sizes) - 3} others" if len(sizes) > 3 else "")),
         ("cameras", _share(sum(frame.camera is not None for frame in frames), len(frames))),
     ]
-    lenses = [frame.lens if frame.camera is None else frame.camera for frame in frames]
+    lenses = [frame.known_lens for frame in frames]
     known = [lens for lens in lenses if lens is not None]
     text = _share(len(known), len(frames))
     if known:

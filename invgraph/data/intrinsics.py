@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from invgraph.data.frame import make_camera
+from invgraph.data.frame import make_lens
 from invgraph.data.text import checked_intrinsics, scaled_to
-from invgraph.data.transforms_json import intrinsics as transforms_intrinsics
-from invgraph.geometry.camera import Camera
+from invgraph.data.transforms_json import read_lens as transforms_lens
+from invgraph.geometry.lens import Lens
 
 NAMES = ("cam.json", "camera.json")
 KINDS = "px, py, u0, v0 (ViSP), K or cam_K (3x3), fx, fy, cx, cy (BOP), or fl_x (transforms.json)"
@@ -19,7 +19,7 @@ _SIZES = (("h", "w"), ("height", "width"))
 _LARGEST_BYTES = 1 << 20
 
 
-def read_intrinsics(path: Path, photo: Path, size: tuple[int, int]) -> Camera:
+def read_intrinsics(path: Path, photo: Path, size: tuple[int, int]) -> Lens:
     """Read the intrinsics of the camera that took a photo.
 
     ``px, py, u0, v0`` as ViSP writes them, ``K`` or ``cam_K`` (nine numbers) and ``fx, fy, cx, cy``
@@ -33,7 +33,7 @@ def read_intrinsics(path: Path, photo: Path, size: tuple[int, int]) -> Camera:
         size: (height, width) of the upright photo.
 
     Returns:
-        A camera at the world's origin; its pose means nothing.
+        The lens, in the photo's pixels.
 
     Raises:
         ValueError: no JSON, no intrinsics of a known kind, impossible ones, a lens model that is
@@ -43,10 +43,10 @@ def read_intrinsics(path: Path, photo: Path, size: tuple[int, int]) -> Camera:
     values = _load(path)
     if _kind(values) is None:
         raise ValueError(f"{path} holds no intrinsics of a known kind; expected {KINDS}.")
-    return _camera(values, path, photo, size)
+    return _lens(values, path, photo, size)
 
 
-def intrinsics_beside(folder: Path, photos: list[tuple[Path, tuple[int, int]]]) -> list[Camera]:
+def intrinsics_beside(folder: Path, photos: list[tuple[Path, tuple[int, int]]]) -> list[Lens]:
     """The intrinsics of photos from ``cam.json`` or ``camera.json`` in their folder.
 
     Args:
@@ -54,7 +54,7 @@ def intrinsics_beside(folder: Path, photos: list[tuple[Path, tuple[int, int]]]) 
         photos: each with its (height, width).
 
     Returns:
-        A camera per photo, or nothing where there is no such file or it is about something else.
+        A lens per photo, or nothing where there is no such file or it is about something else.
 
     Raises:
         ValueError: as for :func:`read_intrinsics`, or the photos differ in size and the file does
@@ -73,7 +73,7 @@ def intrinsics_beside(folder: Path, photos: list[tuple[Path, tuple[int, int]]]) 
                 f"{path} states no size but the photos beside it have {len(sizes)} sizes; "
                 "add w and h, in pixels, to it."
             )
-        return [_camera(values, path, photo, size) for photo, size in photos]
+        return [_lens(values, path, photo, size) for photo, size in photos]
     return []
 
 
@@ -97,12 +97,11 @@ def _kind(values: dict[str, Any]) -> str | None:
     return None
 
 
-def _camera(values: dict[str, Any], path: Path, photo: Path, size: tuple[int, int]) -> Camera:
+def _lens(values: dict[str, Any], path: Path, photo: Path, size: tuple[int, int]) -> Lens:
     kind, where = _kind(values), str(path)
     distortion = None
     if kind in ("fl_x", "camera_angle_x"):
-        _, focal, principal, distortion = transforms_intrinsics(values, photo, where)
-        return make_camera(np.eye(4), focal, principal, size, distortion)
+        return transforms_lens(values, photo, where)
     if kind == "px":
         model = values.get("model", _VISP[0])
         if model not in _VISP:
@@ -124,7 +123,7 @@ def _camera(values: dict[str, Any], path: Path, photo: Path, size: tuple[int, in
     stated = _stated_size(values, where)
     if stated is not None:
         focal, principal = scaled_to(focal, principal, stated, size, str(photo))
-    return make_camera(np.eye(4), focal, principal, size, distortion)
+    return make_lens(focal, principal, size, distortion)
 
 
 def _number(values: dict[str, Any], key: str, where: str) -> float:

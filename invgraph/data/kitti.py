@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from invgraph.data.capture import Capture
-from invgraph.data.frame import Right, make_camera, make_frame
+from invgraph.data.frame import Right, make_frame, make_lens
 from invgraph.data.images import image_size, pictures
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import checked_intrinsics, numbers, read_lines, read_numbers
@@ -59,7 +59,7 @@ def read_kitti(path: Path) -> Capture:
     for index, photo in enumerate(photos):
         with unreadable.skipping(photo.name):
             size = image_size(photo)
-            lens = make_camera(np.eye(4), focal, principal, size)
+            lens = make_lens(focal, principal, size)
             time = None if times is None else float(times[index])
             right = right_of(photo, beside, baseline)
             frames.append(make_frame(photo, lens=lens, time=time, right=right))

@@ -8,12 +8,13 @@ import numpy as np
 import torch
 
 from invgraph.data.capture import Capture
-from invgraph.data.frame import make_camera, make_frame
+from invgraph.data.frame import make_frame, make_lens
 from invgraph.data.images import image_size, pictures
 from invgraph.data.kitti import right_of
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import checked_intrinsics, numbers, read_lines
 from invgraph.data.truth import MeasuredMap, Truth
+from invgraph.geometry.lens import Lens
 
 _METRES_PER_LEVEL = 1 / 256
 _ORDER = ("02", "00", "03", "01")  # colour before grey, left before right
@@ -95,7 +96,7 @@ def _matrix(values: dict[str, np.ndarray], key: str, shape: tuple[int, int]) -> 
     return values[key].reshape(shape)
 
 
-def _lens(values: dict[str, np.ndarray], camera: str, size: tuple[int, int], photo: Path):
+def _lens(values: dict[str, np.ndarray], camera: str, size: tuple[int, int], photo: Path) -> Lens:
     width, height = _matrix(values, f"S_rect_{camera}", (1, 2))[0]
     if size != (height, width):
         raise ValueError(
@@ -104,7 +105,7 @@ def _lens(values: dict[str, np.ndarray], camera: str, size: tuple[int, int], pho
         )
     projection = _matrix(values, f"P_rect_{camera}", (3, 4))
     focal, principal = checked_intrinsics(projection[:, :3], f"P_rect_{camera}", centred=True)
-    return make_camera(np.eye(4), focal, principal, size)
+    return make_lens(focal, principal, size)
 
 
 def _beside(path: Path, camera: str, values: dict[str, np.ndarray] | None) -> tuple[Path, float]:

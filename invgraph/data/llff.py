@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from invgraph.data.capture import Capture
-from invgraph.data.frame import make_camera, make_frame
+from invgraph.data.frame import make_camera, make_frame, make_lens
 from invgraph.data.images import SUFFIXES, image_size, inside
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import scaled_to
@@ -50,7 +50,8 @@ def read_llff(folder: Path) -> Capture:
         camera_from_world = np.linalg.inv(checked_pose(pose, where))
         with unreadable.skipping(path.name):
             focal, size = _scaled(shape, path, where)
-            camera = make_camera(camera_from_world, focal, (size[1] / 2, size[0] / 2), size)
+            lens = make_lens(focal, (size[1] / 2, size[0] / 2), size)
+            camera = make_camera(camera_from_world, lens)
             frames.append(make_frame(path, camera, mask_path=masks.get(path.stem)))
     split = held_out(len(frames), unreadable)
     skipped = tuple(unreadable.reasons)

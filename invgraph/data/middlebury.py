@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from invgraph.data.capture import Capture
-from invgraph.data.frame import make_camera, make_frame
+from invgraph.data.frame import make_camera, make_frame, make_lens
 from invgraph.data.images import border_is_dark, image_size, inside
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import checked_intrinsics, read_lines
@@ -50,7 +50,7 @@ def read_middlebury(source: Path) -> Capture:
         path = inside(folder, words[0], source)
         with unreadable.skipping(words[0]):
             size = image_size(path)
-            camera = make_camera(checked_pose(pose, where), focal, principal, size)
+            camera = make_camera(checked_pose(pose, where), make_lens(focal, principal, size))
             frames.append(make_frame(path, camera))
     split = held_out(len(frames), unreadable)
     sample = frames[:: max(1, len(frames) // 8)]

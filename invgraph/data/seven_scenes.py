@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from invgraph.data.capture import Capture
-from invgraph.data.frame import make_camera, make_frame
+from invgraph.data.frame import make_frame, make_lens
 from invgraph.data.images import image_size, natural, pictures
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import checked_intrinsics, read_lines, read_numbers
@@ -56,7 +56,7 @@ def read_seven_scenes(path: Path) -> Capture:
                 continue
             stem = _SUFFIX.sub("", photo.name)
             with unreadable.skipping(photo.name):
-                lens = make_camera(np.eye(4), *intrinsics, image_size(photo))
+                lens = make_lens(*intrinsics, image_size(photo))
                 frames.append(make_frame(photo, lens=lens))
                 poses.append(_pose(photo.with_name(f"{stem}.pose.txt")))
                 file = photo.with_name(f"{stem}.depth.png")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from invgraph.data.capture import Capture
-from invgraph.data.frame import make_camera, make_frame
+from invgraph.data.frame import make_camera, make_frame, make_lens
 from invgraph.data.images import SUFFIXES, inside
 from invgraph.data.reading import Unreadable, named
 from invgraph.data.text import checked_intrinsics, numbers, read_lines, scaled_to
@@ -125,7 +125,8 @@ def with_calibration(capture: Capture, calibration: StereoCalibration) -> Captur
         )
         pose = np.eye(4)
         pose[0, 3] = -side * calibration.baseline
-        frames.append(replace(frame, camera=make_camera(pose, focal, principal, frame.size)))
+        lens = make_lens(focal, principal, frame.size)
+        frames.append(replace(frame, camera=make_camera(pose, lens)))
     return replace(capture, frames=tuple(frames))
 
 

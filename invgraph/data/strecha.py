@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from invgraph.data.capture import Capture
-from invgraph.data.frame import make_camera, make_frame
+from invgraph.data.frame import make_camera, make_frame, make_lens
 from invgraph.data.images import image_size, natural, pictures
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import checked_intrinsics, numbers, read_lines, scaled_to
@@ -49,7 +49,7 @@ def read_strecha(path: Path) -> Capture:
         with unreadable.skipping(name):
             size = image_size(photos[name])
             focal, principal = scaled_to(focal, principal, stated, size, str(photos[name]))
-            camera = make_camera(pose, focal, principal, size)
+            camera = make_camera(pose, make_lens(focal, principal, size))
             frames.append(make_frame(photos[name], camera))
     split = held_out(len(frames), unreadable)
     skipped = tuple(unreadable.reasons)

@@ -6,24 +6,41 @@ from pathlib import Path
 import numpy as np
 
 from invgraph.data.capture import Capture
-from invgraph.data.frame import make_camera, make_frame
+from invgraph.data.frame import make_camera, make_frame, make_lens
 from invgraph.data.images import SUFFIXES, UnreadableImage, image_size, inside
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import read_json
 from invgraph.data.truth import SceneTruth, Truth
+from invgraph.geometry.distortion import COEFFICIENTS, Model
+from invgraph.geometry.lens import Lens
 
 # OpenGL cameras look along -z with y up; ours look along +z with y down.
 _OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 _LARGEST = 1e30  # numbers fit into float32
-_LENSES = ("k1", "k2", "p1", "p2", "k3")
-_MODELS = {"OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE"}
+# Our models by the name that nerfstudio, or COLMAP, has for them.
+_MODELS: dict[str, Model] = {
+    "OPENCV": "brown",
+    "PINHOLE": "brown",
+    "SIMPLE_PINHOLE": "brown",
+    "SIMPLE_RADIAL": "brown",
+    "RADIAL": "brown",
+    "PERSPECTIVE": "brown",
+    "FULL_OPENCV": "rational",
+    "OPENCV_FISHEYE": "fisheye",
+    "SIMPLE_RADIAL_FISHEYE": "fisheye",
+    "RADIAL_FISHEYE": "fisheye",
+    "FISHEYE": "fisheye",
+}
+_OTHER_LENSES = ("ftheta_p0", "latlong", "equirectangular")  # of instant-ngp
 
 
 def read_transforms_json(path: Path) -> Capture:
     """Read one ``transforms.json``, or ``transforms_train.json`` with its test file.
 
-    Intrinsics are ``fl_x, fl_y, cx, cy`` (pixels, corner origin) with ``k1, k2, p1, p2, k3``, or
-    ``camera_angle_x`` (radians); a frame's own values win over the file's. ``transform_matrix`` is
+    Intrinsics are ``fl_x, fl_y, cx, cy`` (pixels, corner origin) with the coefficients of
+    ``camera_model`` (``k1, k2, p1, p2, k3`` of OPENCV, ``k1`` to ``k4`` of OPENCV_FISHEYE, all up
+    to ``k6`` of FULL_OPENCV), or ``camera_angle_x`` (radians); a frame's own values win over the
+    file's. ``transform_matrix`` is
     world-from-camera with OpenGL axes. The mask is ``mask_path`` or the photo's alpha. The test
     split is ``transforms_test.json`` (else ``_val``) beside ``_train``, or ``test_filenames`` (else
     ``val_filenames``) inside the file, or every 8th photo.
@@ -124,8 +141,8 @@ def _read_frames(path: Path, unreadable: Unreadable) -> tuple[list, list[str]]:
             if image_path.resolve() in listed:
                 raise UnreadableImage(f"{image_path} is listed twice in {path}; remove one frame.")
             listed.add(image_path.resolve())
-            size, focal, principal, lens = intrinsics({**content, **entry}, image_path, where)
-            camera = make_camera(camera_from_world, focal, principal, size, lens)
+            lens = read_lens({**content, **entry}, image_path, where)
+            camera = make_camera(camera_from_world, lens)
             frames.append(make_frame(image_path, camera, mask_path=mask_path))
             names.append(str(Path(str(name))))
     return frames, names
@@ -141,10 +158,8 @@ def _existing(path: Path, source: Path) -> Path:
     raise UnreadableImage(f"{path} is missing (named in {source}); restore it or remove its frame.")
 
 
-def intrinsics(
-    values: dict, image_path: Path, where: str
-) -> tuple[tuple[int, int], tuple[float, float], tuple[float, float], tuple[float, ...] | None]:
-    """(height, width), focal, principal (corner origin), distortion (None: none) of one frame.
+def read_lens(values: dict, image_path: Path, where: str) -> Lens:
+    """The lens of one frame.
 
     Args:
         values: of the file and of the frame.
@@ -167,14 +182,7 @@ def intrinsics(
             raise ValueError(f"{where}: {key} is {value!r:.40}, expected a finite number.")
         return float(value)
 
-    model = values.get("camera_model")
-    if values.get("is_fisheye") or (model is not None and model not in _MODELS):
-        raise ValueError(
-            f"{where}: camera_model {model or 'fisheye'!r:.40} is not supported, only pinhole with "
-            "Brown distortion (OPENCV); undistort the photos first."
-        )
-    if number("k4"):
-        raise ValueError(f"{where}: k4 is not supported; undistort the photos first.")
+    model = _model(values, where)
     found = image_size(image_path)
     height, width = number("h") or found[0], number("w") or found[1]
     if (height, width) != found:
@@ -183,7 +191,9 @@ def intrinsics(
             f"{height:g}x{width:g}; resize the photo or correct h, w and the intrinsics."
         )
     fx, fy = number("fl_x"), number("fl_y")
-    if fx is None and (angle := number("camera_angle_x")) is not None and 0 < angle < math.pi:
+    # An angle tells the focal length of a pinhole only.
+    angle = None if model == "fisheye" else number("camera_angle_x")
+    if fx is None and angle is not None and 0 < angle < math.pi:
         fx = width / 2 / math.tan(angle / 2)
         angle_y = number("camera_angle_y")
         if fy is None and angle_y is not None and 0 < angle_y < math.pi:
@@ -192,9 +202,32 @@ def intrinsics(
     fy = fx if fy is None else fy
     if fx is None or fy is None or fx <= 0 or fy <= 0:
         raise ValueError(
-            f"{where}: no focal length; give fl_x (pixels) or camera_angle_x (radians, 0 to pi)."
+            f"{where}: no focal length; give fl_x (pixels) or, but for a fisheye, camera_angle_x "
+            "(radians, 0 to pi)."
         )
     cx, cy = number("cx"), number("cy")
     principal = (width / 2 if cx is None else cx, height / 2 if cy is None else cy)
-    lens = tuple(number(key) or 0.0 for key in _LENSES)
-    return found, (fx, fy), principal, lens if any(lens) else None
+    known = COEFFICIENTS[model]
+    bent = tuple(number(key) or 0.0 for key in known)
+    unused = [key for key in COEFFICIENTS["rational"] if key not in known and number(key)]
+    if unused:
+        raise ValueError(
+            f"{where}: {unused[0]} is not part of the lens model {values.get('camera_model')!r:.40}"
+            f", which has {', '.join(known)}; correct camera_model or undistort the photos first."
+        )
+    straight = model == "brown" and not any(bent)
+    return make_lens((fx, fy), principal, found, None if straight else bent, model)
+
+
+def _model(values: dict, where: str) -> Model:
+    """Our name of the model that ``camera_model`` and instant-ngp's own keys speak of."""
+    name = values.get("camera_model")
+    other = next((key for key in _OTHER_LENSES if values.get(key)), None)
+    if other is not None or (name is not None and str(name).upper() not in _MODELS):
+        raise ValueError(
+            f"{where}: camera_model {other or name!r:.40} is not supported, only "
+            f"{', '.join(_MODELS)}; undistort the photos first."
+        )
+    if values.get("is_fisheye"):
+        return "fisheye"
+    return "brown" if name is None else _MODELS[str(name).upper()]

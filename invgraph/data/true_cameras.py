@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from invgraph.data.capture import Capture
 from invgraph.data.frame import Frame
+from invgraph.geometry.camera import Camera
 
 
 def with_true_cameras(capture: Capture) -> Capture:
@@ -39,7 +40,7 @@ def with_true_cameras(capture: Capture) -> Capture:
         if pose is None:
             skipped.append(f"{frame.name}: no measured pose")
             continue
-        camera = replace(frame.lens, camera_from_world=pose)
+        camera = Camera(frame.lens, pose)
         kept.append(index)
         frames.append(replace(frame, camera=camera, lens=None))
     places = {old: new for new, old in enumerate(kept)}

@@ -7,13 +7,13 @@ import numpy as np
 import torch
 
 from invgraph.data.capture import Capture
-from invgraph.data.frame import make_camera, make_frame
+from invgraph.data.frame import make_frame, make_lens
 from invgraph.data.images import inside
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import numbers, read_lines, read_numbers
 from invgraph.data.truth import MeasuredMap, Truth
 from invgraph.geometry import transforms
-from invgraph.geometry.camera import Camera
+from invgraph.geometry.lens import Lens
 
 _SIZE = (480, 640)
 # Colour cameras as the benchmark's site publishes them (fx fy cx cy, then Brown's distortion);
@@ -66,12 +66,12 @@ def read_tum(path: Path) -> Capture:
     )
 
 
-def _lens(name: str) -> Camera | None:
+def _lens(name: str) -> Lens | None:
     match = re.search(r"freiburg([123])", name)
     if match is None:
         return None
     (fx, fy, cx, cy), distortion = _CAMERAS[match[1]]
-    return make_camera(np.eye(4), (fx, fy), (cx + 0.5, cy + 0.5), _SIZE, distortion)
+    return make_lens((fx, fy), (cx + 0.5, cy + 0.5), _SIZE, distortion)
 
 
 def _listed(source: Path, root: Path) -> tuple[np.ndarray, list[Path]]:

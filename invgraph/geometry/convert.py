@@ -10,6 +10,8 @@ from torch import Tensor
 
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
+from invgraph.geometry.distortion import COEFFICIENTS, Model
+from invgraph.geometry.lens import Lens
 
 
 def _flip(like: Tensor, *signs: int) -> Tensor:
@@ -36,7 +38,7 @@ def from_opengl(
         width: columns of the image.
     """
     world_from_ours = world_from_camera @ _flip(world_from_camera, 1, -1, -1, 1)
-    return Camera(transforms.invert(world_from_ours), focal, principal, height, width)
+    return Camera(Lens(focal, principal, height, width), transforms.invert(world_from_ours))
 
 
 def to_opengl(camera: Camera) -> Float[Tensor, "*batch 4 4"]:
@@ -73,7 +75,7 @@ def from_pytorch3d(
     height, width = (int(size) for size in sizes[0])
     flip = _flip(R, -1, -1, 1)
     pose = transforms.pose(flip @ R.transpose(-1, -2), (flip @ T[..., None])[..., 0])
-    return Camera(pose, focal_length, principal_point, height, width)
+    return Camera(Lens(focal_length, principal_point, height, width), pose)
 
 
 def to_pytorch3d(camera: Camera) -> dict[str, Tensor | bool]:
@@ -83,6 +85,7 @@ def to_pytorch3d(camera: Camera) -> dict[str, Tensor | bool]:
         ValueError: the camera has distortion, which PyTorch3D's cameras lack.
     """
     _refuse_distortion(camera, "PyTorch3D")
+    camera = camera.expanded()
     pose = camera.camera_from_world
     flip = _flip(pose, -1, -1, 1)
     size = pose.new_tensor([camera.height, camera.width])
@@ -139,7 +142,7 @@ def from_nvdiffrast(
     a = (z[..., :3] * forward).sum(-1)
     near = float(((a * w[..., 3] - z[..., 3]) / (a + 1)).reshape(-1)[0])
     return Camera(
-        transforms.pose(rotation, top[..., 3]), focal, principal, height, width, near=near
+        Lens(focal, principal, height, width, near=near), transforms.pose(rotation, top[..., 3])
     )
 
 
@@ -176,78 +179,91 @@ def to_nvdiffrast(camera: Camera, far: float) -> Float[Tensor, "*batch 4 4"]:
 
 # COLMAP: our axes and pixels; quaternion and translation of camera_from_world.
 
-# Per model: where its parameters go in (fx, fy, cx, cy, k1, k2, p1, p2, k3).
-_COLMAP = {
-    "SIMPLE_PINHOLE": (0, 0, 1, 2),
-    "PINHOLE": (0, 1, 2, 3),
-    "SIMPLE_RADIAL": (0, 0, 1, 2, 3),
-    "RADIAL": (0, 0, 1, 2, 3, 4),
-    "OPENCV": (0, 1, 2, 3, 4, 5, 6, 7),
-    "FULL_OPENCV": (0, 1, 2, 3, 4, 5, 6, 7, 8),
+# Per model: ours, and where its parameters go in (fx, fy, cx, cy, coefficients in our order).
+_COLMAP: dict[str, tuple[Model, tuple[int, ...]]] = {
+    "SIMPLE_PINHOLE": ("brown", (0, 0, 1, 2)),
+    "PINHOLE": ("brown", (0, 1, 2, 3)),
+    "SIMPLE_RADIAL": ("brown", (0, 0, 1, 2, 3)),
+    "RADIAL": ("brown", (0, 0, 1, 2, 3, 4)),
+    "OPENCV": ("brown", (0, 1, 2, 3, 4, 5, 6, 7)),
+    "FULL_OPENCV": ("rational", tuple(range(12))),
+    "SIMPLE_RADIAL_FISHEYE": ("fisheye", (0, 0, 1, 2, 3)),
+    "RADIAL_FISHEYE": ("fisheye", (0, 0, 1, 2, 3, 4)),
+    "OPENCV_FISHEYE": ("fisheye", (0, 1, 2, 3, 4, 5, 6, 7)),
 }
-_COLMAP_COUNTS = {name: max(places) + 1 for name, places in _COLMAP.items()} | {"FULL_OPENCV": 12}
 
 
-def from_colmap(
-    quat_wxyz: Float[Tensor, "*batch 4"],
-    translation: Float[Tensor, "*batch 3"],
-    model: str,
-    params: Float[Tensor, "*batch p"],
-    height: int,
-    width: int,
-) -> Camera:
-    """A camera from COLMAP's ``images`` and ``cameras`` records.
+def lens_from_colmap(
+    model: str, params: Float[Tensor, "*batch p"], height: int, width: int
+) -> Lens:
+    """A lens from COLMAP's ``cameras`` record.
 
     Args:
-        quat_wxyz: QW, QX, QY, QZ of an image.
-        translation: TX, TY, TZ of the image.
-        model: SIMPLE_PINHOLE, PINHOLE, SIMPLE_RADIAL, RADIAL, OPENCV or FULL_OPENCV.
+        model: SIMPLE_PINHOLE, PINHOLE, SIMPLE_RADIAL, RADIAL, OPENCV, FULL_OPENCV, or
+            SIMPLE_RADIAL_FISHEYE, RADIAL_FISHEYE, OPENCV_FISHEYE.
         params: the model's parameters in COLMAP's order; pixels have the corner origin there too.
         height: rows of the image.
         width: columns of the image.
 
     Raises:
-        ValueError: another model, another number of parameters, or a FULL_OPENCV with k4, k5, k6.
+        ValueError: another model, or another number of parameters.
     """
     if model not in _COLMAP:
         raise ValueError(
             f"COLMAP model {model} is not supported; use one of {', '.join(_COLMAP)}, "
             "for instance by undistorting with COLMAP's image_undistorter."
         )
-    if params.shape[-1] != _COLMAP_COUNTS[model]:
+    ours, places = _COLMAP[model]
+    if params.shape[-1] != max(places) + 1:
         raise ValueError(
-            f"COLMAP model {model} has {_COLMAP_COUNTS[model]} parameters but got "
-            f"{params.shape[-1]}."
+            f"COLMAP model {model} has {max(places) + 1} parameters but got {params.shape[-1]}."
         )
-    if model == "FULL_OPENCV" and bool((params[..., 9:] != 0).any()):
-        raise ValueError(
-            "FULL_OPENCV with k4, k5 or k6 other than zero is not supported; "
-            "refine it as OPENCV or undistort first."
-        )
-    values = params[..., list(_COLMAP[model])]
-    values = torch.nn.functional.pad(values, (0, 9 - values.shape[-1]))
-    pose = transforms.pose(transforms.matrix_from_quat_wxyz(quat_wxyz), translation)
-    distortion = values[..., 4:] if len(_COLMAP[model]) > 4 else None
-    return Camera(pose, values[..., :2], values[..., 2:4], height, width, distortion)
+    values = params[..., list(places)]
+    if ours == "rational" and not bool((values[..., 9:] != 0).any()):
+        ours, values = "brown", values[..., :9]
+    distortion = None
+    if len(places) > 4:
+        distortion = values[..., 4:]
+        missing = len(COEFFICIENTS[ours]) - distortion.shape[-1]
+        distortion = torch.nn.functional.pad(distortion, (0, missing))
+    return Lens(values[..., :2], values[..., 2:4], height, width, distortion, ours)
 
 
-def to_colmap(
-    camera: Camera,
-) -> tuple[Float[Tensor, "*batch 4"], Float[Tensor, "*batch 3"], str, Float[Tensor, "*batch p"]]:
-    """``quat_wxyz``, translation, model and parameters for COLMAP's records.
+def lens_to_colmap(lens: Lens) -> tuple[str, Float[Tensor, "*batch p"]]:
+    """Model and parameters for COLMAP's ``cameras`` record.
 
-    The model is PINHOLE without distortion, OPENCV where k3 is zero, FULL_OPENCV otherwise.
+    The model is PINHOLE without distortion, OPENCV for Brown's where k3 is zero, FULL_OPENCV for
+    it otherwise and for the rational one, and OPENCV_FISHEYE.
     """
+    params = torch.cat((lens.focal, lens.principal), -1)
+    if lens.distortion is None:
+        return "PINHOLE", params
+    whole = torch.cat((params, lens.distortion), -1)
+    if lens.model == "fisheye":
+        return "OPENCV_FISHEYE", whole
+    if lens.model == "brown" and not bool((lens.distortion[..., 4] != 0).any()):
+        return "OPENCV", whole[..., :8]
+    return "FULL_OPENCV", torch.nn.functional.pad(whole, (0, 12 - whole.shape[-1]))
+
+
+def from_colmap(
+    quat_wxyz: Float[Tensor, "*batch 4"], translation: Float[Tensor, "*batch 3"], lens: Lens
+) -> Camera:
+    """A camera from COLMAP's ``images`` record.
+
+    Args:
+        quat_wxyz: QW, QX, QY, QZ of an image.
+        translation: TX, TY, TZ of the image.
+        lens: of the image's camera (:func:`lens_from_colmap`).
+    """
+    rotation = transforms.matrix_from_quat_wxyz(quat_wxyz)
+    return Camera(lens, transforms.pose(rotation, translation))
+
+
+def to_colmap(camera: Camera) -> tuple[Float[Tensor, "*batch 4"], Float[Tensor, "*batch 3"]]:
+    """``quat_wxyz`` and translation for COLMAP's ``images`` record."""
     pose = camera.camera_from_world
-    quat = transforms.quat_wxyz_from_matrix(pose[..., :3, :3])
-    params = torch.cat((camera.focal, camera.principal), -1)
-    if camera.distortion is None:
-        return quat, pose[..., :3, 3], "PINHOLE", params
-    if not bool((camera.distortion[..., 4] != 0).any()):
-        params = torch.cat((params, camera.distortion[..., :4]), -1)
-        return quat, pose[..., :3, 3], "OPENCV", params
-    params = torch.nn.functional.pad(torch.cat((params, camera.distortion), -1), (0, 3))
-    return quat, pose[..., :3, 3], "FULL_OPENCV", params
+    return transforms.quat_wxyz_from_matrix(pose[..., :3, :3]), pose[..., :3, 3]
 
 
 # KITTI: our axes; its integers are pixel centres.
@@ -282,7 +298,7 @@ def from_kitti(
     )
     focal = torch.stack((k[..., 0, 0], k[..., 1, 1]), -1)
     pose = transforms.pose(eye, offset) @ reference_from_world
-    return Camera(pose, focal, k[..., :2, 2] + 0.5, height, width)
+    return Camera(Lens(focal, k[..., :2, 2] + 0.5, height, width), pose)
 
 
 def to_kitti(

@@ -8,7 +8,7 @@ import torch
 from invgraph.data.depth_files import encode_depth
 from invgraph.geometry.camera import Camera
 from invgraph.report.pictures import reduced
-from invgraph.report.rerun_log import ORANGE, jpeg
+from invgraph.report.rerun_log import ORANGE, jpeg, pinhole
 
 if TYPE_CHECKING:
     from rerun import RecordingStream
@@ -61,17 +61,10 @@ def log_frame(
     if time is not None:
         stream.set_time(TIME, duration=time)
     picture = reduced(Image.fromarray(photo), SIDE)
-    small = camera.resize(picture.height, picture.width)
-    rotation = small.camera_from_world[:3, :3].T.numpy()
-    place = rr.Transform3D(translation=small.centre.numpy(), mat3x3=rotation)
+    rotation = camera.camera_from_world[:3, :3].T.numpy()
+    place = rr.Transform3D(translation=camera.centre.numpy(), mat3x3=rotation)
     stream.log("world/camera", place)
-    pinhole = rr.Pinhole(
-        focal_length=small.focal.numpy(),
-        principal_point=small.principal.numpy(),
-        resolution=picture.size,
-        camera_xyz=rr.ViewCoordinates.RDF,
-    )
-    stream.log("world/camera", pinhole)
+    stream.log("world/camera", pinhole(camera.lens, picture.size))
     stream.log("world/camera/photo", jpeg(np.asarray(picture)))
     nearest = Image.fromarray(depth.astype(np.float32)).resize(
         picture.size, Image.Resampling.NEAREST

@@ -3,7 +3,6 @@
 import contextlib
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from invgraph.data.trajectory_files import Trajectory, write_kitti, write_tum
 from invgraph.files.atomic import write_atomically
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import srgb_bytes_from_linear
+from invgraph.geometry.lens import Lens
 from invgraph.geometry.transforms import invert
 from invgraph.infer.cloud import Cloud
 from invgraph.infer.depth_film import DepthFilm
@@ -44,7 +44,7 @@ class DepthWriter:
 
     Args:
         folder: to write into; created when missing.
-        lens: intrinsics of the photos, unbatched; its pose is not used.
+        lens: of the photos, unbatched.
         facts: JSON values for ``infer.json``: ``model`` (what made the depth), ``trained_on``
             (fingerprints of the image files it was trained on), ``metric`` (whether depth is in
             metres), and any others.
@@ -60,7 +60,7 @@ class DepthWriter:
     """
 
     def __init__(
-        self, folder: Path, lens: Camera, facts: Mapping[str, Any], *, clock: bool = True
+        self, folder: Path, lens: Lens, facts: Mapping[str, Any], *, clock: bool = True
     ) -> None:
         lacking = [key for key in ("model", "trained_on", "metric") if key not in facts]
         if lacking:
@@ -129,7 +129,7 @@ class DepthWriter:
         self._film.add(seconds, photo, levels)
         self._pose = self._pose if pose is None else pose
         lens = self._lens.to("cpu").to(torch.float64)
-        camera = replace(lens, camera_from_world=invert(torch.from_numpy(self._pose)))
+        camera = Camera(lens, invert(torch.from_numpy(self._pose)))
         if self._stream is not None:
             log_frame(self._stream, index, name, seconds, camera, photo, levels, self._units)
         if pose is not None:
@@ -170,17 +170,10 @@ class DepthWriter:
                 )
         for name in {FILM, RERUN_LOG, TUM, KITTI, POINTS} - set(made):
             (self._folder / name).unlink(missing_ok=True)  # of an earlier run
-        lens = self._lens
         facts = self._facts | {
             "frames": list(self._names),
             "units_per_level": self._units,
-            "lens": {
-                "height": lens.height,
-                "width": lens.width,
-                "focal": lens.focal.tolist(),
-                "principal": lens.principal.tolist(),
-                "distortion": None if lens.distortion is None else lens.distortion.tolist(),
-            },
+            "lens": self._lens.facts,
         }
         write_index(self._folder, facts)
         self.files = [self._folder / name for name in [*made, INDEX]]

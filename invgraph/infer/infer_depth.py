@@ -10,7 +10,7 @@ from invgraph.data import Capture
 from invgraph.data.cache import cache_folder
 from invgraph.encoders import DepthModel
 from invgraph.fitting.motion import follow_camera
-from invgraph.geometry.camera import Camera
+from invgraph.geometry.lens import Lens
 from invgraph.infer.depth_writer import DepthWriter
 from invgraph.runs.facts import RunFacts, facts_of, identity
 from invgraph.runs.folder import METRICS, RunFolder, check_out
@@ -46,11 +46,11 @@ def infer_depth(
         raise ValueError(f"{folder} holds a finished result; remove it or choose another --out.")
     check_out(folder, resume=True)
     frames = capture.frames
-    lens = frames[0].intrinsics
+    lens = frames[0].known_lens
     height, width = frames[0].size
     if lens is None:
         focal = torch.full((2,), float(model.facts["focal"][0] * width))
-        lens = Camera(torch.eye(4), focal, torch.tensor([width / 2, height / 2]), height, width)
+        lens = Lens(focal, torch.tensor([width / 2, height / 2]), height, width)
     metric = model.facts.get("metres") is not None
     facts = {"model": name, "trained_on": model.facts["trained_on"], "metric": metric}
     settings = {"model": name, "motion": motion}
@@ -69,7 +69,7 @@ def infer_depth(
             except ValueError as error:
                 notes.append(f"the trajectory: {error}")
             else:
-                lens = followed.frames[0].known_camera
+                lens = followed.frames[0].known_camera.lens
                 factor = _scale(model, followed)
                 for frame in followed.frames:
                     pose = torch.linalg.inv(frame.known_camera.camera_from_world.double())

@@ -1,6 +1,6 @@
 """View synthesis from depth and motion."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
@@ -85,8 +85,8 @@ def undistort(
         The image, and its camera; both are those given where there is no distortion. What the
         photo does not show takes the colour of the nearest border.
     """
-    straight = replace(camera, distortion=None)
-    if camera.distortion is None or not bool((camera.distortion != 0).any()):
+    straight = camera.straight()
+    if not camera.lens.bends:
         return image, straight
     # From the same place the view does not depend on depth.
     depth = torch.ones(camera.height, camera.width, dtype=image.dtype)

@@ -73,7 +73,7 @@ def _flattened(item: Object, camera: Camera) -> tuple[Tensor, ...]:
     pixels, depth = camera.project(world)
     rotation = camera.camera_from_world[:, :3, :3] @ item.world_from_object[..., :3, :3]
     spread = rotation[:, None] @ cloud.covariances @ rotation[:, None].mT
-    slope = _slope(camera, local)
+    slope = camera.lens.jacobian(local)
     flat = slope @ spread @ slope.mT + _PIXEL * torch.eye(2).to(slope)
     opacity = cloud.opacity.expand(batch, count)
     if item.present is not None:
@@ -83,12 +83,3 @@ def _flattened(item: Object, camera: Camera) -> tuple[Tensor, ...]:
     if item.tint is not None:
         colors = colors * item.tint[..., None, :]
     return pixels, flat, depth, opacity, colors.expand(batch, count, 3)
-
-
-def _slope(camera: Camera, local: Float[Tensor, "b g 3"]) -> Float[Tensor, "b g 2 3"]:
-    """How pixels move with points in the camera's frame; of the pinhole."""
-    x, y, z = local.unbind(-1)
-    z = torch.where(z.abs() < camera.near, camera.near, z)
-    zero = torch.zeros_like(z)
-    rows = (torch.stack((1 / z, zero, -x / z**2), -1), torch.stack((zero, 1 / z, -y / z**2), -1))
-    return torch.stack(rows, -2) * camera.focal[:, None, :, None]

@@ -9,7 +9,7 @@ import numpy as np
 
 from invgraph.data.object_pose_files import PoseRow, read_hypotheses, read_rows
 from invgraph.geometry.mesh import vertex_normals
-from invgraph.report.rerun_log import ORANGE, TIMELINE, jpeg, recorded
+from invgraph.report.rerun_log import ORANGE, TIMELINE, jpeg, pinhole, recorded
 from invgraph.runs.folder import file_stem
 from invgraph.runs.reader import HYPOTHESES, OVERLAYS, TRACK, CameraRecord, read_cameras
 from invgraph.scene.scene_files import load_scene
@@ -106,7 +106,6 @@ def _mesh(run: Path) -> "tuple[Mesh3D | None, float]":
 
 def _log_picture(stream: "RecordingStream", file: Path, camera: CameraRecord | None) -> None:
     """The two halves of a photo's overlay, in front of the camera."""
-    import rerun as rr
     from PIL import Image
 
     with contextlib.suppress(OSError, ValueError, SyntaxError, Image.DecompressionBombError):
@@ -114,14 +113,7 @@ def _log_picture(stream: "RecordingStream", file: Path, camera: CameraRecord | N
             picture = image.convert("RGB")
         size = (picture.width // 2, picture.height)
         if camera is not None:
-            scale = np.array(size) / (camera.size[1], camera.size[0])
-            pinhole = rr.Pinhole(
-                focal_length=np.array(camera.focal) * scale,
-                principal_point=np.array(camera.principal) * scale,
-                resolution=size,
-                camera_xyz=rr.ViewCoordinates.RDF,
-            )
-            stream.log("camera/image", pinhole)
+            stream.log("camera/image", pinhole(camera.camera.lens, size))
         for half, role in enumerate(("photo", "difference")):
             box = (half * size[0], 0, (half + 1) * size[0], size[1])
             stream.log(f"camera/image/{role}", jpeg(np.asarray(picture.crop(box))))

@@ -12,6 +12,7 @@ import numpy as np
 from invgraph.data.depth_files import read_depth
 from invgraph.data.point_files import decode_points
 from invgraph.files.pictures import encode_jpeg
+from invgraph.geometry.lens import Lens
 from invgraph.report.pictures import reduced
 from invgraph.report.viewer_data import frustum, world_up
 from invgraph.runs.reader import RERUN_LOG, CameraRecord, RunContents, read_run
@@ -158,17 +159,23 @@ def _log_camera(
     import rerun as rr
 
     stream.set_time(TIMELINE, sequence=index)
-    scale = np.array(size) / (pose.size[1], pose.size[0])
     rotation = pose.camera_from_world[:3, :3].T
     stream.log("world/camera", rr.Transform3D(translation=pose.centre, mat3x3=rotation))
-    pinhole = rr.Pinhole(
-        focal_length=np.array(pose.focal) * scale,
-        principal_point=np.array(pose.principal) * scale,
+    stream.log("world/camera", pinhole(pose.camera.lens, size))
+    stream.log("photo_name", rr.TextDocument(pose.name))
+
+
+def pinhole(lens: Lens, size: tuple[int, int]):
+    """A lens, but for its distortion, as rerun keeps it for a picture of a width and height."""
+    import rerun as rr
+
+    small = lens.resize(size[1], size[0])
+    return rr.Pinhole(
+        focal_length=small.focal.numpy(),
+        principal_point=small.principal.numpy(),
         resolution=size,
         camera_xyz=rr.ViewCoordinates.RDF,
     )
-    stream.log("world/camera", pinhole)
-    stream.log("photo_name", rr.TextDocument(pose.name))
 
 
 def jpeg(pixels: np.ndarray):

@@ -118,7 +118,8 @@ def world_up(poses: list[CameraRecord]) -> np.ndarray:
 
 def frustum(pose: CameraRecord) -> np.ndarray:
     """World points: the camera's centre and its image's corners at unit depth, clockwise (5x3)."""
-    (fx, fy), (cx, cy), (height, width) = pose.focal, pose.principal, pose.size
+    lens = pose.camera.lens
+    (fx, fy), (cx, cy), (height, width) = lens.focal, lens.principal, (lens.height, lens.width)
     left, right, top, bottom = -cx / fx, (width - cx) / fx, -cy / fy, (height - cy) / fy
     corners = np.array(
         [[0, 0, 0], [left, top, 1], [right, top, 1], [right, bottom, 1], [left, bottom, 1]]

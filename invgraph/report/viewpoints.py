@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from invgraph.geometry.camera import Camera
+from invgraph.geometry.lens import Lens
 from invgraph.geometry.transforms import apply, look_at
 from invgraph.report.viewer_data import world_up
 from invgraph.runs.reader import CameraRecord, read_cameras
@@ -30,7 +31,7 @@ def cameras_of_run(run: Path, split: str) -> list[Camera]:
         raise ValueError(
             f"{run / 'cameras.json'} holds no {split} cameras; is this a finished run?"
         )
-    return [_camera(pose) for pose in chosen]
+    return [pose.camera.straight().to(torch.float32) for pose in chosen]
 
 
 def orbit(scene: Scene, views: int, size: int, poses: list[CameraRecord]) -> list[Camera]:
@@ -59,12 +60,14 @@ def orbit(scene: Scene, views: int, size: int, poses: list[CameraRecord]) -> lis
         eye = centre + distance * (flat * math.cos(ELEVATION) + up * math.sin(ELEVATION))
         cameras.append(
             Camera(
-                camera_from_world=look_at(eye, centre, up).float(),
-                focal=focal,
-                principal=torch.full((2,), size / 2),
-                height=size,
-                width=size,
-                near=1e-3 * distance,
+                Lens(
+                    focal=focal,
+                    principal=torch.full((2,), size / 2),
+                    height=size,
+                    width=size,
+                    near=1e-3 * distance,
+                ),
+                look_at(eye, centre, up).float(),
             )
         )
     return cameras
@@ -104,17 +107,19 @@ def fly_through(scene: Scene, views: int, size: int, poses: list[CameraRecord]) 
     when = np.linspace(0, times[-1], views)
     path = torch.from_numpy(PchipInterpolator(times, rows, axis=0)(when))
     eyes, down, ahead = path.unbind(1)
-    (height, width), focal = keys[0].size, np.array(keys[0].focal)
-    scale = size / max(height, width)
-    height, width = (max(2, 2 * round(side * scale / 2)) for side in (height, width))
+    lens = keys[0].camera.lens
+    scale = size / max(lens.height, lens.width)
+    height, width = (max(2, 2 * round(side * scale / 2)) for side in (lens.height, lens.width))
     return [
         Camera(
-            camera_from_world=look_at(eye, eye + usual * forward, -below).float(),
-            focal=torch.from_numpy(focal * scale).float(),
-            principal=torch.tensor([width / 2, height / 2]),
-            height=height,
-            width=width,
-            near=1e-3 * usual,
+            Lens(
+                focal=(lens.focal * scale).float(),
+                principal=torch.tensor([width / 2, height / 2]),
+                height=height,
+                width=width,
+                near=1e-3 * usual,
+            ),
+            look_at(eye, eye + usual * forward, -below).float(),
         )
         for eye, below, forward in zip(eyes, down, ahead, strict=True)
     ]
@@ -146,14 +151,4 @@ def _surround(centre: Tensor, radius: float, poses: list[CameraRecord]) -> bool:
         np.median(distance) > radius
         and (forward * -spokes / distance).sum(1).mean() > INWARD
         and np.linalg.norm(flat.mean(0)) < UNEVEN
-    )
-
-
-def _camera(pose: CameraRecord) -> Camera:
-    return Camera(
-        camera_from_world=torch.from_numpy(pose.camera_from_world).float(),
-        focal=torch.tensor(pose.focal),
-        principal=torch.tensor(pose.principal),
-        height=pose.size[0],
-        width=pose.size[1],
     )

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from invgraph.data import Capture
-from invgraph.geometry.camera import Camera
 
 Kind = Literal["object", "place", "pose", "odometry", "depth", "encoder", "inference"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -71,20 +70,12 @@ def identity(captures: Sequence[Capture], *others: object) -> str:
             _contents(frame.image_path),
             None if frame.mask_path is None else _contents(frame.mask_path),
             None if frame.camera is None else frame.camera.camera_from_world.tolist(),
-            lens_numbers(frame.intrinsics),
+            None if frame.known_lens is None else frame.known_lens.facts,
         )
         for capture in captures
         for frame in capture.frames
     ]
     return hashlib.sha256(repr((files, others)).encode()).hexdigest()
-
-
-def lens_numbers(camera: Camera | None) -> list[list[float]] | None:
-    """What tells one lens from another."""
-    if camera is None:
-        return None
-    tensors = (camera.focal, camera.principal, camera.distortion)
-    return [tensor.tolist() for tensor in tensors if tensor is not None]
 
 
 def _contents(path: Path) -> str:

@@ -138,10 +138,7 @@ class RunFolder:
                 "name": name,
                 "split": split,
                 "camera_from_world": camera.camera_from_world.tolist(),
-                "focal": camera.focal.tolist(),
-                "principal": camera.principal.tolist(),
-                "height": camera.height,
-                "width": camera.width,
+                **camera.lens.facts,
             }
             for name, split, camera in cameras
         ]

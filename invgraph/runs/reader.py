@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from invgraph.geometry.camera import Camera
+from invgraph.geometry.lens import Lens
 from invgraph.runs.facts import Kind
 from invgraph.runs.folder import CAMERAS, LOG, METRICS, read_run_file
 
@@ -44,14 +47,15 @@ class ScoredView:
 
 @dataclass(frozen=True)
 class CameraRecord:
-    """Where one photo was taken from; lengths in pixels, ``size`` is (height, width)."""
+    """With what camera one photo was taken; in double precision."""
 
     name: str
     split: str
-    camera_from_world: np.ndarray
-    focal: tuple[float, float]
-    principal: tuple[float, float]
-    size: tuple[int, int]
+    camera: Camera
+
+    @property
+    def camera_from_world(self) -> np.ndarray:
+        return self.camera.camera_from_world.numpy()
 
     @property
     def centre(self) -> np.ndarray:
@@ -242,13 +246,18 @@ def _same_photo(stem: str, name: str) -> bool:
 
 def _pose(entry: dict[str, Any]) -> CameraRecord | None:
     try:
-        matrix = np.array(entry["camera_from_world"], dtype=np.float64)
-        fx, fy = (float(value) for value in entry["focal"])
-        cx, cy = (float(value) for value in entry["principal"])
+        pose, focal, principal = (
+            torch.tensor(entry[key], dtype=torch.float64)
+            for key in ("camera_from_world", "focal", "principal")
+        )
+        bent = entry.get("distortion")
+        distortion = None if bent is None else torch.tensor(bent, dtype=torch.float64)
         size = (int(entry["height"]), int(entry["width"]))
-    except (KeyError, TypeError, ValueError, OverflowError):
+        lens = Lens(focal, principal, *size, distortion, entry.get("model", "brown"))
+        camera = Camera(lens, pose)
+    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError):
         return None
-    good = matrix.shape == (4, 4) and bool(np.isfinite(matrix).all()) and min(fx, fy, *size) > 0
-    good = good and all(map(math.isfinite, (fx, fy, cx, cy)))
+    tensors = (pose, focal, principal, *([] if distortion is None else [distortion]))
+    good = not camera.batch_shape and all(bool(tensor.isfinite().all()) for tensor in tensors)
     name, split = str(entry.get("name", "")), str(entry.get("split", ""))
-    return CameraRecord(name, split, matrix, (fx, fy), (cx, cy), size) if good else None
+    return CameraRecord(name, split, camera) if good and bool((focal > 0).all()) else None

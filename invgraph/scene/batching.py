@@ -74,8 +74,9 @@ def flatten(scene: Scene, camera: Camera, batch: tuple[int, ...]) -> tuple[Scene
             return tensor.reshape(shape)
         return tensor.expand(*batch, *shape).reshape(-1, *shape)
 
-    size = len(camera.batch_shape)
-    camera = map_tensors(
-        lambda t: t.expand(*batch, *t.shape[size:]).reshape(-1, *t.shape[size:]), camera
-    )
-    return map_batched(flat, scene), camera
+    whole = camera.expanded(batch)
+    # A lens that all poses share stays one.
+    shared = not camera.lens.batch_shape
+    lens = map_tensors(lambda t: t.reshape(-1, t.shape[-1]), whole.lens)
+    poses = whole.camera_from_world.reshape(-1, 4, 4)
+    return map_batched(flat, scene), Camera(camera.lens if shared else lens, poses)

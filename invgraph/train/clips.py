@@ -4,7 +4,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from invgraph.data.images import load_image
 from invgraph.files.atomic import fingerprint, write_atomically
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import bytes_from_unit, srgb_from_linear
+from invgraph.geometry.lens import Lens
 from invgraph.photometric.warp import undistort
 from invgraph.runs.progress import Progress
 
@@ -57,7 +58,7 @@ class Clip:
         frames: as they were read; only those that show something.
         images: sRGB, uint8, ``n h w 3``, on disk, without lens distortion if the lens is known.
         store: the file of ``images``.
-        lens: the camera at the images' size, at the world's origin; None if unknown.
+        lens: at the images' size; None if unknown.
         prints: SHA-256 of each frame's file: what a model has seen.
         right: the other photos of stereo pairs; None if there are none, or the lens is unknown.
     """
@@ -66,7 +67,7 @@ class Clip:
     frames: tuple[Frame, ...]
     images: np.ndarray
     store: Path
-    lens: Camera | None
+    lens: Lens | None
     prints: tuple[str, ...]
     right: RightPhotos | None = None
 
@@ -104,9 +105,9 @@ def read_clip(
     progress = progress or Progress()
     progress.stage("reading frames")
     _check(name, frames)
-    known = frames[0].intrinsics
+    known = frames[0].known_lens
     prints = [fingerprint(frame.image_path) for frame in frames]
-    facts: list = [prints, size, _facts(known), _VERSION]
+    facts: list = [prints, size, None if known is None else known.facts, _VERSION]
     rights = [frame.right for frame in frames] if known is not None else []
     marks = {i: fingerprint(r.image_path) for i, r in enumerate(rights) if r is not None}
     if marks:
@@ -123,8 +124,7 @@ def read_clip(
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder} is damaged ({error}); delete it and train again.") from error
     if known is not None:
-        straight = replace(known, distortion=None, camera_from_world=torch.eye(4))
-        known = straight.resize(*size)
+        known = known.straight().resize(*size)
     chosen = tuple(frames[i] for i in kept)
     right = None
     if marks:
@@ -164,18 +164,11 @@ def _check(name: str, frames: Sequence[Frame]) -> None:
             )
 
 
-def _facts(lens: Camera | None) -> list[float]:
-    if lens is None:
-        return []
-    curved = [] if lens.distortion is None else lens.distortion.tolist()
-    return [*lens.focal.tolist(), *lens.principal.tolist(), *curved]
-
-
 def _decode(
     name: str,
     frames: Sequence[Frame],
     size: tuple[int, int],
-    lens: Camera | None,
+    lens: Lens | None,
     store: Path,
     progress: Progress,
     *,
@@ -208,7 +201,7 @@ def _fill(
     name: str,
     frames: Sequence[Frame],
     size: tuple[int, int],
-    lens: Camera | None,
+    lens: Lens | None,
     written: list[np.memmap],
     progress: Progress,
 ) -> list[int]:
@@ -242,10 +235,10 @@ def _fill(
     return kept
 
 
-def _small(image: Tensor, lens: Camera | None, size: tuple[int, int]) -> Tensor:
+def _small(image: Tensor, lens: Lens | None, size: tuple[int, int]) -> Tensor:
     """A photo (linear) without its lens's distortion, sRGB, at a clip's size."""
     if lens is not None:
-        image = undistort(image, replace(lens, camera_from_world=torch.eye(4)))[0]
+        image = undistort(image, Camera(lens, torch.eye(4)))[0]
     planes = srgb_from_linear(image).clamp(0, 1).movedim(-1, 0)[None]
     planes = torch.nn.functional.interpolate(planes, size, mode="bilinear", antialias=True)
     return planes[0].movedim(0, -1)

@@ -1,5 +1,6 @@
 """The networks of a training of depth, and one step of it."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -127,10 +128,9 @@ class DepthTraining(Learning):
         return groups.pair[:, 3, 3] > 0
 
     def _camera(self, groups: Groups) -> Camera:
-        height, width = groups.images.shape[2:4]
         factor = torch.where(self.unknown[groups.clip], self.log_focal[groups.clip], 0.0).exp()
         eye = torch.eye(4, device=factor.device).expand(len(factor), 4, 4)
-        return Camera(eye, groups.focal * factor[:, None], groups.principal, height, width)
+        return Camera(replace(groups.lens, focal=groups.lens.focal * factor[:, None]), eye)
 
     def families(self) -> list[dict[str, Any]]:
         rate = _LENS_RATE * self.settings.rate

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from invgraph.geometry.lens import Lens
 from invgraph.train.augment import cut_out, recolored
 from invgraph.train.clips import Clip
 from invgraph.train.dataset import Numbered
@@ -32,8 +33,7 @@ class Groups:
     Attributes:
         images: sRGB in [0, 1], as they are.
         varied: the same with other brightness and colours, for the networks.
-        focal: pixels.
-        principal: pixels.
+        lens: of each group, with its window and zoom; guessed where it is unknown.
         zoom: how much larger than in the recording things look.
         clip: index of each group's recording.
         poses: camera_from_world where the motion is known; else None.
@@ -43,8 +43,7 @@ class Groups:
 
     images: Float[Tensor, "g n h w 3"]
     varied: Float[Tensor, "g n h w 3"]
-    focal: Float[Tensor, "g 2"]
-    principal: Float[Tensor, "g 2"]
+    lens: Lens
     zoom: Float[Tensor, " g"]
     clip: Tensor
     poses: Float[Tensor, "g n 4 4"] | None
@@ -58,7 +57,9 @@ def collate(items: Sequence[dict[str, Tensor]]) -> Groups:
     teacher = None
     if "log_depth" in parts:
         teacher = Teacher(parts.pop("log_depth"), parts.pop("weight"))
-    return Groups(poses=parts.pop("poses", None), teacher=teacher, **parts)
+    height, width = parts["images"].shape[2:4]
+    lens = Lens(parts.pop("focal"), parts.pop("principal"), height, width)
+    return Groups(lens=lens, poses=parts.pop("poses", None), teacher=teacher, **parts)
 
 
 class GroupSet(Numbered):
@@ -114,7 +115,9 @@ class GroupSet(Numbered):
         rng = np.random.default_rng((self.seed, number))
         which = int(rng.integers(len(self.groups))) if self.vary else number % len(self.groups)
         clip_number, frames = self.groups[which]
-        images, focal, principal, item = self._sources[clip_number].load(frames)
+        source = self._sources[clip_number]
+        images, item = source.load(frames)
+        focal, principal = source.lens.focal, source.lens.principal
         height, width = images.shape[1:3]
         zoom = 1.0
         if self.vary:
@@ -197,13 +200,12 @@ def _partners(anchor: int, others: list[int], teaching: Teaching) -> list[int]:
 class _Source:
     """What is loaded of a recording, light enough to be sent to other processes.
 
-    Where the focal length is unknown it is the width. ``right`` is the file of the right photos,
-    and ``pair`` the motion from a left camera to the right one, in units of depth.
+    Where the lens is unknown its focal length is the width. ``right`` is the file of the right
+    photos, and ``pair`` the motion from a left camera to the right one, in units of depth.
     """
 
     store: Path
-    focal: np.ndarray
-    principal: np.ndarray
+    lens: Lens
     poses: np.ndarray | None
     log_depth: np.ndarray | None
     weight: np.ndarray | None
@@ -213,19 +215,20 @@ class _Source:
     @staticmethod
     def of(clip: Clip, teaching: Teaching | None, metres: float | None) -> "_Source":
         height, width = clip.images.shape[1:3]
-        focal, principal = np.full(2, width, np.float32), np.array([width / 2, height / 2])
-        if clip.lens is not None:
-            focal, principal = clip.lens.focal.numpy(), clip.lens.principal.numpy()
+        lens = clip.lens
+        if lens is None:
+            centre = torch.tensor([width / 2, height / 2])
+            lens = Lens(torch.full((2,), float(width)), centre, height, width)
         right, pair = None, np.zeros((4, 4))
         if clip.right is not None and metres is not None:
             right, pair = clip.right.store, right_from_left(clip.right.baseline / metres).numpy()
         taught = (None, None, None)
         if teaching is not None:
             taught = (teaching.poses.numpy(), teaching.log_depth, teaching.weight)
-        return _Source(clip.store, focal, principal, *taught, right, pair)
+        return _Source(clip.store, lens, *taught, right, pair)
 
-    def load(self, group: Group) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
-        """Images, focal length, principal point, and what is known of motion and depth."""
+    def load(self, group: Group) -> tuple[Tensor, dict[str, Tensor]]:
+        """Images, and what is known of motion and depth."""
         frames = [i for i in group if i is not None]
         images = np.load(self.store, mmap_mode="r", allow_pickle=False)[frames]
         taught = {}
@@ -245,8 +248,6 @@ class _Source:
                 taught["poses"] = np.stack((*taught["poses"], self.pair @ taught["poses"][1]))
                 for name in ("log_depth", "weight"):
                     taught[name] = np.stack((*taught[name], np.zeros_like(taught[name][0])))
-        images, focal, principal = (
-            torch.from_numpy(x.astype(np.float32)) for x in (images, self.focal, self.principal)
-        )
+        images = torch.from_numpy(images.astype(np.float32))
         item = {name: torch.from_numpy(x.astype(np.float32)) for name, x in taught.items()}
-        return images / 255, focal, principal, item
+        return images / 255, item

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from invgraph.geometry.camera import Camera
+from invgraph.geometry.tensor_tree import map_tensors
 from invgraph.photometric.losses import dissimilarity, smoothness
 from invgraph.photometric.warp import warp
 from invgraph.scene.belief import DepthBelief
@@ -123,7 +124,7 @@ def view_synthesis(
     target, source = torch.tensor(pairs, device=images.device).unbind(1)
     depth = belief.depth
     layers = torch.cat((images, depth[..., None]), -1)[:, source]
-    here = _spread(camera, len(pairs))
+    here = map_tensors(lambda x: x[:, None], camera)
     there = replace(here, camera_from_world=motions[:, target, source])
     seen = warp(layers, there, depth[:, target], here)
     wanted, color, other = images[:, target], seen.image[..., :3], seen.image[..., 3]
@@ -177,20 +178,6 @@ def shrunk(images: Float[Tensor, "*batch h w 3"], factor: int) -> Float[Tensor, 
     planes = images.movedim(-1, -3)
     small = interpolate(planes.flatten(0, -4), scale_factor=1 / factor, mode="area")
     return small.unflatten(0, planes.shape[:-3]).movedim(-3, -1)
-
-
-def _spread(camera: Camera, count: int) -> Camera:
-    """The camera of each group, repeated for its pairs."""
-
-    def repeat(x: Tensor) -> Tensor:
-        return x[:, None].expand(-1, count, *x.shape[1:])
-
-    return replace(
-        camera,
-        camera_from_world=repeat(camera.camera_from_world),
-        focal=repeat(camera.focal),
-        principal=repeat(camera.principal),
-    )
 
 
 def _by_target(x: Tensor, count: int) -> Tensor:

@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +73,7 @@ def teach(
     remedy = "delete it to find the depth again"
     kept = read_tensors(store, remedy)
     if kept is None:
-        cameras = [_placed(clip.lens, poses[i]) for i in chosen]
+        cameras = [Camera(clip.lens, poses[i].to(clip.lens.focal.dtype)) for i in chosen]
         maps = estimate_depth(
             _Photos(clip, chosen),
             cameras,
@@ -114,10 +114,6 @@ class _Photos(Sequence[Tensor]):
         if not 0 <= place < len(self._chosen):
             raise IndexError(place)
         return linear_from_srgb(self._clip.image(self._chosen[place]))
-
-
-def _placed(lens: Camera, pose: Tensor) -> Camera:
-    return replace(lens, camera_from_world=pose.to(lens.focal.dtype))
 
 
 def _key(clip: Clip, poses: Tensor) -> str:

@@ -22,11 +22,16 @@ from invgraph.data import Capture, read_capture, with_true_cameras
 from invgraph.data.datasets import DATASETS, Dataset, RemoteFile
 from invgraph.data.download import download
 from invgraph.data.export import ExportFormat, write_capture
-from invgraph.data.frame import make_camera, make_frame
+from invgraph.data.frame import make_camera, make_frame, make_lens
+from invgraph.geometry.distortion import Model
 from invgraph.geometry.transforms import exp_se3
 
 
-def posed(folder: Path, distortion: tuple | None = (0.1, -0.2, 0.01, 0.02, 0.0)) -> Capture:
+def posed(
+    folder: Path,
+    distortion: tuple | None = (0.1, -0.2, 0.01, 0.02, 0.0),
+    model: Model = "brown",
+) -> Capture:
     """Three photos with general cameras, of which the first is stored turned."""
     exif = Image.Exif()
     exif[274] = 6
@@ -42,7 +47,8 @@ def posed(folder: Path, distortion: tuple | None = (0.1, -0.2, 0.01, 0.02, 0.0))
             Image.fromarray(levels).save(path)
         write_image(folder / f"m{index}.png", 255, "L")
         pose = exp_se3(torch.tensor([0.1 * index, 0.2, 3, 0.3, 0.1 * index, -0.2]))
-        camera = make_camera(pose.double().numpy(), (20.0, 24.0), (8.5, 5.5), (12, 16), distortion)
+        lens = make_lens((20.0, 24.0), (8.5, 5.5), (12, 16), distortion, model)
+        camera = make_camera(pose.double().numpy(), lens)
         mask = folder / f"m{index}.png"
         frames.append(make_frame(path, camera, mask_path=mask, name=f"p{index}", time=0.5 * index))
     points = torch.from_numpy(rng.normal(size=(5, 3)).astype(np.float32))
@@ -61,11 +67,19 @@ def assert_same(found: Capture, expected: Capture) -> None:
 
 
 @pytest.mark.parametrize(
-    "distortion", [None, (0.1, -0.2, 0.01, 0.02, 0.0), (0.1, 0.0, 0.0, 0.0, 0.3)]
+    ("distortion", "model"),
+    [
+        (None, "brown"),
+        ((0.1, -0.2, 0.01, 0.02, 0.0), "brown"),
+        ((0.1, 0.0, 0.0, 0.0, 0.3), "brown"),
+        ((0.1, 0.0, 0.0, 0.01, 0.3, 0.2, 0.1, 0.05), "rational"),
+        ((0.1, -0.2, 0.01, 0.02), "fisheye"),
+        ((0.0, 0.0, 0.0, 0.0), "fisheye"),
+    ],
 )
 @pytest.mark.parametrize("to", ["transforms", "colmap"])
-def test_conversions_come_back(tmp_path, to, distortion):
-    capture = posed(tmp_path / "in", distortion)
+def test_conversions_come_back(tmp_path, to, distortion, model):
+    capture = posed(tmp_path / "in", distortion, model)
     out = write_capture(capture, tmp_path / "out", to)
     found = read_capture(out)
     assert_same(found, capture)
@@ -105,7 +119,7 @@ def test_conversions_say_why_not(tmp_path):
         write_capture(capture, tmp_path / "out", "kitti")
     bare = posed(tmp_path / "bare", None)
     frame = bare.frames[2]
-    camera = replace(frame.known_camera, focal=torch.tensor([9.0, 9.0]))
+    camera = frame.known_camera.with_lens(focal=torch.tensor([9.0, 9.0]))
     mixed = replace(bare, frames=(*bare.frames[:2], replace(frame, camera=camera)))
     with pytest.raises(ValueError, match="p2 has other intrinsics than p0, but KITTI has one"):
         write_capture(mixed, tmp_path / "out", "kitti")

@@ -1,6 +1,5 @@
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from invgraph.data.bounds import bounds_from_frames
 from invgraph.data.images import load_image, load_mask
 from invgraph.evaluate.shape_metrics import mask_iou
 from invgraph.geometry.camera import Camera
+from invgraph.geometry.distortion import COEFFICIENTS
 
 SIDE = (12, 16)  # height, width
 
@@ -69,6 +69,34 @@ def test_camera_angle_and_frame_values_win(tmp_path):
     assert second.distortion[0].item() == pytest.approx(-0.1)
     assert second.focal.tolist() == [30.0, 30.0]
     assert second.principal.tolist() == [7.0, 6.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "bent", "model"),
+    [
+        ({"camera_model": "OPENCV_FISHEYE"}, {"k1": 0.1, "k4": 0.4}, "fisheye"),
+        ({"camera_model": "fisheye"}, {}, "fisheye"),
+        ({"is_fisheye": True}, {"k2": 0.2}, "fisheye"),
+        ({"camera_model": "FULL_OPENCV"}, {"k1": 0.1, "p2": 0.2, "k6": 0.6}, "rational"),
+    ],
+)
+def test_lens_models_of_transforms_json(tmp_path, name, bent, model):
+    data = write_json(tmp_path, **name, **bent)
+    data["frames"][1] |= {"fl_x": 30.0, "camera_model": "OPENCV", "is_fisheye": False}
+    data["frames"][1] |= dict.fromkeys(bent, 0.0)
+    rewrite(tmp_path, data)
+    first, second = (frame.known_camera for frame in read_capture(tmp_path).frames)
+    assert first.lens.model == model and first.distortion is not None
+    wanted = [bent.get(key, 0.0) for key in COEFFICIENTS[model]]
+    assert first.distortion.tolist() == pytest.approx(wanted)
+    assert second.focal.tolist() == [30.0, 24.0] and second.distortion is None
+
+
+def test_an_angle_is_no_focal_length_of_a_fisheye(tmp_path):
+    data = write_json(tmp_path, camera_model="OPENCV_FISHEYE", camera_angle_x=1.0)
+    del data["fl_x"], data["fl_y"]
+    rewrite(tmp_path, data)
+    expect_error(tmp_path, "no focal length; give fl_x .* but for a fisheye, camera_angle_x")
 
 
 def test_every_8th_photo_is_held_out(tmp_path):
@@ -388,8 +416,12 @@ def expect_error(folder: Path, message: str) -> None:
         ({"transform_matrix": np.diag([1, 1, -1, 1]).tolist()}, "not rigid .*mirroring"),
         ({"fl_x": "long"}, "fl_x is 'long', expected a finite number"),
         ({"fl_x": -1}, "no focal length; give fl_x"),
-        ({"camera_model": "OPENCV_FISHEYE"}, "OPENCV_FISHEYE' is not supported.*undistort"),
-        ({"k4": 0.1}, "k4 is not supported; undistort"),
+        ({"camera_model": "EQUIRECTANGULAR"}, "EQUIRECTANGULAR' is not supported.*undistort"),
+        ({"camera_model": "FISHEYE624"}, "FISHEYE624' is not supported.*undistort"),
+        ({"camera_model": ["OPENCV"]}, "is not supported.*undistort"),
+        ({"ftheta_p0": 0.1}, "camera_model 'ftheta_p0' is not supported.*undistort"),
+        ({"is_fisheye": True, "p1": 0.1}, "p1 is not part of the lens model.*k1, k2, k3, k4;"),
+        ({"k4": 0.1}, "k4 is not part of the lens model.*undistort"),
         ({"w": 17}, r"1\.png is 12x16 \(h x w\) but .* says 12x17; resize the photo"),
     ],
 )
@@ -569,5 +601,5 @@ def test_recorded_masks_agree_on_a_shape(data_dir, name, count, test):
     assert agreement > 0.9
     # The score notices wrong conventions: a pixel origin or a principal point that is off.
     shift = torch.tensor([0.06 * cameras[0].width, 0.0])
-    wrong = [replace(camera, principal=camera.principal + shift) for camera in cameras]
+    wrong = [camera.with_lens(principal=camera.principal + shift) for camera in cameras]
     assert hull_agreement(wrong, masks, bounds) < agreement - 0.05

@@ -2,7 +2,6 @@
 
 import math
 import struct
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,6 +109,12 @@ def test_colmap_model_is_found_from_every_folder(tmp_path, place):
         ("SIMPLE_RADIAL 16 12 20 8.5 5.5 0.1", [0.1, 0, 0, 0, 0]),
         ("RADIAL 16 12 20 8.5 5.5 0.1 0.2", [0.1, 0.2, 0, 0, 0]),
         ("OPENCV 16 12 20 20 8.5 5.5 0.1 0.2 0.01 0.02", [0.1, 0.2, 0.01, 0.02, 0]),
+        ("RADIAL_FISHEYE 16 12 20 8.5 5.5 0.1 0.2", [0.1, 0.2, 0, 0]),
+        ("OPENCV_FISHEYE 16 12 20 20 8.5 5.5 1 2 3 4", [1, 2, 3, 4]),
+        (
+            "FULL_OPENCV 16 12 20 20 8.5 5.5 0.1 0.2 0.01 0.02 0.3 0.4 0.5 0.6",
+            [0.1, 0.2, 0.01, 0.02, 0.3, 0.4, 0.5, 0.6],
+        ),
     ],
 )
 def test_colmap_models(tmp_path, camera, distortion):
@@ -265,5 +270,5 @@ def test_fountain_cameras_fit_the_photos(data_dir):
     cameras = known_cameras(capture, 4, 5)
     assert epipolar_px(pairs, cameras) < 0.6
     # Full-size intrinsics on quarter-size photos would not.
-    wrong = [replace(c, focal=c.focal * 4, principal=c.principal * 4) for c in cameras]
+    wrong = [c.with_lens(focal=c.focal * 4, principal=c.principal * 4) for c in cameras]
     assert epipolar_px(pairs, tuple(wrong)) > 2

@@ -10,7 +10,7 @@ from PIL import Image
 
 from invgraph.data import Frame, read_capture
 from invgraph.data.cache import cache_folder
-from invgraph.data.frame import make_camera
+from invgraph.data.frame import make_lens
 from invgraph.data.video import read_video
 
 # Folders
@@ -136,9 +136,9 @@ def test_a_fit_of_few_photos_without_masks_is_refused_in_one_line(tmp_path, caps
 
 
 def test_a_frame_and_its_camera_agree_in_size(tmp_path):
-    camera = make_camera(np.eye(4), (9.0, 9.0), (3.0, 3.0), (6, 6))
+    lens = make_lens((9.0, 9.0), (3.0, 3.0), (6, 6))
     with pytest.raises(ValueError, match=r"a\.png is 12x16 \(h x w\) but its camera is 6x6"):
-        Frame("a", None, tmp_path / "a.png", (12, 16), lens=camera)
+        Frame("a", None, tmp_path / "a.png", (12, 16), lens=lens)
 
 
 @pytest.mark.parametrize(

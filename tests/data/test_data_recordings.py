@@ -332,9 +332,7 @@ def test_redkitchen_poses_fit_the_photos(data_dir):
     assert epipolar_px(pairs, known_cameras(posed, 0, 20)) < 2.5
     # Poses the other way round would not fit.
     wrong = tuple(
-        type(camera)(
-            torch.linalg.inv(camera.camera_from_world), camera.focal, camera.principal, 480, 640
-        )
+        replace(camera, camera_from_world=torch.linalg.inv(camera.camera_from_world))
         for camera in known_cameras(posed, 0, 20)
     )
     assert epipolar_px(pairs, wrong) > 5

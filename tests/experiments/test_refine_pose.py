@@ -12,11 +12,12 @@ from invgraph.data import read_capture
 from invgraph.evaluate.pose_metrics import pose_error
 from invgraph.fitting.pose import load_object, make_object
 from invgraph.geometry.camera import Camera
+from invgraph.geometry.lens import Lens
 from invgraph.geometry.primitives import cube
 from invgraph.geometry.transforms import perturb
 from invgraph.scene.belief import PoseBelief
 
-CAMERA = Camera(torch.eye(4), torch.full((2,), 600.0), torch.tensor([320.0, 240.0]), 480, 640)
+CAMERA = Camera(Lens(torch.full((2,), 600.0), torch.tensor([320.0, 240.0]), 480, 640), torch.eye(4))
 
 
 @pytest.fixture(scope="module")

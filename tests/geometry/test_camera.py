@@ -10,6 +10,7 @@ from torch.autograd import gradcheck
 
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera, stack
+from invgraph.geometry.lens import Lens
 
 LENS = torch.tensor([-0.28, 0.09, 1e-3, -2e-3, -0.01], dtype=torch.float64)
 STRONG_BARREL = torch.tensor([-0.4, 0.0, 0.0, 0.0, 0.0], dtype=torch.float64)
@@ -17,12 +18,14 @@ STRONG_BARREL = torch.tensor([-0.4, 0.0, 0.0, 0.0, 0.0], dtype=torch.float64)
 
 def make_camera(distortion=None, dtype=torch.float64, pose=None) -> Camera:
     return Camera(
-        camera_from_world=torch.eye(4, dtype=dtype) if pose is None else pose.to(dtype),
-        focal=torch.tensor([100.0, 110.0], dtype=dtype),
-        principal=torch.tensor([32.0, 24.0], dtype=dtype),
-        height=48,
-        width=64,
-        distortion=distortion if distortion is None else distortion.to(dtype),
+        Lens(
+            focal=torch.tensor([100.0, 110.0], dtype=dtype),
+            principal=torch.tensor([32.0, 24.0], dtype=dtype),
+            height=48,
+            width=64,
+            distortion=distortion if distortion is None else distortion.to(dtype),
+        ),
+        torch.eye(4, dtype=dtype) if pose is None else pose.to(dtype),
     )
 
 
@@ -115,9 +118,10 @@ def test_gradients_of_projection(lens):
 
     def project(xi, focal, principal, distortion, points):
         pose = transforms.exp_se3(xi) @ camera.camera_from_world
-        moved = replace(camera, camera_from_world=pose, focal=focal, principal=principal)
+        moved = replace(camera, camera_from_world=pose)
+        moved = moved.with_lens(focal=focal, principal=principal)
         if lens is not None:
-            moved = replace(moved, distortion=distortion)
+            moved = moved.with_lens(distortion=distortion)
         return *moved.project(points), moved.homogeneous_pixels(points)
 
     inputs = (
@@ -147,9 +151,10 @@ def test_gradients_of_unprojection(lens):
 
     def unproject(xi, focal, principal, distortion, pixels, depth):
         pose = transforms.exp_se3(xi) @ camera.camera_from_world
-        moved = replace(camera, camera_from_world=pose, focal=focal, principal=principal)
+        moved = replace(camera, camera_from_world=pose)
+        moved = moved.with_lens(focal=focal, principal=principal)
         if lens is not None:
-            moved = replace(moved, distortion=distortion)
+            moved = moved.with_lens(distortion=distortion)
         return moved.unproject_pixels(pixels, depth)
 
     inputs = (
@@ -173,9 +178,8 @@ def test_gradients_of_unprojection(lens):
 def test_unprojection_is_the_inverse_of_projection(k1, k2, p1, p2, k3):
     lens = torch.tensor([k1, k2, p1, p2, k3], dtype=torch.float64)
     # A wide lens: the corners are 50 degrees from the axis, beyond the guard of the strongest.
-    camera = replace(
-        make_camera(lens, pose=general_pose()), focal=torch.tensor([33.0, 33.0]).double()
-    )
+    camera = make_camera(lens, pose=general_pose())
+    camera = camera.with_lens(focal=torch.tensor([33.0, 33.0]).double())
     depth = torch.linspace(0.5, 4, 48 * 64, dtype=torch.float64).reshape(48, 64)
     pixels, back = camera.project(camera.unproject(depth).reshape(-1, 3))
     v, u = torch.meshgrid(torch.arange(48) + 0.5, torch.arange(64) + 0.5, indexing="ij")
@@ -270,17 +274,52 @@ def test_to_changes_every_tensor():
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"focal": torch.ones(2, 2).double()}, r"focal should have shape \(2,\)"),
-        ({"principal": torch.ones(3).double()}, r"principal should have shape \(2,\)"),
-        ({"distortion": torch.ones(4).double()}, r"distortion should have shape \(5,\)"),
-        ({"focal": torch.ones(2)}, "focal is torch.float32 on cpu but camera_from_world"),
-        ({"height": 0}, r"image size 0x64 \(h x w\) should be positive"),
-        ({"near": 0.0}, "near should be a positive distance but is 0.0"),
+        ({"camera_from_world": torch.eye(4)}, "camera_from_world is torch.float32 on cpu but its"),
+        ({"camera_from_world": torch.eye(3).double()}, r"should end in 4 4 but has \(3, 3\)"),
     ],
 )
 def test_bad_cameras_are_refused(change, message, without_shape_checks):
     with pytest.raises(ValueError, match=message):
         replace(make_camera(), **change)
+
+
+def test_batch_axes_that_do_not_fit_are_refused():
+    two = make_camera().lens.expand(2)
+    with pytest.raises(ValueError, match=r"batch axes \(2,\) of the lens do not broadcast with"):
+        Camera(two, torch.eye(4, dtype=torch.float64).expand(3, 4, 4))
+
+
+def test_one_lens_serves_many_poses():
+    poses = torch.stack([general_pose(), torch.eye(4, dtype=torch.float64)])
+    lens = make_camera(LENS).lens
+    camera = Camera(lens, poses)
+    assert camera.batch_shape == (2,) and camera.focal.shape == (2,)
+    points = random_points() + torch.tensor([0.0, 0.0, 2.0], dtype=torch.float64)
+    for i, one in enumerate(camera):
+        assert one.lens is lens and torch.equal(one.camera_from_world, poses[i])
+        assert torch.allclose(camera.project(points)[0][i], one.project(points)[0])
+        assert torch.allclose(camera.rays()[1][i], one.rays()[1])
+    assert stack([camera, camera]).focal.shape == (2, 2, 2)
+
+
+def test_many_lenses_serve_one_pose():
+    lenses = stack([make_camera(LENS), make_camera(STRONG_BARREL)]).lens
+    camera = Camera(lenses, general_pose())
+    points = random_points() + torch.tensor([0.0, 0.0, 2.0], dtype=torch.float64)
+    for i, one in enumerate(camera):
+        assert torch.equal(one.camera_from_world, camera.camera_from_world)
+        assert torch.allclose(camera.project(points)[0][i], one.project(points)[0])
+    assert camera.rays()[0].shape == camera.rays()[1].shape == (2, 48, 64, 3)
+
+
+@pytest.mark.parametrize("turns", [-1, 0, 1, 2, 3, 5])
+def test_a_quarter_turn_of_the_camera_is_one_of_the_image(turns):
+    camera = make_camera(LENS, pose=general_pose())
+    depth = torch.rand(48, 64, generator=torch.Generator().manual_seed(0)).double() + 1
+    points = camera.unproject(depth).movedim(-1, 0)
+    turned = camera.quarter_turn(turns)
+    again = turned.unproject(torch.rot90(depth, turns)).movedim(-1, 0)
+    assert torch.allclose(again, torch.rot90(points, turns, (1, 2)), atol=1e-9)
 
 
 def test_depth_of_another_size_is_refused():
@@ -296,6 +335,9 @@ def test_stacking_what_does_not_fit_is_refused():
         stack([camera, camera.resize(48, 32)])
     with pytest.raises(ValueError, match="some have none"):
         stack([camera, make_camera(LENS)])
+    fisheye = camera.with_lens(distortion=torch.zeros(4).double(), model="fisheye")
+    with pytest.raises(ValueError, match="lenses of model brown and fisheye"):
+        stack([make_camera(LENS), fisheye])
 
 
 def test_indexing_needs_a_batch():

@@ -17,12 +17,13 @@ from PIL import Image
 
 from invgraph.data.trajectory_files import read_trajectory
 from invgraph.geometry.camera import Camera
+from invgraph.geometry.lens import Lens
 from invgraph.infer import DepthWriter, read_depth, read_index, write_depth, write_index
 from invgraph.infer.cloud import PER_FRAME, Cloud
 
 FACTS: dict[str, Any] = {"model": "by hand", "trained_on": ["ab"], "metric": True}
 HEIGHT, WIDTH = 12, 16
-LENS = Camera(torch.eye(4), torch.tensor([16.0, 16]), torch.tensor([8.0, 6]), HEIGHT, WIDTH)
+LENS = Lens(torch.tensor([16.0, 16]), torch.tensor([8.0, 6]), HEIGHT, WIDTH)
 
 
 def _shift(x: float) -> torch.Tensor:
@@ -183,7 +184,7 @@ def test_cloud_is_bounded_and_keeps_every_frame():
     depth = np.ones((20, 20), np.float32)
     for index in range(20):
         photo = np.full((HEIGHT, WIDTH, 3), index, np.uint8)
-        cloud.add(LENS, photo, depth, None)
+        cloud.add(Camera(LENS, torch.eye(4)), photo, depth, None)
         assert len(cloud) <= 300
     colors = _points_of(cloud)["color"][:, 0]
     counts = np.bincount(colors, minlength=20)

@@ -17,6 +17,7 @@ from torch import Tensor
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.gaussians import Gaussians
+from invgraph.geometry.lens import Lens
 from invgraph.rendering.render import render
 from invgraph.rendering.visibility import visibility
 from invgraph.scene import (
@@ -48,7 +49,7 @@ def eye(distortion: Tensor | None = None) -> Camera:
         torch.tensor([0.4, 0.3, -3.0]), torch.zeros(3), torch.tensor([0.0, 1.0, 0.0])
     )
     half = torch.full((2,), SIZE / 2 + 0.2)
-    return Camera(pose, torch.full((2,), 1.1 * SIZE), half, SIZE, SIZE, distortion)
+    return Camera(Lens(torch.full((2,), 1.1 * SIZE), half, SIZE, SIZE, distortion), pose)
 
 
 def sky() -> SphericalHarmonicLight:
@@ -197,12 +198,12 @@ ROWS: dict[str, Row] = {
     "background panorama": Row(random(8, 16, 3), behind(EnvironmentMap)),
     "camera pose": Row(torch.zeros(6), turned),
     "focal length": Row(
-        torch.full((2,), 1.1 * SIZE), lambda x: seen(lambda c: replace(c, focal=x)), 0.02
+        torch.full((2,), 1.1 * SIZE), lambda x: seen(lambda c: c.with_lens(focal=x)), 0.02
     ),
     "principal point": Row(
-        torch.full((2,), SIZE / 2 + 0.2), lambda x: seen(lambda c: replace(c, principal=x)), 0.002
+        torch.full((2,), SIZE / 2 + 0.2), lambda x: seen(lambda c: c.with_lens(principal=x)), 0.002
     ),
-    "distortion": Row(DISTORTION, lambda x: seen(lambda c: replace(c, distortion=x))),
+    "distortion": Row(DISTORTION, lambda x: seen(lambda c: c.with_lens(distortion=x))),
 }
 
 

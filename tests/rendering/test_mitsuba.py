@@ -193,9 +193,9 @@ def test_an_old_llvm_is_not_used(monkeypatch):
 def test_errors():
     scene = Scene((ball(),), (SUN,))
     plain = camera(8)
-    bent = replace(plain, distortion=torch.zeros(5))
+    bent = plain.with_lens(distortion=torch.zeros(5))
     with pytest.raises(ValueError, match="no lens distortion but this one has; undistort it"):
         render(scene, bent, backend="mitsuba")
-    oblong = replace(plain, focal=torch.tensor([8.0, 9.0]))
+    oblong = plain.with_lens(focal=torch.tensor([8.0, 9.0]))
     with pytest.raises(ValueError, match="square pixels but focal is"):
         render(scene, oblong, backend="mitsuba")

@@ -10,6 +10,7 @@ from scenes import ball, ball_and_ring, camera, material
 
 from invgraph.geometry import mesh, primitives, transforms
 from invgraph.geometry.camera import Camera
+from invgraph.geometry.lens import Lens
 from invgraph.rendering import visibility
 from invgraph.rendering.render import OUTPUTS, render
 from invgraph.scene import BackgroundImage, Material, Object, Scene
@@ -51,7 +52,7 @@ def test_a_square_by_hand():
     faces = torch.tensor([[0, 2, 1], [0, 3, 2]], dtype=torch.int32)
     square = Object(mesh.Mesh(vertices, faces), torch.eye(4), material((1.0, 0.5, 0.0), 1.0))
     pose = transforms.pose(torch.eye(3), torch.tensor([0.0, 0.0, 4.0]))
-    seen_by = Camera(pose, torch.full((2,), 8.0), torch.full((2,), 4.0), 8, 8)
+    seen_by = Camera(Lens(torch.full((2,), 8.0), torch.full((2,), 4.0), 8, 8), pose)
     found = render(Scene((square,)), seen_by)
     alpha = torch.zeros(8, 8)
     alpha[2:6, 2:5] = 1
@@ -264,7 +265,7 @@ def test_gradients_match_finite_differences(name):
         pose = transforms.exp_se3(values["camera"]) @ seen_by.camera_from_world
         found = render(
             scene,
-            replace(seen_by, focal=values["focal"], camera_from_world=pose),
+            replace(seen_by.with_lens(focal=values["focal"]), camera_from_world=pose),
             outputs=("color", "alpha"),
         )
         return (torch.cat((found.color, found.alpha[..., None]), -1) * weights).double().sum()

@@ -9,6 +9,7 @@ from scenes import ball, camera, material
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.gaussians import Gaussians
+from invgraph.geometry.lens import Lens
 from invgraph.rendering.render import render
 from invgraph.scene import Object, Scene, unlit
 from invgraph.scene.scene_files import load_scene, save_scene
@@ -20,7 +21,7 @@ RED = torch.tensor([0.9, 0.1, 0.0])
 def eye() -> Camera:
     """At the origin, looking along +z, the middle between four pixels."""
     half = torch.full((2,), SIZE / 2)
-    return Camera(torch.eye(4), torch.full((2,), 40.0), half, SIZE, SIZE)
+    return Camera(Lens(torch.full((2,), 40.0), half, SIZE, SIZE), torch.eye(4))
 
 
 def blob(place=(0.0, 0.0, 4.0), scales=(0.3, 0.3, 0.3), opacity: float = 0.8) -> Object:
@@ -143,7 +144,7 @@ def test_gradients_match_finite_differences(name, monkeypatch):
 
 
 def replace_focal(seen_by: Camera, focal: torch.Tensor) -> Camera:
-    return replace(seen_by, focal=focal)
+    return seen_by.with_lens(focal=focal)
 
 
 def test_a_scene_with_gaussians_survives_its_files(tmp_path):

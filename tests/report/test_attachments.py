@@ -11,7 +11,7 @@ import pytest
 import torch
 from av.video.stream import VideoStream
 from PIL import Image
-from run_folders import begin_run, look_at, torus_scene, write_run
+from run_folders import begin_run, look_at, record, torus_scene, write_run
 
 from invgraph.cli import main
 from invgraph.data.depth_files import encode_depth, read_depth
@@ -132,7 +132,7 @@ def test_near_is_light_and_nothing_is_transparent(tmp_path: Path) -> None:
 def pose(eye: list[float], target: list[float], split: str = "train") -> CameraRecord:
     matrix = look_at(np.array(eye, float) - target)
     matrix[:3, 3] = -matrix[:3, :3] @ eye
-    return CameraRecord("p", split, matrix, (100.0, 90.0), (50.0, 40.0), (80, 100))
+    return record("p", split, matrix, (100.0, 90.0))
 
 
 def test_what_was_photographed_from_all_sides_is_flown_around(run: Path) -> None:

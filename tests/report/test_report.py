@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from run_folders import begin_run, look_at, torus_scene, write_run
+from run_folders import begin_run, look_at, record, torus_scene, write_run
 
 from invgraph.rendering.harmonics import evaluate, irradiance_coefficients
 from invgraph.report import write_report
@@ -78,7 +78,7 @@ def read_page(run: Path) -> Page:
 
 def pose(name: str, eye: list[float], split: str = "train") -> CameraRecord:
     matrix = look_at(np.array(eye, dtype=float))
-    return CameraRecord(name, split, matrix, (100.0, 100.0), (50.0, 40.0), (80, 100))
+    return record(name, split, matrix, (100.0, 100.0))
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from capture_files import write_image
 
 from invgraph.data import Capture, read_capture
 from invgraph.geometry.camera import Camera
+from invgraph.geometry.lens import Lens
 from invgraph.runs.facts import KINDS, RunFacts, identity
 from invgraph.runs.folder import RunFolder, file_stem
 from invgraph.runs.reader import read_run
@@ -158,9 +159,9 @@ def test_the_same_work_is_told_from_other_work(tmp_path: Path):
     data[len(data) // 2] ^= 1
     frame.image_path.write_bytes(data)
     assert identity([first], 1.0) != before
-    seen = Camera(torch.eye(4), torch.ones(2), torch.ones(2), 12, 16)
+    seen = Camera(Lens(torch.ones(2), torch.ones(2), 12, 16), torch.eye(4))
     moved = replace(seen, camera_from_world=2 * torch.eye(4))
-    longer = replace(seen, focal=2 * torch.ones(2))
+    longer = seen.with_lens(focal=2 * torch.ones(2))
     masks = [tmp_path / "dark.png", tmp_path / "light.png"]
     for path, level in zip(masks, (0, 255), strict=True):
         write_image(path, level)

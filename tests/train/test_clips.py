@@ -11,6 +11,7 @@ from PIL import Image
 
 from invgraph.data import Capture, read_capture
 from invgraph.geometry.camera import Camera
+from invgraph.geometry.lens import Lens
 from invgraph.geometry.transforms import invert
 from invgraph.scene.belief import DepthBelief
 from invgraph.train.clips import Clip, read_clip
@@ -28,7 +29,7 @@ def recording(folder: Path, count: int = 12) -> Capture:
     return read_capture(folder / "walk")
 
 
-def clip_of(capture: Capture, folder: Path, lens: Camera | None = None) -> Clip:
+def clip_of(capture: Capture, folder: Path, lens: Lens | None = None) -> Clip:
     frames = [replace(frame, lens=lens) for frame in capture.frames]
     return read_clip(capture.name, frames, SIZE, work=folder / "work")
 
@@ -36,7 +37,7 @@ def clip_of(capture: Capture, folder: Path, lens: Camera | None = None) -> Clip:
 def taught(folder: Path, count: int = 12) -> tuple[Clip, Teaching]:
     """A clip with its exact motion and depth, in units of the median depth."""
     capture = recording(folder, count)
-    clip = clip_of(capture, folder, camera(torch.eye(4)))
+    clip = clip_of(capture, folder, camera(torch.eye(4)).lens)
     poses = walk(count).double()
     small = [camera(pose.float(), HEIGHT // 2, WIDTH // 2) for pose in poses]
     depth = torch.stack([look(each)[1] for each in small])
@@ -60,7 +61,7 @@ def test_a_clip_is_decoded_once(tmp_path: Path):
 
 def test_a_clip_has_no_lens_distortion(tmp_path: Path):
     capture = recording(tmp_path)
-    bent = replace(camera(torch.eye(4)), distortion=torch.tensor([-0.2, 0, 0, 0, 0]))
+    bent = replace(camera(torch.eye(4)).lens, distortion=torch.tensor([-0.2, 0, 0, 0, 0]))
     clip = clip_of(capture, tmp_path, bent)
     assert clip.lens is not None and clip.lens.distortion is None
     plain = clip_of(capture, tmp_path)
@@ -142,7 +143,7 @@ def test_varied_groups_are_still_exact(tmp_path: Path):
         assert item.poses is not None and item.teacher is not None
         zoomed += float(item.zoom) > 1.05
         flipped += bool(item.poses[0, 2, 0, 3] > item.poses[0, 0, 0, 3])
-        lens = Camera(torch.eye(4)[None], item.focal, item.principal, *SIZE)
+        lens = Camera(item.lens, torch.eye(4)[None])
         depth = item.teacher.log_depth
         belief = DepthBelief(depth, torch.ones_like(depth))
         motions = item.poses[:, None] @ invert(item.poses)[:, :, None]
@@ -182,4 +183,4 @@ def test_other_processes_prepare_the_same_groups(tmp_path: Path):
     groups = GroupSet([clip], [teaching], [range(12)])
     apart, here = (list(loader(groups, Numbers(2, 0, 2), workers)) for workers in (1, 0))
     for one, two in zip(apart, here, strict=True):
-        assert torch.equal(one.images, two.images) and torch.equal(one.focal, two.focal)
+        assert torch.equal(one.images, two.images) and torch.equal(one.lens.focal, two.lens.focal)

@@ -8,6 +8,7 @@ from moving_camera import camera, look, walk
 from torch import Tensor
 
 from invgraph.geometry.camera import Camera
+from invgraph.geometry.lens import Lens
 from invgraph.geometry.transforms import invert
 from invgraph.scene.belief import DepthBelief
 from invgraph.train.objective import Explained, Pieces, Teacher, Weights, shrunk, view_synthesis
@@ -20,7 +21,7 @@ def stacked_lens(dtype: torch.dtype = torch.float32, groups: int = 1) -> Camera:
     eye = torch.eye(4, dtype=dtype).expand(groups, 4, 4)
     focal = torch.full((groups, 2), float(WIDTH), dtype=dtype)
     principal = torch.tensor([WIDTH / 2, HEIGHT / 2], dtype=dtype).expand(groups, 2)
-    return Camera(eye, focal, principal, HEIGHT, WIDTH)
+    return Camera(Lens(focal, principal, HEIGHT, WIDTH), eye)
 
 
 def group(count: int = 3, dtype: torch.dtype = torch.float32):
@@ -78,7 +79,7 @@ def test_gradients_are_those_of_finite_differences():
 
     def loss(log_depth: Tensor, focal: Tensor, moved: Tensor) -> Tensor:
         belief = DepthBelief(log_depth, torch.full_like(log_depth, 0.1))
-        there = replace(lens, focal=focal)
+        there = lens.with_lens(focal=focal)
         return view_synthesis(images, belief, there, moved, pieces, Weights()).parts["loss"]
 
     inputs = (log_depth, focal, moved)

@@ -118,10 +118,7 @@ def explained(group: Groups, factor: float) -> float:
     log_depth = group.teacher.log_depth[:, 1:].clone()
     log_depth[:, 1] = log_depth[:, 0]  # of the second, as the third's is unknown
     belief = DepthBelief(log_depth + np.log(factor), torch.ones_like(log_depth))
-    size = (group.images.shape[2], group.images.shape[3])
-    placed = Camera(torch.eye(4)[None], group.focal, group.principal, *size).resize(
-        *images.shape[2:4]
-    )
+    placed = Camera(group.lens, torch.eye(4)[None]).resize(*images.shape[2:4])
     motions = poses[:, None] @ invert(poses)[:, :, None]
     only = Pieces(ssim=False, exposure=False, automask=False, moving=False, uncertainty=False)
     only = replace(only, smooth=False, consistency=False, teacher=False)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from invgraph.fitting.cameras.colmap_engine import load_engine
-from invgraph.fitting.cameras.lens_groups import Lens
+from invgraph.fitting.cameras.lens_groups import LensGroup
 from invgraph.fitting.cameras.quality import Quality
 
 FEW_FEATURES = 40
@@ -47,13 +47,17 @@ class MatchGraph:
     """
 
     def __init__(
-        self, database: Any, names: Sequence[str], lens_of: Sequence[int], lenses: Sequence[Lens]
+        self,
+        database: Any,
+        names: Sequence[str],
+        lens_of: Sequence[int],
+        lenses: Sequence[LensGroup],
     ) -> None:
         engine = load_engine()
         kinds = {int(getattr(engine.TwoViewGeometryConfiguration, kind)) for kind in _USABLE}
         self._names = names
         self.pairs: list[tuple[int, int]] = []
-        self._turns: list[tuple[Float[np.ndarray, "3 3"], Lens, Lens]] = []
+        self._turns: list[tuple[Float[np.ndarray, "3 3"], LensGroup, LensGroup]] = []
         for pair, found in zip(*database.read_two_view_geometries(), strict=True):
             if int(found.config) not in kinds or not len(found.inlier_matches):
                 continue
@@ -129,14 +133,14 @@ _NO_PARALLAX = (
 )
 
 
-def _squash(homography: np.ndarray, first: Lens, second: Lens, focal: float) -> float:
+def _squash(homography: np.ndarray, first: LensGroup, second: LensGroup, focal: float) -> float:
     """How far a homography is from a rotation, for a focal length in longer sides; 0 if it is."""
     m = np.linalg.inv(_pinhole(second, focal)) @ homography @ _pinhole(first, focal)
     values = np.linalg.svd(m, compute_uv=False)
     return float(values[0] / max(values[2], 1e-12) - 1)
 
 
-def _pinhole(lens: Lens, focal: float) -> Float[np.ndarray, "3 3"]:
+def _pinhole(lens: LensGroup, focal: float) -> Float[np.ndarray, "3 3"]:
     height, width = lens.feature_size
     f = focal * max(height, width)
     if lens.given is not None:

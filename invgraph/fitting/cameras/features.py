@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 from invgraph.data.frame import Frame
 from invgraph.data.images import UnreadableImage, decode
 from invgraph.fitting.cameras.colmap_engine import load_engine
-from invgraph.fitting.cameras.lens_groups import Lens
+from invgraph.fitting.cameras.lens_groups import LensGroup
 from invgraph.runs.progress import Progress
 
 _MANY_PHOTOS = 300  # from here on fewer features per photo: matching takes their square
@@ -22,7 +22,7 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def open_database(
-    path: Path, frames: Sequence[Frame], lenses: Sequence[Lens], lens_of: Sequence[int]
+    path: Path, frames: Sequence[Frame], lenses: Sequence[LensGroup], lens_of: Sequence[int]
 ) -> Any:
     """The features' database; one that was begun earlier goes on.
 
@@ -60,7 +60,7 @@ def open_database(
 def extract_features(
     database: Any,
     frames: Sequence[Frame],
-    lenses: Sequence[Lens],
+    lenses: Sequence[LensGroup],
     lens_of: Sequence[int],
     threads: int,
     progress: Progress,
@@ -124,7 +124,7 @@ class _Finder:
         self._own = threading.local()
 
     def __call__(
-        self, frame: Frame, lens: Lens
+        self, frame: Frame, lens: LensGroup
     ) -> tuple[Float[np.ndarray, "n 4"], UInt8[np.ndarray, "n 128"]]:
         engine = load_engine()
         if not hasattr(self._own, "extractor"):

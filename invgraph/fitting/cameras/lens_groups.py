@@ -11,7 +11,7 @@ import torch
 from invgraph.data.frame import Frame
 from invgraph.fitting.cameras.colmap_engine import load_engine
 from invgraph.geometry import convert
-from invgraph.geometry.camera import Camera
+from invgraph.geometry.lens import Lens
 
 LONGEST_SIDE = 2000  # of the images in which features are found, pixels
 _USUAL_FOCAL = 1.2  # of the longer side
@@ -23,18 +23,18 @@ _DIAGONAL_35MM = math.hypot(36.0, 24.0)
 
 
 @dataclass(frozen=True)
-class Lens:
-    """Intrinsics that several photographs share.
+class LensGroup:
+    """What is known beforehand about the lens of several photographs.
 
     Args:
         size: (height, width) of the photographs.
         focal: pixels of the photographs, from their EXIF; None if unknown.
-        given: calibrated intrinsics, which stay as they are; None if unknown.
+        given: calibrated, which stays as it is; None if unknown.
     """
 
     size: tuple[int, int]
     focal: float | None = None
-    given: Camera | None = None
+    given: Lens | None = None
 
     @property
     def scale(self) -> float:
@@ -51,7 +51,7 @@ class Lens:
         engine = load_engine()
         height, width = self.feature_size
         if self.given is not None:
-            _, _, model, params = convert.to_colmap(self.given.to(torch.float64))
+            model, params = convert.lens_to_colmap(self.given.to(torch.float64))
             values = params.clone()
             values[:4] *= self.scale
             return engine.Camera(
@@ -76,28 +76,25 @@ class Lens:
         )
 
 
-def group_lenses(frames: Sequence[Frame]) -> tuple[list[Lens], list[int]]:
+def group_lenses(frames: Sequence[Frame]) -> tuple[list[LensGroup], list[int]]:
     """The lenses of a capture, and the index of each frame's.
 
     Photos of one size, one EXIF focal length and one calibration share a lens.
     """
-    lenses: list[Lens] = []
+    lenses: list[LensGroup] = []
     places: dict[tuple, int] = {}
     indices = []
     for frame in frames:
-        lens = Lens(frame.size, None, frame.lens)
+        lens = LensGroup(frame.size, None, frame.lens)
         if frame.lens is None:
-            lens = Lens(frame.size, exif_focal(frame.image_path, frame.size))
-        key = (lens.size, None if lens.focal is None else round(lens.focal), _values(lens.given))
+            lens = LensGroup(frame.size, exif_focal(frame.image_path, frame.size))
+        given = None if lens.given is None else str(lens.given.facts)
+        key = (lens.size, None if lens.focal is None else round(lens.focal), given)
         if key not in places:
             places[key] = len(lenses)
             lenses.append(lens)
         indices.append(places[key])
     return lenses, indices
-
-
-def _values(camera: Camera | None) -> tuple[float, ...] | None:
-    return None if camera is None else tuple(convert.to_colmap(camera)[3].tolist())
 
 
 def exif_focal(path: Path, size: tuple[int, int]) -> float | None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from invgraph.fitting.cameras.colmap_engine import load_engine, run_cancellable
-from invgraph.fitting.cameras.lens_groups import Lens
+from invgraph.fitting.cameras.lens_groups import LensGroup
 from invgraph.runs.progress import Progress
 
 _OUTLIER_PX = 0.5  # residuals beyond, about twice the features' noise, count linearly
@@ -18,7 +18,7 @@ _REFINED_PHOTOS = 6  # a lens seen by fewer keeps one distortion term and a cent
 def map_photos(
     database: Path,
     count: int,
-    lenses: Sequence[Lens],
+    lenses: Sequence[LensGroup],
     threads: int,
     seed: int,
     progress: Progress,
@@ -74,7 +74,7 @@ def map_photos(
     return sorted(models.values(), key=lambda model: (-model.num_reg_images(), model.summary()))
 
 
-def refine(model: Any, lenses: Sequence[Lens], threads: int) -> None:
+def refine(model: Any, lenses: Sequence[LensGroup], threads: int) -> None:
     """Adjust everything once more, robustly, with principal points and a second radial term.
 
     Lenses that took few photos keep the simpler model that the mapping used: the principal point

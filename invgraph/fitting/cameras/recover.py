@@ -24,12 +24,14 @@ from invgraph.fitting.cameras.diagnosis import (
 )
 from invgraph.fitting.cameras.features import extract_features, open_database
 from invgraph.fitting.cameras.gauge import normalise
-from invgraph.fitting.cameras.lens_groups import Lens, group_lenses
+from invgraph.fitting.cameras.lens_groups import LensGroup, group_lenses
 from invgraph.fitting.cameras.mapping import map_photos, refine
 from invgraph.fitting.cameras.pairs import choose_pairs, match
 from invgraph.fitting.cameras.quality import Quality, measure
 from invgraph.geometry import convert
 from invgraph.geometry.camera import Camera
+from invgraph.geometry.distortion import COEFFICIENTS
+from invgraph.geometry.lens import Lens
 from invgraph.runs.progress import Progress
 
 _RESULT, _DATABASE, _KEY = "cameras.safetensors", "features.db", "photos.json"
@@ -169,26 +171,19 @@ def _recover(
     )
 
 
-def _camera(model: Any, index: int, lens: Lens) -> Camera:
+def _camera(model: Any, index: int, group: LensGroup) -> Camera:
     """A camera of the engine in our terms, in pixels of the whole photograph."""
     image = model.image(index + 1)
-    if lens.given is not None:
-        camera = lens.given.to(torch.float64)
+    if group.given is not None:
+        lens = group.given.to(torch.float64)
     else:
         found = model.camera(image.camera_id)
-        camera = convert.from_colmap(
-            torch.tensor([1.0, 0, 0, 0], dtype=torch.float64),
-            torch.zeros(3, dtype=torch.float64),
-            found.model_name,
-            torch.tensor(np.asarray(found.params), dtype=torch.float64),
-            *lens.size,
-        )
-        camera = replace(
-            camera, focal=camera.focal / lens.scale, principal=camera.principal / lens.scale
-        )
+        params = torch.tensor(np.asarray(found.params), dtype=torch.float64)
+        lens = convert.lens_from_colmap(found.model_name, params, *group.size)
+        lens = replace(lens, focal=lens.focal / group.scale, principal=lens.principal / group.scale)
     pose = torch.eye(4, dtype=torch.float64)
     pose[:3] = torch.tensor(np.asarray(image.cam_from_world().matrix()))
-    return replace(camera, camera_from_world=pose).to(torch.float32)
+    return Camera(lens, pose).to(torch.float32)
 
 
 def _with_cameras(capture: Capture, found: _Recovered) -> Capture:
@@ -216,7 +211,7 @@ def _key(frames: Sequence[Frame], seed: int) -> str:
     """What the result depends on."""
     facts: list[Any] = [_VERSION, seed]
     for frame in frames:
-        lens = [] if frame.lens is None else convert.to_colmap(frame.lens)[3].tolist()
+        lens = None if frame.lens is None else frame.lens.facts
         facts.append([frame.name, frame.size, frame.mask_source, frame.time is None, lens])
         for path in (frame.image_path, frame.mask_path):
             status = path.stat() if path is not None and path.exists() else None
@@ -236,20 +231,23 @@ def _prepare(work: Path, key: str) -> None:
 
 
 def _save(work: Path, key: str, found: _Recovered) -> None:
-    zeros = torch.zeros(5)
+    most = max(map(len, COEFFICIENTS.values()))
+    bent = torch.zeros(len(found.cameras), most)
+    for row, camera in zip(bent, found.cameras, strict=True):
+        if camera.distortion is not None:
+            row[: len(camera.distortion)] = camera.distortion
     tensors = {
         "camera_from_world": torch.stack([c.camera_from_world for c in found.cameras]),
         "focal": torch.stack([c.focal for c in found.cameras]),
         "principal": torch.stack([c.principal for c in found.cameras]),
-        "distortion": torch.stack(
-            [zeros if c.distortion is None else c.distortion for c in found.cameras]
-        ),
+        "distortion": bent,
         "points": found.points,
     }
     facts = {
         "key": key,
         "placed": found.placed,
         "distorted": [c.distortion is not None for c in found.cameras],
+        "models": [c.lens.model for c in found.cameras],
         "sizes": [(c.height, c.width) for c in found.cameras],
         "reasons": found.reasons,
         "quality": asdict(found.quality),
@@ -266,17 +264,19 @@ def _load(work: Path, key: str) -> _Recovered | None:
     if stored is None or stored[1]["key"] != key:
         return None
     tensors, facts = stored
-    cameras = [
-        Camera(
-            tensors["camera_from_world"][k],
+    cameras = []
+    for k, model in enumerate(facts["models"]):
+        height, width = facts["sizes"][k]
+        bent = tensors["distortion"][k, : len(COEFFICIENTS[model])]
+        lens = Lens(
             tensors["focal"][k],
             tensors["principal"][k],
-            facts["sizes"][k][0],
-            facts["sizes"][k][1],
-            tensors["distortion"][k] if facts["distorted"][k] else None,
+            height,
+            width,
+            bent if facts["distorted"][k] else None,
+            model,
         )
-        for k in range(len(facts["placed"]))
-    ]
+        cameras.append(Camera(lens, tensors["camera_from_world"][k]))
     return _Recovered(
         facts["placed"], cameras, tensors["points"], facts["reasons"], Quality(**facts["quality"])
     )

@@ -11,7 +11,6 @@ from invgraph.geometry.least_squares import Eliminated, NormalEquations, minimis
 from invgraph.geometry.transforms import exp_so3, perturb
 from invgraph.kernels.threads import launch
 
-LENS = 9  # fx, fy, cx, cy, k1, k2, p1, p2, k3
 _PRIOR_SIGMAS = np.array([0.1, 0.1, 0.1])  # usual errors of log focal length, k1, k2
 _LIMIT = 120.0  # squared levels: scale of the robust loss
 _MOST_CHANGE = 3.0  # factor between a point's inverse depths before and after a step
@@ -70,7 +69,7 @@ class State:
 
     Attributes:
         poses: ``frames 4 4``, camera_from_world.
-        lens: ``9``, at the finest level.
+        lens: fx, fy, cx, cy of the finest level, k1, k2, p1, p2, k3, k4, k5, k6.
         points: with inverse depths.
     """
 

@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 from invgraph.fitting.motion.flow_cpu import contains, sample
-from invgraph.fitting.motion.photometric_cpu import bend, relative, straighten
+from invgraph.fitting.motion.photometric_cpu import relative
+from invgraph.geometry.distortion_cpu import bend, straighten
 from invgraph.kernels.threads import finish_and_take, inner, kernel, take, wait
 
 _RADIUS = 2
@@ -48,7 +49,7 @@ def search(
         places: ``n 2``, pixels.
         targets: ``k m``, frames; -1 for none.
         poses: ``frames 4 4``, camera_from_world.
-        lens: fx, fy, cx, cy, k1, k2, p1, p2, k3.
+        lens: fx, fy, cx, cy, k1, k2, p1, p2, k3, k4, k5, k6.
         candidates: ``k c``, inverse depths, ascending.
         inverses: ``n``; the best, between candidates by a parabola.
         likeness: ``n 2``, its mean normalised correlation, and the best one that is no neighbour's.
@@ -56,7 +57,7 @@ def search(
     count, most = targets.shape
     number = candidates.shape[1]
     here, there = np.empty(_COUNT), np.empty(_COUNT)
-    bent = np.empty(6)
+    bent = np.empty(7)
     motion = np.empty((most, 3, 4))
     scores = np.empty(number)
     unit = take(team, 0, count)

@@ -19,7 +19,8 @@ from invgraph.fitting.motion.patch_normals import slanted
 from invgraph.fitting.motion.pyramids import Pyramid, check_frames, load_picture, pyramid, shrinking
 from invgraph.fitting.motion.structure import Structure, build
 from invgraph.fitting.motion.tracks import Tracks, follow_points
-from invgraph.geometry.camera import Camera
+from invgraph.geometry.distortion import COEFFICIENTS
+from invgraph.geometry.lens import Lens
 from invgraph.runs.progress import Progress
 
 _USUAL_FOCAL = 1.2  # of the longer side
@@ -37,7 +38,7 @@ class Motion:
 
     Attributes:
         trajectory: world_from_camera of every frame that was placed; the first frame is the world.
-        lens: what the frames were taken with, at their full size and at the world's origin.
+        lens: what the frames were taken with, at their full size.
         points: on the surfaces that keyframes see, world frame.
         frames: which frames were placed, ascending.
         keyframes: which of the video's frames those are that were aligned together.
@@ -46,7 +47,7 @@ class Motion:
     """
 
     trajectory: Trajectory
-    lens: Camera
+    lens: Lens
     points: Float[Tensor, "m 3"]
     frames: tuple[int, ...]
     keyframes: tuple[int, ...]
@@ -55,7 +56,7 @@ class Motion:
 
 def estimate_motion(
     frames: Sequence[Frame],
-    lens: Camera | None,
+    lens: Lens | None,
     *,
     work: Path | None = None,
     progress: Progress | None = None,
@@ -72,14 +73,14 @@ def estimate_motion(
 
     Args:
         frames: of a video, in the order of time and close together; cameras they have are not used.
-        lens: intrinsics at the frames' size, their pose means nothing. Focal length and radial
+        lens: intrinsics at the frames' size. Focal length and radial
             distortion are refined, the rest is trusted. When None all are guessed first.
         work: folder for temporary files; the system's own when left out.
         progress: hears the stages.
 
     Raises:
-        ValueError: fewer than 3 frames; frames of different sizes; nothing to follow; a camera that
-            stands still or only turns; frames that cannot be connected.
+        ValueError: a fisheye; fewer than 3 frames; frames of different sizes; nothing to follow; a
+            camera that stands still or only turns; frames that cannot be connected.
         ImportError: pycolmap is not installed.
 
     Source:
@@ -93,9 +94,13 @@ def estimate_motion(
             f"the lens is for {lens.height}x{lens.width} (h x w) but the frames are "
             f"{frames[0].size[0]}x{frames[0].size[1]}; resize the lens."
         )
+    if lens is not None and lens.model == "fisheye":
+        raise ValueError(
+            "odometry does not know fisheyes; undistort the frames first "
+            "(invgraph.photometric.warp.undistort)."
+        )
     factor = shrinking(frames[0].size)
     whole = _guess(frames[0].size) if lens is None else lens.to(torch.float64)
-    whole = replace(whole, camera_from_world=torch.eye(4, dtype=torch.float64))
     small = whole.binned(factor)
 
     progress.stage("following points", 0.3)
@@ -138,9 +143,8 @@ def estimate_motion(
     return _motion(frames, poses, differences, aligned.state, at, whole, factor)
 
 
-def _guess(size: tuple[int, int]) -> Camera:
-    return Camera(
-        torch.eye(4, dtype=torch.float64),
+def _guess(size: tuple[int, int]) -> Lens:
+    return Lens(
         torch.full((2,), _USUAL_FOCAL * max(size), dtype=torch.float64),
         torch.tensor([size[1] / 2, size[0] / 2], dtype=torch.float64),
         *size,
@@ -153,12 +157,10 @@ def _pyramids(frames: Sequence[Frame], factor: int, progress: Progress) -> Itera
         yield pyramid(load_picture(frame, factor))
 
 
-def _plane(places: np.ndarray, camera: Camera) -> np.ndarray:
+def _plane(places: np.ndarray, lens: Lens) -> np.ndarray:
     """Where rays through pixels meet the plane z = 1."""
     pixels = torch.from_numpy(places)
-    return camera.unproject_pixels(pixels, torch.ones(len(pixels), dtype=torch.float64))[
-        :, :2
-    ].numpy()
+    return lens.unproject(pixels, torch.ones(len(pixels), dtype=torch.float64))[:, :2].numpy()
 
 
 def _check_tracks(tracks: Tracks) -> None:
@@ -191,12 +193,14 @@ def _check_structure(structure: Structure | None, tracks: Tracks) -> Structure:
     return structure
 
 
-def _vector(camera: Camera, structure: Structure, focal: float) -> np.ndarray:
+def _vector(lens: Lens, structure: Structure, focal: float) -> np.ndarray:
     """The lens as ``alignment`` wants it, with what the structure found."""
-    bent = np.zeros(5) if camera.distortion is None else camera.distortion.numpy().copy()
+    bent = np.zeros(len(COEFFICIENTS["rational"]))
+    if lens.distortion is not None:
+        bent[: len(lens.distortion)] = lens.distortion.numpy()
     bent[0] += structure.bend
-    scaled = camera.focal.numpy() * structure.focal / focal
-    return np.concatenate((scaled, camera.principal.numpy(), bent))
+    scaled = lens.focal.numpy() * structure.focal / focal
+    return np.concatenate((scaled, lens.principal.numpy(), bent))
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,7 +282,7 @@ def _motion(
     differences: dict[int, float],
     state: State,
     keyframes: list[int],
-    whole: Camera,
+    whole: Lens,
     factor: int,
 ) -> Motion:
     placed = sorted(poses)
@@ -293,7 +297,7 @@ def _motion(
     lens = replace(
         whole,
         focal=torch.from_numpy(state.lens[:2] * factor),
-        distortion=torch.from_numpy(state.lens[4:].copy()),
+        distortion=torch.from_numpy(state.lens[4:][: len(COEFFICIENTS[whole.model])].copy()),
     )
     points = state.points
     host_of = np.repeat(points.hosts, np.diff(points.starts))

@@ -11,6 +11,7 @@ from invgraph.files.atomic import fingerprint
 from invgraph.fitting.motion.estimate import Motion, estimate_motion
 from invgraph.fitting.motion.motion_files import read_motion, write_motion
 from invgraph.geometry import transforms
+from invgraph.geometry.camera import Camera
 from invgraph.runs.progress import Progress
 
 _VERSION = 2  # of the files in the work folder
@@ -32,8 +33,8 @@ def follow_camera(capture: Capture, work: Path, *, progress: Progress | None = N
         ValueError: as for :func:`estimate_motion`.
     """
     frames = capture.frames
-    lens = frames[0].intrinsics if frames else None
-    known = [] if lens is None else [*lens.focal.tolist(), *lens.principal.tolist()]
+    lens = frames[0].known_lens if frames else None
+    known = None if lens is None else lens.facts
     facts = str(([fingerprint(frame.image_path) for frame in frames], known, _VERSION))
     file = work / f"{hashlib.sha256(facts.encode()).hexdigest()[:16]}.safetensors"
     motion = read_motion(file)
@@ -55,7 +56,7 @@ def with_motion(capture: Capture, motion: Motion) -> Capture:
     return replace(
         capture,
         frames=tuple(
-            replace(frames[i], camera=replace(lens, camera_from_world=pose), lens=None)
+            replace(frames[i], camera=Camera(lens, pose), lens=None)
             for i, pose in zip(placed, poses, strict=True)
         ),
         test=tuple(place for place, i in enumerate(placed) if i in held),

@@ -31,7 +31,7 @@ def choose_points(picture: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "n 2"]
 def first_points(
     images: Float[np.ndarray, "k h w"],
     poses: Float[np.ndarray, "k 4 4"],
-    lens: Float[np.ndarray, " 9"],
+    lens: Float[np.ndarray, " 12"],
     ranges: Float[np.ndarray, "k 2"],
 ) -> Points:
     """Points of every keyframe, with the inverse depths under which its neighbours look alike.

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from invgraph.data.trajectory_files import Trajectory
 from invgraph.files.tensors import read_tensors, write_tensors
 from invgraph.fitting.motion.estimate import Motion
-from invgraph.geometry.camera import Camera
+from invgraph.geometry.lens import Lens
 
 _REMEDY = "delete it to find the motion again"
 
@@ -28,6 +27,7 @@ def write_motion(path: Path, motion: Motion) -> None:
         tensors["distortion"] = lens.distortion
     facts = {
         "size": [lens.height, lens.width],
+        "model": lens.model,
         "frames": list(motion.frames),
         "keyframes": list(motion.keyframes),
     }
@@ -46,9 +46,8 @@ def read_motion(path: Path) -> Motion | None:
     tensors, facts = kept
     try:
         height, width = facts["size"]
-        eye = torch.eye(4, dtype=torch.float64)
-        distortion = tensors.get("distortion")
-        lens = Camera(eye, tensors["focal"], tensors["principal"], height, width, distortion)
+        bent = (tensors.get("distortion"), facts["model"])
+        lens = Lens(tensors["focal"], tensors["principal"], height, width, *bent)
         return Motion(
             Trajectory(tensors["world_from_camera"], tensors["times"]),
             lens,

@@ -13,7 +13,7 @@ _PRIOR_WEIGHT = 0.5  # squared cells: weight of the prior that a surface faces t
 _CELL = 14  # pixels between points
 
 
-def slanted(points: Points, lens: Float[np.ndarray, " 9"]) -> Points:
+def slanted(points: Points, lens: Float[np.ndarray, " 12"]) -> Points:
     """Points with the slants of planes through their neighbours' inverse depths.
 
     Inverse depth is linear on the picture of a plane. Neighbours at other depths, which belong to

@@ -10,6 +10,7 @@ lens moves by the log of both focal lengths, k1, k2.
 import numpy as np
 
 from invgraph.fitting.motion.flow_cpu import contains, sample
+from invgraph.geometry.distortion_cpu import bend, straighten
 from invgraph.kernels.threads import finish_and_take, inner, kernel, take, wait
 
 # Engel et al., Direct Sparse Odometry (2018), figure 4.
@@ -19,47 +20,7 @@ PATTERN = np.array(
 _PIXELS = len(PATTERN)
 _CENTRE = 4  # of the pattern
 _ROW = 16  # host 6, target 6, lens 3, inverse depth
-_NEWTON_STEPS = 8
 _SHRUNK = 0.7  # by what a pattern may grow or shrink: slanted surfaces are compared badly beyond
-
-
-@inner
-def bend(x, y, lens, out):
-    """Distorted place on the image plane and its derivatives by x and y.
-
-    Args:
-        lens: fx, fy, cx, cy, k1, k2, p1, p2, k3.
-        out: x, y, and the four derivatives, row by row.
-
-    Source:
-        Brown, Decentering distortion of lenses (1966).
-    """
-    k1, k2, p1, p2, k3 = lens[4], lens[5], lens[6], lens[7], lens[8]
-    r = x * x + y * y
-    radial = 1 + r * (k1 + r * (k2 + r * k3))
-    slope = 2 * (k1 + r * (2 * k2 + 3 * r * k3))
-    out[0] = x * radial + 2 * p1 * x * y + p2 * (r + 2 * x * x)
-    out[1] = y * radial + p1 * (r + 2 * y * y) + 2 * p2 * x * y
-    out[2] = radial + slope * x * x + 2 * p1 * y + 6 * p2 * x
-    out[3] = slope * x * y + 2 * p1 * x + 2 * p2 * y
-    out[4] = out[3]
-    out[5] = radial + slope * y * y + 6 * p1 * y + 2 * p2 * x
-
-
-@inner
-def straighten(u, v, lens, bent):
-    """Ray (x, y, 1) through a pixel; ``bent`` becomes the lens there (:func:`bend`)."""
-    p, q = (u - lens[2]) / lens[0], (v - lens[3]) / lens[1]
-    x, y = p, q
-    for _ in range(_NEWTON_STEPS):
-        bend(x, y, lens, bent)
-        e, f = bent[0] - p, bent[1] - q
-        if e * e + f * f < 1e-22:
-            break
-        determinant = bent[2] * bent[5] - bent[3] * bent[4]
-        x -= (bent[5] * e - bent[3] * f) / determinant
-        y -= (bent[2] * f - bent[4] * e) / determinant
-    return x, y
 
 
 @inner
@@ -88,10 +49,11 @@ def _host_pattern(image, u, v, scale, lens, rays, by_lens, levels, bent):
         x, y = straighten(p, q, lens, bent)
         rays[k, 0], rays[k, 1] = x, y
         r = x * x + y * y
+        k1 = r / bent[6]  # what x and y change by
         determinant = bent[2] * bent[5] - bent[3] * bent[4]
         for n in range(3):
-            e = bent[0] if n == 0 else (x * r if n == 1 else x * r * r)
-            f = bent[1] if n == 0 else (y * r if n == 1 else y * r * r)
+            e = bent[0] if n == 0 else (x * k1 if n == 1 else x * k1 * r)
+            f = bent[1] if n == 0 else (y * k1 if n == 1 else y * k1 * r)
             by_lens[k, n, 0] = -(bent[5] * e - bent[3] * f) / determinant
             by_lens[k, n, 1] = -(bent[2] * f - bent[4] * e) / determinant
     return True
@@ -150,7 +112,7 @@ def _compare(
         rows[k, 11] = qx * jy - qy * jx
         r = a * a + b * b
         rows[k, 12] = by_u * bent[0] + by_v * bent[1]
-        rows[k, 13] = (by_u * a + by_v * b) * r
+        rows[k, 13] = (by_u * a + by_v * b) * r / bent[6]
         rows[k, 14] = rows[k, 13] * r
         for n in range(3):
             rows[k, 12 + n] += hx * by_lens[k, n, 0] + hy * by_lens[k, n, 1]
@@ -202,7 +164,7 @@ def linearise(
         slants: ``n 2``, how it grows with x and y on the plane z = 1 around a point.
         targets: ``k m``, frames; -1 for none.
         poses: ``frames 4 4``, camera_from_world.
-        lens: fx, fy, cx, cy of the finest level, k1, k2, p1, p2, k3.
+        lens: fx, fy, cx, cy of the finest level, k1, k2, p1, p2, k3, k4, k5, k6.
         scale: pixels of the finest level per pixel of ``images``.
         gains: ``k m 2``: levels in the target are gain times those in the host plus offset.
         limit: squared levels.
@@ -222,7 +184,7 @@ def linearise(
     last = 6 * (most + 1)
     motion = np.empty((most, 3, 4))
     rays, by_lens = np.empty((_PIXELS, 2)), np.empty((_PIXELS, 3, 2))
-    levels, bent = np.empty(_PIXELS), np.empty(6)
+    levels, bent = np.empty(_PIXELS), np.empty(7)
     rows = np.empty((_PIXELS, _ROW + 2))
     small = np.empty((_ROW, _ROW + 1))
     at = np.empty(_ROW - 1, np.int64)

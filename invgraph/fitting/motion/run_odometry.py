@@ -15,7 +15,7 @@ from invgraph.files.pictures import encode_png
 from invgraph.fitting.motion.estimate import Motion, estimate_motion
 from invgraph.fitting.motion.follow_camera import with_motion
 from invgraph.fitting.motion.motion_files import read_motion, write_motion
-from invgraph.geometry.camera import Camera
+from invgraph.geometry.lens import Lens
 from invgraph.report import write_report
 from invgraph.report.odometry_page import draw_points
 from invgraph.report.rerun_log import write_rerun_log
@@ -65,10 +65,10 @@ def run_odometry(
     """
     check_out(out, resume)
     frames = capture.frames
-    lens = frames[0].intrinsics
+    lens = frames[0].known_lens
     if camera is not None:
         lens = read_intrinsics(camera, frames[0].image_path, frames[0].size)
-    known = None if lens is None else [lens.focal.tolist(), lens.principal.tolist()]
+    known = None if lens is None else lens.facts
     facts = RunFacts(
         "odometry",
         capture.name,
@@ -96,7 +96,7 @@ def run_odometry(
     return OdometryResult(motion, metrics, folder.path, report)
 
 
-def _opening(capture: Capture, lens: Camera | None) -> str:
+def _opening(capture: Capture, lens: Lens | None) -> str:
     height, width = capture.frames[0].size
     focal = "unknown" if lens is None else f"{float(lens.focal.mean()):.0f} px to start from"
     return f"{capture.name}: {len(capture.frames)} frames, {width}x{height}; focal length {focal}"

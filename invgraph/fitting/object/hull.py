@@ -1,7 +1,7 @@
 """Visual hulls: the largest shape that agrees with the object masks of a capture."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -117,20 +117,16 @@ def _signed_distance(mask: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.n
     from scipy.ndimage import distance_transform_edt
 
     scale = min(1.0, MASK_SIDE / max(mask.shape))
-    straight = replace(camera, distortion=None).resize(
-        round(camera.height * scale), round(camera.width * scale)
-    )
+    straight = camera.straight().resize(round(camera.height * scale), round(camera.width * scale))
     small = torch.nn.functional.interpolate(
         torch.from_numpy(np.asarray(mask, np.float32))[None, None],
         size=(straight.height, straight.width),
         mode="area",
     )[0, 0].numpy()
     inside, outside = (np.asarray(distance_transform_edt(m)) for m in (small > 0.5, small <= 0.5))
-    eye = torch.eye(4)
-    rays = replace(straight, camera_from_world=eye).unproject(
-        torch.ones(straight.height, straight.width)
-    )
-    pixels, _ = replace(camera, camera_from_world=eye).project(rays.reshape(-1, 3).float())
+    centres = straight.lens.pixel_centres
+    rays = straight.lens.unproject(centres, torch.ones(len(centres), dtype=centres.dtype))
+    pixels, _ = camera.lens.project(rays.to(camera.focal.dtype))
     pixels = pixels.reshape(1, straight.height, straight.width, 2)
     size = torch.tensor([camera.width, camera.height])
     sampled = torch.nn.functional.grid_sample(

@@ -8,6 +8,7 @@ from invgraph.fitting.object.views import Batch
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import linear_from_srgb
+from invgraph.geometry.lens import Lens
 from invgraph.geometry.primitives import uv_sphere
 from invgraph.rendering.render import render
 from invgraph.scene import Material, Object, Scene
@@ -37,7 +38,7 @@ def light_ball(scene: Scene) -> Float[Tensor, "h w 3"]:
     eye = torch.tensor([0.0, -6.0, 0.0])
     pose = transforms.look_at(eye, torch.zeros(3), torch.tensor([0.0, 0.0, 1.0]))
     half = torch.full((2,), BALL_SIDE / 2)
-    camera = Camera(pose, 5.5 * half, half, BALL_SIDE, BALL_SIDE)
+    camera = Camera(Lens(5.5 * half, half, BALL_SIDE, BALL_SIDE), pose)
     ball = Scene((Object(sphere, torch.eye(4), white),), scene.lights, None)
     color = render(ball, camera, outputs=("color",)).color
     assert color is not None

@@ -6,12 +6,13 @@ import numpy as np
 
 from invgraph.fitting.place.maps import Maps
 from invgraph.fitting.place.sweep import PosedImage
-from invgraph.fitting.place.views import Pinhole, transfer
+from invgraph.fitting.place.views import centre, matrix, rotation, transfer, translation
+from invgraph.geometry.camera import Camera
 
 
 def agreement(
     index: int,
-    views: Sequence[Pinhole],
+    views: Sequence[Camera],
     inverse_depths: Maps | Sequence[np.ndarray],
     sources: list[int],
     tolerance: float,
@@ -56,7 +57,7 @@ def fill(
     from invgraph.kernels.threads import launch
 
     view = photo.view
-    epipole = view.matrix @ (view.rotation @ source.view.centre + view.translation)
+    epipole = matrix(view) @ (rotation(view) @ centre(source.view) + translation(view))
     filled = np.empty_like(inverse_depth)
     launch(agreement_cpu.fill, inverse_depth, valid, epipole, filled)
     middle = np.median(inverse_depth[valid]) if valid.any() else np.median(inverse_depth)

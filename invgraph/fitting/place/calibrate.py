@@ -92,11 +92,13 @@ def refine_cameras(
         moved = pose.copy()
         moved[:3, 3] -= pose[:3, :3] @ centres.mean(0)
         refined.append(
-            replace(
-                camera,
-                camera_from_world=torch.from_numpy(moved).to(kind),
-                focal=camera.focal * float(np.exp(found.lens[0])),
-                distortion=distortion.to(kind),
+            Camera(
+                replace(
+                    camera.lens,
+                    focal=camera.focal * float(np.exp(found.lens[0])),
+                    distortion=distortion.to(kind),
+                ),
+                torch.from_numpy(moved).to(kind),
             )
         )
     return refined, float(np.median(data.distances(found)))

@@ -15,7 +15,14 @@ from invgraph.fitting.place.depth_refinement import refine
 from invgraph.fitting.place.images import PosedImages
 from invgraph.fitting.place.maps import Maps
 from invgraph.fitting.place.sweep import PosedImage, match, spaced
-from invgraph.fitting.place.views import Pinhole, choose, neighbours, search_range
+from invgraph.fitting.place.views import (
+    choose,
+    matrix,
+    neighbours,
+    rotation,
+    search_range,
+    translation,
+)
 from invgraph.geometry.camera import Camera
 from invgraph.runs.progress import Progress
 
@@ -165,7 +172,7 @@ def _descend(
     index: int,
     photo: PosedImage,
     nearby: list[PosedImage],
-    views: list[Pinhole],
+    views: list[Camera],
     matched: Maps,
     asked: list[int],
     pixel: float,
@@ -213,10 +220,10 @@ def _ranges(
         yield _widened(agreed, steps[index])
 
 
-def _range_of_points(index: int, view: Pinhole, points: Tensor) -> np.ndarray:
-    seen = points.detach().cpu().double().numpy() @ view.rotation.T + view.translation
+def _range_of_points(index: int, view: Camera, points: Tensor) -> np.ndarray:
+    seen = points.detach().cpu().double().numpy() @ rotation(view).T + translation(view)
     seen = seen[seen[:, 2] > 0]
-    pixels = seen @ view.matrix.T
+    pixels = seen @ matrix(view).T
     pixels = pixels[:, :2] / pixels[:, 2:]
     inside = ((pixels > 0) & (pixels < [view.width, view.height])).all(1)
     if inside.sum() < _FEWEST_POINTS:

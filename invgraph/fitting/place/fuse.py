@@ -9,7 +9,7 @@ from torch import Tensor
 
 from invgraph.fitting.place.depth import DepthMap
 from invgraph.fitting.place.images import RECENT, Recent
-from invgraph.fitting.place.views import Pinhole
+from invgraph.fitting.place.views import exact, matrix
 from invgraph.geometry.mesh import Mesh, vertex_normals
 from invgraph.geometry.subdivision import subdivide
 from invgraph.runs.progress import Progress
@@ -101,10 +101,10 @@ class _Layer:
     def of(item: DepthMap, confidence: float) -> "_Layer":
         # The error of a depth grows with its square.
         weight = item.confidence * (item.camera.focal.mean() / item.depth.clamp_min(1e-9)) ** 2
-        view = Pinhole.of(item.camera)
-        matrix = view.matrix @ np.concatenate((view.rotation, view.translation[:, None]), 1)
+        view = exact(item.camera)
+        onto = matrix(view) @ view.camera_from_world.numpy()[:3]
         weight = torch.where(_trusted(item, confidence), weight, 0.0)
-        return _Layer(item.depth.numpy(), weight.numpy(), matrix)
+        return _Layer(item.depth.numpy(), weight.numpy(), onto)
 
 
 def _surface(

@@ -2,7 +2,6 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from invgraph.data import Frame
 from invgraph.fitting.place.sweep import PosedImage
-from invgraph.fitting.place.views import Pinhole
+from invgraph.fitting.place.views import exact
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import srgb_from_linear
 from invgraph.photometric.warp import undistort
@@ -47,7 +46,7 @@ class UndistortedImages(Sequence[Tensor]):
 
     def __init__(self, frames: Sequence[Frame]) -> None:
         self._frames = frames
-        self.cameras = [replace(frame.known_camera, distortion=None) for frame in frames]
+        self.cameras = [frame.known_camera.straight() for frame in frames]
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -67,7 +66,7 @@ class PosedImages:
 
     Attributes:
         cameras: at the resolution of the photos as they are given here.
-        views: the same.
+        views: the same, in double precision.
 
     Raises:
         ValueError: as for ``estimate_depth``; of an image's shape once it is asked for.
@@ -90,7 +89,7 @@ class PosedImages:
         self.cameras = [
             camera.binned(step) for camera, step in zip(cameras, self._steps, strict=True)
         ]
-        self.views = [Pinhole.of(camera) for camera in self.cameras]
+        self.views = [exact(camera) for camera in self.cameras]
         self._recent = Recent(self._load)
 
     def __len__(self) -> int:
@@ -118,7 +117,7 @@ class PosedImages:
 def _check(index: int, camera: Camera) -> None:
     if camera.batch_shape:
         raise ValueError(f"camera {index} has batch axes; give one camera per image.")
-    if camera.distortion is not None and bool((camera.distortion != 0).any()):
+    if camera.lens.bends:
         raise ValueError(
             f"camera {index} has lens distortion; undistort its photo first "
             "(invgraph.photometric.warp.undistort)."

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from invgraph.fitting.place.views import Pinhole, motion, transfer
+from invgraph.fitting.place.views import motion, transfer
+from invgraph.geometry.camera import Camera
 
 SMALL, LARGE = 80.0, 600.0  # penalties of semi-global matching; costs go up to 255
 
@@ -19,12 +20,12 @@ class PosedImage:
         grey: ``h w`` float32.
     """
 
-    view: Pinhole
+    view: Camera
     color: np.ndarray
     grey: np.ndarray
 
     @staticmethod
-    def of(color: np.ndarray, view: Pinhole) -> "PosedImage":
+    def of(color: np.ndarray, view: Camera) -> "PosedImage":
         """The image with its luma."""
         grey = color @ np.array([0.299, 0.587, 0.114], np.float32)
         return PosedImage(view, color, np.ascontiguousarray(grey))
@@ -74,7 +75,7 @@ def match(photo: PosedImage, sources: list[PosedImage], planes: np.ndarray) -> n
     return (planes[0] + index * step).astype(np.float32)
 
 
-def spaced(low: float, high: float, view: Pinhole, sources: list[Pinhole], most: int) -> np.ndarray:
+def spaced(low: float, high: float, view: Camera, sources: list[Camera], most: int) -> np.ndarray:
     """Inverse depths about a pixel apart in the source that moves most."""
     moves = max(motion(view, source, (low + high) / 2) for source in sources)
     count = int(np.clip(np.ceil((high - low) * moves) + 1, 16, most))

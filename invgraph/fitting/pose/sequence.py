@@ -9,7 +9,7 @@ from invgraph.data import Capture, read_capture
 from invgraph.data.images import SUFFIXES, pictures
 from invgraph.data.intrinsics import KINDS, read_intrinsics
 from invgraph.data.photos import photo_folder, read_photo
-from invgraph.geometry.camera import Camera
+from invgraph.geometry.lens import Lens
 
 _SAME = 1e-3  # relative difference of intrinsics that are the same
 
@@ -28,8 +28,8 @@ def read_sequence(path: Path) -> Capture:
     return read_capture(path)
 
 
-def one_camera(capture: Capture, file: Path | None) -> Camera:
-    """The camera of all photos, at the world's origin.
+def one_lens(capture: Capture, file: Path | None) -> Lens:
+    """The lens of all photos.
 
     Args:
         capture: its cameras' poses are not looked at.
@@ -47,26 +47,26 @@ def one_camera(capture: Capture, file: Path | None) -> Camera:
         )
     if file is not None:
         return read_intrinsics(file, frames[0].image_path, frames[0].size)
-    known = [frame.lens if frame.camera is None else frame.camera for frame in frames]
+    known = [frame.known_lens for frame in frames]
     first = known[0]
-    for frame, camera in zip(frames, known, strict=True):
-        if first is None or camera is None:
+    for frame, lens in zip(frames, known, strict=True):
+        if first is None or lens is None:
             raise ValueError(
                 f"{frame.image_path}: the intrinsics of its camera are unknown; give them by "
                 f"--camera FILE, or as cam.json beside the photos: JSON with {KINDS}."
             )
-        if not _same_lens(camera, first):
+        if not _same_lens(lens, first):
             raise ValueError(
                 f"{frame.image_path}: its camera is another than that of "
                 f"{frames[0].image_path.name}, but an object is followed with one; keep the photos "
                 "of one camera, or give its intrinsics by --camera FILE."
             )
     assert first is not None
-    return replace(first, camera_from_world=torch.eye(4))
+    return first
 
 
-def _same_lens(one: Camera, other: Camera) -> bool:
-    if (one.distortion is None) != (other.distortion is None):
+def _same_lens(one: Lens, other: Lens) -> bool:
+    if (one.distortion is None) != (other.distortion is None) or one.model != other.model:
         return False
     pairs = [(one.focal, other.focal), (one.principal, other.principal)]
     if one.distortion is not None and other.distortion is not None:

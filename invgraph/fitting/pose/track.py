@@ -21,6 +21,7 @@ from invgraph.fitting.pose.surface import VertexColors
 from invgraph.fitting.pose.window import Target, Window, crop_window
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
+from invgraph.geometry.lens import Lens
 from invgraph.geometry.transforms import difference
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
 from invgraph.scene.belief import PoseBelief
@@ -77,7 +78,7 @@ class Tracker:
 
     Args:
         model: the object.
-        camera: intrinsics; the pose does not matter.
+        lens: of the images.
         init: ``camera_from_object`` in the first image, near which the object is looked for there;
             None to search all of it, which needs a model with colours.
 
@@ -86,7 +87,7 @@ class Tracker:
     """
 
     def __init__(
-        self, model: KnownObject, camera: Camera, init: Float[Tensor, "4 4"] | None = None
+        self, model: KnownObject, lens: Lens, init: Float[Tensor, "4 4"] | None = None
     ) -> None:
         if init is None and model.albedo is None:
             raise ValueError(
@@ -94,7 +95,7 @@ class Tracker:
                 "give the pose in the first image (--pose), or a model with a texture."
             )
         self.model = model
-        self.camera = replace(camera, camera_from_world=torch.eye(4))
+        self.camera = Camera(lens, torch.eye(4))
         if init is not None:
             check_view(model, self.camera, init)
         self.pose = init
@@ -371,7 +372,7 @@ def check_view(model: KnownObject, camera: Camera, pose: Float[Tensor, "4 4"]) -
 @torch.no_grad()
 def estimate_pose(
     image: Float[Tensor, "h w 3"],
-    camera: Camera,
+    lens: Lens,
     model: KnownObject,
     init: Float[Tensor, "4 4"] | None = None,
 ) -> PoseBelief:
@@ -379,7 +380,7 @@ def estimate_pose(
 
     Args:
         image: linear RGB.
-        camera: intrinsics; the pose does not matter.
+        lens: of the image.
         model: the object.
         init: about where it is, ``camera_from_object``: within two diameters and 75 degrees; None
             to search everywhere, which needs a model with colours.
@@ -387,12 +388,12 @@ def estimate_pose(
     Raises:
         ValueError: neither a pose nor colours, or a pose from which the object is not in view.
     """
-    return Tracker(model, camera, init).step(image)[0]
+    return Tracker(model, lens, init).step(image)[0]
 
 
 def track(
     frames: Sequence[Frame],
-    camera: Camera,
+    lens: Lens,
     model: KnownObject,
     init: Float[Tensor, "4 4"] | None = None,
 ) -> Iterator[Tracked]:
@@ -400,14 +401,14 @@ def track(
 
     Args:
         frames: in the order of time.
-        camera: intrinsics of all frames; the pose does not matter.
+        lens: of all frames.
         model: the object.
         init: ``camera_from_object`` in the first frame; None to search for it.
 
     Raises:
         ValueError: as for :func:`estimate_pose`, or a frame cannot be read.
     """
-    tracker = Tracker(model, camera, init)
+    tracker = Tracker(model, lens, init)
     for frame in frames:
         image, _ = frame.load()
         began = time.monotonic()

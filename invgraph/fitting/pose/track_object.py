@@ -31,12 +31,13 @@ from invgraph.fitting.pose.record import (
     write_overlays,
     write_results,
 )
-from invgraph.fitting.pose.sequence import one_camera, read_sequence
+from invgraph.fitting.pose.sequence import one_lens, read_sequence
 from invgraph.fitting.pose.track import Tracked, track
 from invgraph.geometry.camera import Camera
+from invgraph.geometry.lens import Lens
 from invgraph.report import write_report
 from invgraph.report.overlay import SIDE, draw_overlay
-from invgraph.runs.facts import RunFacts, facts_of, identity, lens_numbers
+from invgraph.runs.facts import RunFacts, facts_of, identity
 from invgraph.runs.folder import METRICS, RENDERS, RunFolder, check_out, file_stem
 from invgraph.runs.progress import Meter, Progress
 from invgraph.runs.reader import HYPOTHESES, TRACK
@@ -101,7 +102,7 @@ def track_object(
     with Meter() as progress:
         progress.stage("reading photos and model", 0.02)
         capture = read_sequence(images)
-        lens = one_camera(capture, camera)
+        lens = one_lens(capture, camera)
         known = load_object(model, scale)
         start = None if init is None else torch.from_numpy(read_pose(init)).float()
         given = {"object": model, "pose": init, "camera": camera}
@@ -109,7 +110,7 @@ def track_object(
         facts = RunFacts(
             "pose",
             f"{known.name} in {capture.name}",
-            identity([capture], fingerprint(model), scale, lens_numbers(lens)),
+            identity([capture], fingerprint(model), scale, lens.facts),
             facts_of(capture),
             {**settings, "object_scale": scale},
         )
@@ -161,10 +162,9 @@ class _Tracking:
         ValueError: the poses there are of other photos.
     """
 
-    def __init__(
-        self, capture: Capture, folder: RunFolder, model: KnownObject, camera: Camera
-    ) -> None:
-        self.capture, self.folder, self.model, self.camera = capture, folder, model, camera
+    def __init__(self, capture: Capture, folder: RunFolder, model: KnownObject, lens: Lens) -> None:
+        self.capture, self.folder, self.model = capture, folder, model
+        self.camera = Camera(lens, torch.eye(4))
         self.rows: list[PoseRow] = []
         self.skipped: list[str] = list(capture.skipped)
         self.next = 0  # place in the capture
@@ -206,7 +206,7 @@ class _Tracking:
         while self.next < len(frames):
             left, begin = frames[self.next :], self._start(start)
             try:
-                for tracked in track(left, self.camera, self.model, begin):
+                for tracked in track(left, self.camera.lens, self.model, begin):
                     self._keep(tracked)
                     found = sum(row.found for row in self.rows)
                     progress.update(

@@ -69,6 +69,7 @@ def render(
         raise ValueError(
             "Mitsuba's paths would light an unlit material; use the raster backend for it."
         )
+    camera = camera.expanded()
     if camera.distortion is not None:
         raise ValueError(
             "Mitsuba's camera has no lens distortion but this one has; undistort it, or use the "

@@ -27,6 +27,7 @@ from invgraph.fitting.settings import FitSettings
 from invgraph.geometry import mesh, primitives, transforms
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import srgb_from_linear
+from invgraph.geometry.lens import Lens
 from invgraph.rendering.render import render
 from invgraph.runs.progress import Progress
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
@@ -76,7 +77,7 @@ def cameras(count: int, width: int = WIDTH, height: int = HEIGHT) -> list[Camera
         pose = transforms.look_at(torch.tensor(eye), torch.zeros(3), torch.tensor([0.0, 1.0, 0.0]))
         focal = torch.full((2,), FOCAL * max(width, height) / WIDTH)
         principal = torch.tensor([width / 2, height / 2])
-        found.append(Camera(pose, focal, principal, height, width))
+        found.append(Camera(Lens(focal, principal, height, width), pose))
     return found
 
 
@@ -305,7 +306,7 @@ def test_masks_tie_the_cameras_to_the_object(tmp_path):
 
 def test_a_known_lens_stays(photos, truth, tmp_path):
     capture = read_photos(photos)
-    lens = replace(truth[0], camera_from_world=torch.eye(4), focal=torch.full((2,), FOCAL))
+    lens = replace(truth[0].lens, focal=torch.full((2,), FOCAL))
     known = replace(capture, frames=tuple(replace(f, lens=lens) for f in capture.frames[:5]))
     found = recover_cameras(replace(known, test=(0,)), tmp_path)
     for frame in found.frames:

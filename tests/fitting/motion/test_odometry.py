@@ -11,7 +11,7 @@ from odometry_room import film, lens, rotation, walk
 from PIL import Image
 
 from invgraph.data import read_capture
-from invgraph.data.frame import Frame, make_frame
+from invgraph.data.frame import Frame, make_frame, make_lens
 from invgraph.data.trajectory_files import Trajectory
 from invgraph.evaluate.trajectory_metrics import align, ate_rmse, kitti_errors
 from invgraph.fitting.motion import Motion, estimate_motion
@@ -131,6 +131,12 @@ def test_lens_of_another_size(room: tuple[list[Frame], np.ndarray]) -> None:
         estimate_motion(room[0], lens(90, 120, FOCAL))
 
 
+def test_a_fisheye_is_refused(room: tuple[list[Frame], np.ndarray]) -> None:
+    fisheye = make_lens((FOCAL, FOCAL), (120.0, 90.0), (HEIGHT, WIDTH), (0.0,) * 4, "fisheye")
+    with pytest.raises(ValueError, match="odometry does not know fisheyes; undistort the frames"):
+        estimate_motion(room[0], fisheye)
+
+
 def test_black_frames(tmp_path: Path) -> None:
     frames = []
     for index in range(4):
@@ -150,9 +156,9 @@ def test_a_camera_that_only_turns(tmp_path: Path) -> None:
     poses = np.tile(np.eye(4), (8, 1, 1))
     for index in range(8):
         poses[index, :3, :3] = rotation(0.06 * index, 0.02 * index)
-    camera = lens(HEIGHT, WIDTH, FOCAL)
+    still = lens(HEIGHT, WIDTH, FOCAL)
     with pytest.raises(ValueError, match=r"may only have turned.*moves sideways or forward"):
-        estimate_motion(film(tmp_path, camera, poses), camera)
+        estimate_motion(film(tmp_path, still, poses), still)
 
 
 def edited(

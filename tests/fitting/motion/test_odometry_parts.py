@@ -23,7 +23,7 @@ from invgraph.fitting.motion.tracks import follow_points
 from invgraph.geometry.transforms import perturb
 from invgraph.kernels.threads import launch
 
-LENS = np.array([70.0, 72.0, 40.0, 30.0, 0.05, -0.03, 0.001, -0.002, 0.01])
+LENS = np.array([70.0, 72.0, 40.0, 30.0, 0.05, -0.03, 0.001, -0.002, 0.01, 0.04, 0.02, -0.01])
 
 
 def waves(height: int, width: int, shift_u: float = 0.0, shift_v: float = 0.0) -> np.ndarray:
@@ -84,7 +84,7 @@ def test_search_finds_the_depth_of_a_wall() -> None:
     images = np.stack([waves(90, 120), waves(90, 120, -8.0), waves(90, 120, 8.0)])
     poses = np.tile(np.eye(4), (3, 1, 1))
     poses[1, 0, 3], poses[2, 0, 3] = -0.2, 0.2
-    lens = np.array([80.0, 80.0, 60.0, 45.0, 0, 0, 0, 0, 0])
+    lens = np.array([80.0, 80.0, 60.0, 45.0, *[0] * 8])
     places = np.array([[50.5, 40.5], [70.5, 50.5], [60.5, 30.5]])
     inverses, likeness = np.zeros(3), np.zeros((3, 2))
     candidates = np.linspace(0.1, 1.5, 64)[None]
@@ -109,7 +109,7 @@ def test_search_finds_the_depth_of_a_wall() -> None:
 def test_slants_of_a_plane() -> None:
     """Inverse depth 0.5 + 0.2 x - 0.1 y is a plane's; faith in upright surfaces shrinks it."""
     v, u = (14 * (np.mgrid[0:8, 0:10] + 0.5)).reshape(2, -1)
-    lens = np.array([100.0, 100.0, 70.0, 56.0, 0, 0, 0, 0, 0])
+    lens = np.array([100.0, 100.0, 70.0, 56.0, *[0] * 8])
     inverses = 0.5 + 0.2 * (u - 70) / 100 - 0.1 * (v - 56) / 100
     places = np.stack((u, v), 1)
     count = np.array([0, len(u)])

@@ -40,7 +40,7 @@ class Estimator:
             [-0.5, -0.5, 3.0]
         )
         differences = torch.arange(len(self.placed)).double()
-        seen = camera(torch.eye(4))
+        seen = camera(torch.eye(4)).lens
         return Motion(path, seen, points, tuple(self.placed), (0, 3), differences)
 
 

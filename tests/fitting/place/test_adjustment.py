@@ -1,5 +1,7 @@
 """Bundle adjustment of a shared lens: derivatives, and what must not matter."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from invgraph.fitting.place import Matches, refine_cameras
 from invgraph.fitting.place.adjustment import Adjustment, Unknowns, _Held, centres
 from invgraph.geometry.camera import Camera
+from invgraph.geometry.lens import Lens
 from invgraph.geometry.transforms import invert, look_at, perturb
 
 EYES = ([0.0, 0, 0], [1.0, 0.2, 0], [0.4, 1.0, 0.3], [-0.7, 0.4, 0.5])
@@ -19,7 +22,7 @@ def cameras() -> list[Camera]:
         pose = look_at(*(torch.tensor(v, dtype=torch.float64) for v in (eye, target, up)))
         focal = torch.full((2,), 100.0, dtype=torch.float64)
         principal = torch.tensor([48.0, 36.0], dtype=torch.float64)
-        found.append(Camera(pose, focal, principal, 72, 96))
+        found.append(Camera(Lens(focal, principal, 72, 96), pose))
     return found
 
 
@@ -76,8 +79,8 @@ def refined(origin: torch.Tensor, **settings: float) -> list[Camera]:
     shaken = torch.randn(4, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     given = [
         Camera(
-            perturb(camera.camera_from_world, 0.001 * move) @ away, 1.1 * camera.focal,
-            camera.principal, camera.height, camera.width,
+            replace(camera.lens, focal=1.1 * camera.focal),
+            perturb(camera.camera_from_world, 0.001 * move) @ away,
         )
         for camera, move in zip(seen, shaken, strict=True)
     ]  # fmt: skip

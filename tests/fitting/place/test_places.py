@@ -15,9 +15,10 @@ from invgraph.fitting.place.agreement import agreement, fill
 from invgraph.fitting.place.images import RECENT, PosedImages
 from invgraph.fitting.place.maps import Maps
 from invgraph.fitting.place.sweep import PosedImage
-from invgraph.fitting.place.views import Pinhole, transfer
+from invgraph.fitting.place.views import exact, transfer
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import linear_from_srgb
+from invgraph.geometry.lens import Lens
 from invgraph.geometry.mesh import Mesh, volume
 from invgraph.geometry.primitives import icosphere
 from invgraph.geometry.transforms import look_at
@@ -32,7 +33,7 @@ def camera_at(x: float, *, y: float = 0.0) -> Camera:
     pose = torch.eye(4)
     pose[0, 3], pose[1, 3] = -x, -y
     principal = torch.tensor([WIDTH / 2, HEIGHT / 2])
-    return Camera(pose, torch.full((2,), FOCAL), principal, HEIGHT, WIDTH)
+    return Camera(Lens(torch.full((2,), FOCAL), principal, HEIGHT, WIDTH), pose)
 
 
 def speckled(corners: list[tuple[float, float, float]], seed: int) -> Object:
@@ -103,7 +104,7 @@ def test_what_the_other_photo_cannot_see_takes_the_depth_behind():
 
 
 def test_gaps_are_filled_from_the_farther_end_of_their_epipolar_line():
-    view = Pinhole.of(camera_at(0.0))
+    view = exact(camera_at(0.0))
     photo = PosedImage(view, np.zeros((1, 6, 3), np.float32), np.zeros((1, 6), np.float32))
     right = replace_view(photo, camera_at(1.0))
     inverse = np.array([[0.5, 0, 0, 0.2, 0, 0]], np.float32)
@@ -113,12 +114,12 @@ def test_gaps_are_filled_from_the_farther_end_of_their_epipolar_line():
 
 
 def replace_view(photo: PosedImage, camera: Camera) -> PosedImage:
-    return PosedImage(Pinhole.of(camera), photo.color, photo.grey)
+    return PosedImage(exact(camera), photo.color, photo.grey)
 
 
 def test_agreement_counts_sources_that_lead_back():
     camera, other = camera_at(0.0), camera_at(0.4)
-    views = [Pinhole.of(camera), Pinhole.of(other)]
+    views = [exact(camera), exact(other)]
     flat = np.full((HEIGHT, WIDTH), 0.25, np.float32)
     votes = agreement(0, views, [flat, flat], [1], 1.0)
     # The disparity is 100 * 0.4 / 4 = 10 px: the first 10 columns leave the other photo.
@@ -133,7 +134,7 @@ def test_transfer_moves_pixels_as_cameras_do():
         camera_at(0.0),
         camera_from_world=look_at(eye, torch.tensor([0.0, 0.0, 5.0]), torch.tensor([0.0, -1, 0])),
     )
-    matrix = transfer(Pinhole.of(camera_at(0.2)), Pinhole.of(turned))
+    matrix = transfer(exact(camera_at(0.2)), exact(turned))
     moved = matrix @ [30.0, 40.0, 1.0, 1 / 3]
     point = camera_at(0.2).unproject_pixels(torch.tensor([[30.0, 40.0]]), torch.tensor([3.0]))
     np.testing.assert_allclose(moved[:2] / moved[2], turned.project(point)[0][0], atol=1e-3)
@@ -154,11 +155,13 @@ def test_warp_gradients_are_those_of_finite_differences():
     u = torch.linspace(0, 3, 12, dtype=torch.float64)
     image = torch.stack((torch.sin(u)[:, None] * u, torch.cos(u[:, None] + u)), -1)
     camera = Camera(
+        Lens(
+            torch.full((2,), 15.0, dtype=torch.float64),
+            torch.full((2,), 6.0, dtype=torch.float64),
+            12,
+            12,
+        ),
         torch.eye(4, dtype=torch.float64),
-        torch.full((2,), 15.0, dtype=torch.float64),
-        torch.full((2,), 6.0, dtype=torch.float64),
-        12,
-        12,
     )
     depth = 4 + 0.3 * torch.rand(12, 12, generator=generator, dtype=torch.float64)
     shift = torch.tensor([0.13, 0.08, 0.02], dtype=torch.float64)
@@ -271,14 +274,14 @@ def test_a_shared_lens_and_poses_follow_the_matches():
         true.append(replace(camera_at(0.0), camera_from_world=pose))
     pixels = [camera.project(points)[0] for camera in true]
     matches = [Matches(a, b, pixels[a], pixels[b]) for b in range(4) for a in range(b)]
-    given = [replace(camera, focal=1.1 * camera.focal) for camera in true]
+    given = [camera.with_lens(focal=1.1 * camera.focal) for camera in true]
     refined, residual = refine_cameras(given, matches)
     assert residual < 0.05
-    for camera, exact in zip(refined, true, strict=True):
+    for camera, wanted in zip(refined, true, strict=True):
         assert abs(float(camera.focal[0]) / FOCAL - 1) < 0.005
-        assert (camera.centre - exact.centre).norm() < 0.01
+        assert (camera.centre - wanted.centre).norm() < 0.01
     lens = torch.tensor([-0.08, 0.02, 0.0, 0.0, 0.0])
-    bent = [replace(camera, distortion=lens).project(points)[0] for camera in true]
+    bent = [camera.with_lens(distortion=lens).project(points)[0] for camera in true]
     bent[1][0] += 40.0  # a wrong match
     matches = [Matches(a, b, bent[a], bent[b]) for b in range(4) for a in range(b)]
     refined, residual = refine_cameras(given, matches)
@@ -292,7 +295,7 @@ def test_a_shared_lens_and_poses_follow_the_matches():
 
 def test_undistorted_photos_are_those_of_a_straight_camera():
     lens = torch.tensor([-0.2, 0.05, 0.0, 0.0, 0.0])
-    straight, bent = camera_at(0.0), replace(camera_at(0.0), distortion=lens)
+    straight, bent = camera_at(0.0), camera_at(0.0).with_lens(distortion=lens)
 
     def sky(camera: Camera) -> Tensor:
         """A smooth image of the directions that a camera sees."""
@@ -358,7 +361,7 @@ def test_bad_input_is_refused_in_one_line():
     nan = replace(cameras[1], camera_from_world=torch.full((4, 4), float("nan")))
     away = torch.diag(torch.tensor([-1.0, 1.0, -1.0, 1.0]))
     away[0, 3] = 1.0
-    bent = replace(cameras[1], distortion=torch.full((5,), 0.1))
+    bent = cameras[1].with_lens(distortion=torch.full((5,), 0.1))
     small = [torch.zeros(4, 5, 3), image]
     for photos, views, message in (
         (images[:1], cameras[:1], r"depth needs at least 2 photos from different places, got 1\."),
@@ -415,8 +418,8 @@ def test_a_recorded_stereo_pair_beats_semi_global_matching(data_dir):
         pixels = np.asarray(Image.open(folder / name).convert("RGB"), np.float32) / 255
         images.append(linear_from_srgb(torch.from_numpy(pixels)))
     height, width = images[0].shape[:2]
-    left = replace(camera_at(0.0), height=height, width=width)
-    left = replace(left, focal=torch.full((2,), 1000.0))
+    left = camera_at(0.0).with_lens(height=height, width=width)
+    left = left.with_lens(focal=torch.full((2,), 1000.0))
     right_pose = torch.eye(4)
     right_pose[0, 3] = -1.0
     depth = estimate_depth(images, [left, replace(left, camera_from_world=right_pose)])[0].depth

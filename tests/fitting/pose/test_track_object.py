@@ -27,6 +27,7 @@ from invgraph.fitting.pose.sequence import read_sequence
 from invgraph.fitting.pose.track_object import track_object
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import srgb_from_linear
+from invgraph.geometry.lens import Lens
 from invgraph.geometry.primitives import cube
 from invgraph.geometry.transforms import exp_se3
 from invgraph.rendering.render import render
@@ -61,13 +62,13 @@ def box(pose: torch.Tensor) -> Scene:
     return Scene((Object(mesh, pose, material),), (LIGHT,))
 
 
-def lens() -> Camera:
+def view() -> Camera:
     middle = torch.tensor([WIDTH / 2, HEIGHT / 2])
-    return Camera(torch.eye(4), torch.tensor([60.0, 60.0]), middle, HEIGHT, WIDTH)
+    return Camera(Lens(torch.tensor([60.0, 60.0]), middle, HEIGHT, WIDTH), torch.eye(4))
 
 
 def picture(index: int) -> np.ndarray:
-    color = render(box(pose_of(index)), lens(), outputs=("color",)).color
+    color = render(box(pose_of(index)), view(), outputs=("color",)).color
     assert color is not None
     return (srgb_from_linear(color.clamp(0, 1)) * 255).round().byte().numpy()
 
@@ -170,8 +171,9 @@ def test_a_run_has_tables_overlays_a_film_a_scene_and_a_report(
     torch.testing.assert_close(estimator.starts, [pose_of(0)])
     finished(run)
     assert (run / "recording.rrd").stat().st_size > 1000
-    [camera] = read_cameras(run)
-    assert camera.size == (HEIGHT, WIDTH) and camera.principal == (32, 24)
+    [record] = read_cameras(run)
+    lens = record.camera.lens
+    assert (lens.height, lens.width) == (HEIGHT, WIDTH) and lens.principal.tolist() == [32, 24]
     with (run / "poses_bop.csv").open() as file:
         records = list(csv.DictReader(file))
     assert [record["im_id"] for record in records] == ["0", "1", "3", "4", "5"]
@@ -463,10 +465,10 @@ def test_an_overlay_is_dark_where_the_pose_is_right() -> None:
     right = PoseRow("a", True, 0.9, pose_of(3).double().numpy(), covariance, 1, 0.1)
     wrong = PoseRow("a", True, 0.9, pose_of(5).double().numpy(), covariance, 1, 0.1)
     lost = PoseRow("a", False, 0.1, pose_of(3).double().numpy(), covariance, 1, 0.1)
-    alpha = render(box(pose_of(3)), lens(), outputs=("alpha",)).alpha
+    alpha = render(box(pose_of(3)), view(), outputs=("alpha",)).alpha
     assert alpha is not None
     inside = np.asarray(ndimage.binary_erosion(alpha.numpy() > 0.99, iterations=2), dtype=bool)
-    overlays = [draw_overlay(photo, box(torch.eye(4)), lens(), row) for row in (right, wrong, lost)]
+    overlays = [draw_overlay(photo, box(torch.eye(4)), view(), row) for row in (right, wrong, lost)]
     rim = [(overlay.outlined == FOUND).all(-1) for overlay in overlays]
     assert overlays[0].difference[inside].max() <= 3 < overlays[1].difference[inside].mean()
     # The outline lies on the border of the box: half of its pixels inside, half outside.
@@ -483,8 +485,8 @@ def test_what_is_in_front_is_tinted() -> None:
     row = PoseRow("a", True, 0.9, pose_of(3).double().numpy(), np.eye(6) * 1e-6, 1, 0.1)
     mask = np.zeros((HEIGHT // 2, WIDTH // 2), bool)
     mask[:, 16:] = True
-    plain = draw_overlay(picture(3), box(torch.eye(4)), lens(), row).difference
-    tinted = draw_overlay(picture(3), box(torch.eye(4)), lens(), row, mask).difference
+    plain = draw_overlay(picture(3), box(torch.eye(4)), view(), row).difference
+    tinted = draw_overlay(picture(3), box(torch.eye(4)), view(), row, mask).difference
     changed = (plain != tinted).any(-1)
     assert changed.any() and not changed[:, :32].any()
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 import tracking_scenes
-from tracking_scenes import lens, painted_cube, pose_at
+from tracking_scenes import painted_cube, pose_at, view
 
 from invgraph.fitting.pose import KnownObject, Tracker, estimate_pose
 from invgraph.geometry.transforms import difference, perturb
@@ -17,7 +17,7 @@ TRUE = pose_at((0.5, 0.6, 0.2), (0.01, -0.01, 0.45))
 def photo(model: KnownObject, pose: torch.Tensor | None, blur: int = 1) -> torch.Tensor:
     """A picture of the model, or of nothing, before clutter."""
     behind = tracking_scenes.backdrop()
-    image = behind if pose is None else tracking_scenes.photo(model, pose, lens(), behind)
+    image = behind if pose is None else tracking_scenes.photo(model, pose, view(), behind)
     image = image.permute(2, 0, 1)[None]
     image = torch.nn.functional.avg_pool2d(image, blur, 1, blur // 2, count_include_pad=False)
     return image[0].permute(1, 2, 0)
@@ -37,7 +37,7 @@ def model() -> KnownObject:
 @pytest.mark.slow
 def test_a_start_beside_the_truth_ends_at_the_truth(model):
     step = torch.tensor([0.008, -0.005, 0.01, 0.04, -0.03, 0.02])
-    belief = estimate_pose(photo(model, TRUE), lens(), model, perturb(TRUE, step))
+    belief = estimate_pose(photo(model, TRUE), view().lens, model, perturb(TRUE, step))
     millimetres, degrees = away(belief, TRUE)
     assert belief.found and millimetres < 2.0 and degrees < 1.5
     assert belief.contains(TRUE, 0.99)
@@ -45,7 +45,7 @@ def test_a_start_beside_the_truth_ends_at_the_truth(model):
 
 def test_colours_are_learnt_from_the_first_image(model):
     bare = dataclasses.replace(model, albedo=None)
-    tracker = Tracker(bare, lens(), TRUE)
+    tracker = Tracker(bare, view().lens, TRUE)
     tracker.step(photo(model, TRUE))
     moved = perturb(TRUE, torch.tensor([0.006, 0.004, -0.005, 0.03, 0.05, -0.04]))
     belief, _, _ = tracker.step(photo(model, moved))
@@ -55,7 +55,7 @@ def test_colours_are_learnt_from_the_first_image(model):
 
 @pytest.mark.slow
 def test_an_object_that_is_gone_is_lost_and_found_when_it_is_back(model):
-    tracker = Tracker(model, lens(), TRUE)
+    tracker = Tracker(model, view().lens, TRUE)
     assert tracker.step(photo(model, TRUE))[0].found
     gone = tracker.step(photo(model, None))[0]
     assert not gone.found
@@ -66,7 +66,7 @@ def test_an_object_that_is_gone_is_lost_and_found_when_it_is_back(model):
 
 @pytest.mark.slow
 def test_an_image_without_the_object_gives_not_found(model):
-    assert not estimate_pose(photo(model, None), lens(), model).found
+    assert not estimate_pose(photo(model, None), view().lens, model).found
 
 
 @pytest.mark.slow
@@ -79,7 +79,7 @@ def test_an_object_behind_a_board_is_found_from_a_start_beside_it(model, share):
     edge = left + round(share * (int(columns[-1]) - left))
     image[:, left - 15 : edge] = torch.tensor([0.2, 0.3, 0.1])
     start = perturb(TRUE, torch.tensor([0.02, 0.02, 0.025, 0.1, -0.1, 0.1]))
-    belief, verdict, window = Tracker(model, lens(), start).step(image)
+    belief, verdict, window = Tracker(model, view().lens, start).step(image)
     millimetres, degrees = away(belief, TRUE)
     assert belief.found and millimetres < 8.0 and degrees < 4.0
     assert verdict is not None and window is not None
@@ -91,7 +91,7 @@ def test_an_object_behind_a_board_is_found_from_a_start_beside_it(model, share):
 @pytest.mark.slow
 def test_the_covariance_grows_with_blur_and_distance(model):
     def spread(image: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
-        belief = estimate_pose(image, lens(), model, pose)
+        belief = estimate_pose(image, view().lens, model, pose)
         assert belief.found
         return torch.tensor(belief.spread())
 
@@ -112,9 +112,9 @@ def test_the_covariance_grows_with_blur_and_distance(model):
 )
 def test_a_start_that_cannot_be_is_refused(model, pose, message):
     with pytest.raises(ValueError, match=message):
-        Tracker(model, lens(), pose)
+        Tracker(model, view().lens, pose)
 
 
 def test_neither_colours_nor_a_pose_are_refused(model):
     with pytest.raises(ValueError, match="no colours"):
-        Tracker(dataclasses.replace(model, albedo=None), lens())
+        Tracker(dataclasses.replace(model, albedo=None), view().lens)

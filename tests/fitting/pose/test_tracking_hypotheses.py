@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tracking_scenes import backdrop, lens, painted_cube, photo, pose_at
+from tracking_scenes import backdrop, painted_cube, photo, pose_at, view
 
 from invgraph.evaluate.pose_metrics import pose_error
 from invgraph.fitting.pose import KnownObject, make_object, surface
@@ -30,7 +30,7 @@ def cube() -> KnownObject:
 
 @pytest.fixture(scope="module")
 def target(cube) -> Target:
-    return Target(photo(cube, TRUTH, lens(), backdrop()), lens())
+    return Target(photo(cube, TRUTH, view(), backdrop()), view())
 
 
 def comparison(cube: KnownObject, target: Target, across: float = 28.0) -> Comparison:
@@ -85,7 +85,7 @@ def test_the_truth_is_likelier_than_what_is_beside_it(cube, target, across):
     value = judge.likelihood(poses)
     assert int(value.argmax()) == 0
     assert float(value[0]) > 0
-    nothing = Target(backdrop(3), lens())
+    nothing = Target(backdrop(3), view())
     assert float(comparison(cube, nothing, across).likelihood(TRUTH[None])) < 0
 
 
@@ -155,12 +155,12 @@ def test_the_outline_tells_the_object_from_a_wall_of_its_colour():
     ball = make_object(mesh, torch.full_like(mesh.vertices, 0.4), "ball")
     pose = transforms.pose(torch.eye(3), torch.tensor([0.0, 0.0, 0.5]))
     wall = torch.full((120, 160, 3), 0.3)
-    there = photo(ball, pose, lens(), backdrop())
+    there = photo(ball, pose, view(), backdrop())
     borders = []
     for image in (there, wall):
-        target = Target(image, lens())
+        target = Target(image, view())
         color_model = initial_color_model(ball, target, None)
-        window = crop_window(ball, lens(), pose, 24)
+        window = crop_window(ball, view(), pose, 24)
         assert window is not None
         found = assess(ball, target, color_model.palette, color_model.vertex_colors, pose, window)
         assert found is not None

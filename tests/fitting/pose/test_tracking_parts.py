@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import avg_pool2d
-from tracking_scenes import box, lens, painted_cube, pose_at
+from tracking_scenes import box, painted_cube, pose_at, view
 
 from invgraph.fitting.pose import KnownObject, contour, make_object, surface
 from invgraph.fitting.pose.colors import BINS, CELLS, FLOOR, Palette, cells, density
@@ -17,6 +17,7 @@ from invgraph.fitting.pose.surface import VertexColors
 from invgraph.fitting.pose.window import Target, Window, crop_window
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
+from invgraph.geometry.lens import Lens
 from invgraph.geometry.primitives import icosphere
 from invgraph.geometry.transforms import perturb
 
@@ -35,7 +36,7 @@ def plain_box() -> KnownObject:
 def front(roll: float) -> tuple[Window, contour.Rim]:
     """A cube seen from the front, turned about the line of sight, and its outline."""
     model = plain_box()
-    window = crop_window(model, lens(), pose_at((0.0, 0.0, roll), (0.0, 0.0, 0.5)), 40)
+    window = crop_window(model, view(), pose_at((0.0, 0.0, roll), (0.0, 0.0, 0.5)), 40)
     assert window is not None
     rim = contour.outline(model, window.seen, window.pixels, window.camera, window.covered)
     return window, rim
@@ -94,14 +95,14 @@ def test_outline_of_a_cube_from_the_front_is_its_front_square():
     sides = axis[:, 0] * 2 + (off.gather(1, axis)[:, 0] > 0)
     assert torch.bincount(sides, minlength=4).min() > 12
     seen = rim.points + torch.tensor([0.0, 0.0, 0.5])
-    again = lens().project(seen)[0] - torch.tensor([window.left, window.top])
+    again = view().project(seen)[0] - torch.tensor([window.left, window.top])
     assert torch.allclose(again, rim.pixels, atol=1e-2)
 
 
 @given(st.tuples(*[st.floats(-3, 3)] * 3), st.tuples(*[st.floats(-0.05, 0.05)] * 2))
 def test_outline_of_a_turned_cube_is_where_the_mask_ends(turn, place):
     model = plain_box()
-    window = crop_window(model, lens(), pose_at(turn, (*place, 0.5)), 10)
+    window = crop_window(model, view(), pose_at(turn, (*place, 0.5)), 10)
     assert window is not None
     rim = contour.outline(model, window.seen, window.pixels, window.camera, window.covered)
     # Every point of the mask is on the inner side of none of the lines: a cube is convex.
@@ -114,7 +115,7 @@ def test_outline_of_a_turned_cube_is_where_the_mask_ends(turn, place):
 
 def test_image_border_is_no_outline():
     model = plain_box()
-    camera = lens()
+    camera = view()
     window = crop_window(model, camera, pose_at((0.0, 0.0, 0.0), (-0.19, 0.0, 0.5)), 40)
     assert window is not None and bool(window.covered[:, 0].any())
     rim = contour.outline(model, window.seen, window.pixels, window.camera, window.covered)
@@ -269,7 +270,7 @@ def assert_near(found: torch.Tensor, wanted: torch.Tensor, share: float) -> None
 def test_pixel_by_twist():
     points = box(0.1).vertices
     camera = Camera(
-        torch.eye(4), torch.tensor([190.0, 170.0]), torch.tensor([70.0, 61.0]), 120, 160
+        Lens(torch.tensor([190.0, 170.0]), torch.tensor([70.0, 61.0]), 120, 160), torch.eye(4)
     )
     turned = transforms.rotate(POSE, points)
     found = _pixel_by_twist(camera, turned, turned + POSE[:3, 3])
@@ -279,7 +280,7 @@ def test_pixel_by_twist():
 
 def test_jacobian_of_the_lines():
     model = plain_box()
-    window = crop_window(model, lens(), POSE, 20)
+    window = crop_window(model, view(), POSE, 20)
     assert window is not None
     rim = contour.outline(model, window.seen, window.pixels, window.camera, window.covered)
     ones = torch.ones(len(rim.points))
@@ -293,7 +294,7 @@ def test_jacobian_of_the_points():
     rows, columns = torch.meshgrid(torch.arange(120.0), torch.arange(160.0), indexing="ij")
     image = torch.stack([rows / 60 + columns.square() / 9000, columns / 70, rows * columns / 6000])
     model = painted_cube()
-    points = _Points(model.mesh.vertices[::50], torch.zeros(3), image, lens(), 3.0)
+    points = _Points(model.mesh.vertices[::50], torch.zeros(3), image, view(), 3.0)
     points.scale = 3.0
     assert_near(points.jacobian(POSE), by_differences(points.error), 5e-3)
 
@@ -302,7 +303,7 @@ def test_points_that_do_not_fit_count_less():
     image = torch.full((3, 120, 160), 0.5)
     wanted = torch.full((60, 3), 0.5) + 0.04 * torch.randn(60, 3, generator=torch.manual_seed(0))
     wanted[:10] = 1.0
-    points = _Points(painted_cube().mesh.vertices[:60], wanted, image, lens(), 3.0)
+    points = _Points(painted_cube().mesh.vertices[:60], wanted, image, view(), 3.0)
     points.settle(POSE)
     assert 1 / points.scale == pytest.approx(0.05, rel=0.5)
     assert float(points.weight[:10].max()) < 0.05 * float(points.weight[10:].mean())
@@ -316,12 +317,12 @@ def test_blur_is_half_the_width_of_the_sharpest_borders(blur, wanted):
     root = image.permute(2, 0, 1)[None]
     if blur:
         root = avg_pool2d(root, blur, 1, blur // 2, count_include_pad=False)
-    target = Target(root[0].square().permute(1, 2, 0), lens())
+    target = Target(root[0].square().permute(1, 2, 0), view())
     assert target.blur == wanted
 
 
 def test_a_mask_of_a_window_lands_where_the_window_is():
-    camera = lens()
+    camera = view()
     pose = pose_at((0.0, 0.0, 0.0), (0.03, 0.01, 0.5))
     window = crop_window(painted_cube(), camera, pose, 8)
     assert window is not None
