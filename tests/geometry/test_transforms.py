@@ -98,6 +98,32 @@ def test_logarithm_gradient_of_a_whole_pose():
     assert gradcheck(lambda xi: transforms.log_se3(transforms.exp_se3(xi)), (xi,))
 
 
+@given(twists, twists)
+def test_difference_undoes_perturb(a, b):
+    pose = transforms.exp_se3(a)
+    moved = transforms.perturb(pose, b)
+    assert torch.allclose(transforms.difference(pose, moved), b, atol=1e-8)
+    assert torch.allclose(transforms.perturb(pose, 0 * b), pose, rtol=0, atol=0)
+
+
+def test_a_small_motion_by_hand():
+    quarter = torch.tensor([0.0, 0.0, math.pi / 2])
+    pose = transforms.pose(transforms.exp_so3(quarter), torch.tensor([0.0, 0.0, 1.0]))
+    moved = transforms.perturb(pose, torch.tensor([0.1, 0.0, 0.0, math.pi / 2, 0.0, 0.0]))
+    # The object's origin moves along the camera's x and is not swung around by the rotation.
+    assert torch.allclose(moved[:3, 3], torch.tensor([0.1, 0.0, 1.0]))
+    # The object's x pointed down (y); a quarter turn about the camera's x points it forward (z).
+    assert torch.allclose(moved[:3, 0], torch.tensor([0.0, 0.0, 1.0]), atol=1e-6)
+
+
+def test_small_motions_of_one_pose_are_a_batch():
+    moves = 0.1 * torch.arange(12.0).reshape(2, 6)
+    both = transforms.perturb(torch.eye(4), moves)
+    for move, moved in zip(moves, both, strict=True):
+        assert torch.equal(moved[:3, 3], move[:3])
+        assert torch.allclose(moved[:3, :3], transforms.exp_so3(move[3:]))
+
+
 @given(twists, twists, twists)
 def test_poses_form_a_group(a, b, c):
     x, y, z = (transforms.exp_se3(xi) for xi in (a, b, c))

@@ -139,6 +139,16 @@ def test_a_network_does_not_tell_what_the_pair_does(drive: Path):
     assert not torch.allclose(motions[:, 0, 1], expected.expand(2, 4, 4), atol=1e-2)
 
 
+def test_what_the_network_says_is_a_small_motion(drive: Path):
+    settings = replace(RECIPES["motion"], network="light", height=HEIGHT, width=WIDTH)
+    groups = GroupSet([clip_of(drive)], [None], [range(COUNT)], vary=False, metres=2.0)
+    step = torch.tensor([0.1, 0.2, 0.3, 0.0, 0.0, np.pi / 2])
+    module = DepthTraining(settings, [False])
+    motion = module._motions(collate([groups[0]]), step.expand(1, 2, 6))[0, 0, 1]
+    turned = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    torch.testing.assert_close(motion[:3], torch.cat((turned, step[:3, None]), 1))
+
+
 @pytest.mark.slow
 def test_a_path_found_by_odometry_gets_its_unit_from_pairs(tmp_path: Path):
     seen, poses = lens(180, 240, 150.0), odometry_room.walk(16)

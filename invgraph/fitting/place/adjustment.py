@@ -12,7 +12,7 @@ from invgraph.geometry.transforms import cross_matrix
 
 _LENS = np.array([0.2, 0.2, 0.3])  # how far log focal factor, k1 and k2 may be off
 _NEAR = 1e-6  # of the cameras' extent: nearer points are behind the camera
-_STEPS, _ENOUGH = 30, 1e-5
+_STEPS, _ENOUGH = 50, 1e-5
 
 
 @dataclass(frozen=True)

@@ -175,6 +175,16 @@ def test_corrections_turn_the_world_about_the_object():
     assert corrections.usual_deg == 0
 
 
+def test_a_correction_turns_the_object_where_it_has_moved_to():
+    camera, centre = stack(ring_of_cameras(1)), torch.tensor([0.3, -0.2, 0.1])
+    twist = torch.tensor([[0.5, 0.0, 0.0, 0.0, 0.0, math.pi / 2]])
+    moved = Corrections(twist, centre, size=2.0).apply(camera, [0]).camera_from_world
+    points = centre + torch.tensor([[[0.0, 0, 0], [1.0, 0, 0]]])
+    there = centre + torch.tensor([[[1.0, 0, 0], [1.0, 1, 0]]])
+    expected = transforms.apply(camera.camera_from_world, there)
+    torch.testing.assert_close(transforms.apply(moved, points).detach(), expected)
+
+
 def test_corrections_keep_what_all_photos_share_out_and_learn_only_chosen_photos():
     corrections = Corrections(torch.zeros(4, 6), torch.zeros(3), 1.0)
     camera = stack(ring_of_cameras(4))
