@@ -8,14 +8,14 @@ from PIL import Image
 
 from invgraph.data import read_capture
 from invgraph.data.intrinsics import read_intrinsics
-from invgraph.geometry.camera import Camera
+from invgraph.geometry.lens import Lens
 
 VISP = {"px": 600.0, "py": 610.0, "u0": 319.5, "v0": 239.5}
 K = [[600, 0, 319.5], [0, 610, 239.5], [0, 0, 1]]
 SIZE = (480, 640)
 
 
-def camera(tmp_path: Path, values: object, size: tuple[int, int] = SIZE) -> Camera:
+def camera(tmp_path: Path, values: object, size: tuple[int, int] = SIZE) -> Lens:
     photo, file = tmp_path / "photo.png", tmp_path / "some.json"
     Image.new("L", (size[1], size[0])).save(photo)
     file.write_text(values if isinstance(values, str) else json.dumps(values))

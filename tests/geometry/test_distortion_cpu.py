@@ -33,4 +33,4 @@ def test_pixels_and_derivatives_are_those_of_a_lens():
         out = _bent(x, y, numbers)
         np.testing.assert_allclose(numbers[:2] * out[:2] + numbers[2:4], pixel)
         np.testing.assert_allclose(numbers[:2, None] * out[2:6].reshape(2, 2), slope[:, :2])
-        np.testing.assert_allclose(_ray(*pixel, numbers), (x, y), atol=1e-9)
+        np.testing.assert_allclose(_ray(pixel[0], pixel[1], numbers), (x, y), atol=1e-9)

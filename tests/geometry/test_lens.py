@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
+from invgraph.geometry.distortion import Model
 from invgraph.geometry.lens import Lens
 
 
@@ -16,7 +17,7 @@ def double(*values: float) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def make_lens(distortion=None, model="brown", focal=(100.0, 110.0)) -> Lens:
+def make_lens(distortion=None, model: Model = "brown", focal=(100.0, 110.0)) -> Lens:
     return Lens(double(*focal), double(32, 24), 48, 64, distortion, model)
 
 

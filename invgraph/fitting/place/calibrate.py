@@ -94,7 +94,7 @@ def refine_cameras(
         refined.append(
             Camera(
                 replace(
-                    camera.lens,
+                    camera.lens.straight(),
                     focal=camera.focal * float(np.exp(found.lens[0])),
                     distortion=distortion.to(kind),
                 ),

@@ -27,7 +27,7 @@ def test_placed_frames_get_cameras_and_the_rest_is_listed(
         calls.append(len(frames))
         path = Trajectory(invert(poses[placed].double()), torch.tensor(placed).double())
         points = torch.rand(7, 3)
-        seen = camera(torch.eye(4))
+        seen = camera(torch.eye(4)).lens
         return Motion(path, seen, points, tuple(placed), (0, 3, 5), torch.zeros(5))
 
     monkeypatch.setattr(MODULE, "estimate_motion", found)
