@@ -77,7 +77,7 @@ def test_names_in_docstrings_and_comments_exist(folder: str) -> None:
     [
         ("see ``invgraph.raster.soften``", "invgraph.raster.soften"),
         ("`invgraph.odometry.Motion`", "invgraph.odometry.Motion"),
-        ("from invgraph import Camera, Lens", "invgraph.Lens"),
+        ("from invgraph import Camera, Prism", "invgraph.Prism"),
         ("`invgraph/camera.py` has it", "invgraph/camera.py"),
         ("as in tests/test_*_nothing.py", "tests/test_*_nothing.py"),
     ],
