@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from invgraph.geometry.lens import Lens
 from invgraph.geometry.transforms import cross_matrix, exp_so3
 
 _LENS = np.array([0.2, 0.2, 0.3])  # how far log focal factor, k1 and k2 may be off
@@ -140,7 +141,7 @@ class Adjustment:
 
     def _project(self, unknowns: Unknowns) -> tuple[np.ndarray, ...]:
         """Pixels, depth, and what their derivatives are made of."""
-        factor, (k1, k2) = np.exp(unknowns.lens[0]), unknowns.lens[1:]
+        factor = np.exp(unknowns.lens[0])
         rotation = (
             exp_so3(torch.from_numpy(unknowns.moves[:, :3].copy())).numpy() @ self.poses[:, :3, :3]
         )[self.photo]
@@ -150,7 +151,7 @@ class Adjustment:
         xy = inside[:, :2] / z[:, None]
         radius = (xy * xy).sum(1)
         focal = factor * self.focal[self.photo]
-        pixels = focal * xy * (1 + k1 * radius + k2 * radius**2)[:, None]
+        pixels = focal * _lens(unknowns).project(torch.from_numpy(inside))[0].numpy()
         return pixels + self.principal[self.photo], z, xy, radius, focal, inside, rotation
 
     def _linear(self, unknowns: Unknowns, free: np.ndarray, sigmas: np.ndarray) -> tuple:
@@ -158,11 +159,8 @@ class Adjustment:
         from scipy import sparse
 
         pixels, z, xy, radius, focal, inside, rotation = self._project(unknowns)
-        k1, k2 = unknowns.lens[1:]
-        straight = (1 + k1 * radius + k2 * radius**2)[:, None, None] * np.eye(2)
-        bent = (2 * k1 + 4 * k2 * radius)[:, None, None] * xy[:, :, None] * xy[:, None]
-        by_xy = focal[:, :, None] * (straight + bent)
-        by_inside = np.concatenate((by_xy, -(by_xy @ xy[..., None])), 2) / z[:, None, None]
+        by_inside = _lens(unknowns).jacobian(torch.from_numpy(inside)).numpy()
+        by_inside = focal[:, :, None] * by_inside
         by_point = by_inside @ rotation
         by_move = np.concatenate(
             (-by_inside @ cross_matrix(torch.from_numpy(inside)).numpy(), -by_point), 2
@@ -214,6 +212,13 @@ def _solve(
     reduced = inner + damping * np.diag(np.diag(inner)) - (carried @ between.T).toarray()
     step = -np.linalg.solve(reduced, slope - carried @ point_slope)
     return step, -(inverse @ (point_slope + between.T @ step)).reshape(count, 3)
+
+
+def _lens(unknowns: Unknowns) -> Lens:
+    """The distortion alone: a lens of focal length 1 around the optical axis."""
+    distortion = torch.tensor([*unknowns.lens[1:], 0.0, 0.0, 0.0], dtype=torch.float64)
+    one, zero = distortion.new_ones(2), distortion.new_zeros(2)
+    return Lens(one, zero, 1, 1, distortion, near=1e-12)
 
 
 def _flat(unknowns: Unknowns) -> np.ndarray:
