@@ -8,6 +8,7 @@ import torch
 
 from invgraph.geometry import transforms
 from invgraph.geometry.least_squares import NormalEquations, cauchy, eliminate, minimise
+from invgraph.geometry.lens import Lens
 from invgraph.geometry.transforms import cross_matrix
 
 _LENS = np.array([0.2, 0.2, 0.3])  # how far log focal factor, k1 and k2 may be off
@@ -103,11 +104,8 @@ class Adjustment:
     def derivatives(self, unknowns: Unknowns) -> tuple[np.ndarray, ...]:
         """Weighted errors ``k 2`` and their derivatives by lens, pose and point, ``k 2 n`` each."""
         pixels, z, xy, radius, focal, inside = self._project(unknowns)
-        k1, k2 = unknowns.lens[1:]
-        straight = (1 + k1 * radius + k2 * radius**2)[:, None, None] * np.eye(2)
-        bent = (2 * k1 + 4 * k2 * radius)[:, None, None] * xy[:, :, None] * xy[:, None]
-        by_xy = focal[:, :, None] * (straight + bent)
-        by_inside = np.concatenate((by_xy, -(by_xy @ xy[..., None])), 2) / z[:, None, None]
+        bent = _lens(unknowns).jacobian(torch.from_numpy(inside)).numpy()
+        by_inside = focal[:, :, None] * bent
         pose = unknowns.poses[self.photo]
         turned = torch.from_numpy(inside - pose[:, :3, 3])
         by_pose = np.concatenate((by_inside, -by_inside @ cross_matrix(turned).numpy()), 2)
@@ -132,7 +130,7 @@ class Adjustment:
 
     def _project(self, unknowns: Unknowns) -> tuple[np.ndarray, ...]:
         """Pixels, depth, and what their derivatives are made of."""
-        factor, (k1, k2) = np.exp(unknowns.lens[0]), unknowns.lens[1:]
+        factor = np.exp(unknowns.lens[0])
         pose = unknowns.poses[self.photo]
         points = unknowns.points[self.point]
         inside = np.einsum("kij,kj->ki", pose[:, :3, :3], points) + pose[:, :3, 3]
@@ -140,7 +138,7 @@ class Adjustment:
         xy = inside[:, :2] / z[:, None]
         radius = (xy * xy).sum(1)
         focal = factor * self.focal[self.photo]
-        pixels = focal * xy * (1 + k1 * radius + k2 * radius**2)[:, None]
+        pixels = focal * _lens(unknowns).project(torch.from_numpy(inside))[0].numpy()
         return pixels + self.principal[self.photo], z, xy, radius, focal, inside
 
 
@@ -210,6 +208,13 @@ class _Held:
         sigmas = np.repeat(self.hold, 3)
         away = np.concatenate((shift, turn.numpy()), 1) / sigmas
         return away, by_move.numpy() / sigmas[:, None]
+
+
+def _lens(unknowns: Unknowns) -> Lens:
+    """The distortion alone: a lens of focal length 1 around the optical axis."""
+    distortion = torch.tensor([*unknowns.lens[1:], 0.0, 0.0, 0.0], dtype=torch.float64)
+    one, zero = distortion.new_ones(2), distortion.new_zeros(2)
+    return Lens(one, zero, 1, 1, distortion, near=1e-12)
 
 
 def centres(poses: np.ndarray) -> np.ndarray:
