@@ -60,8 +60,8 @@ def train_depth(
         KeyboardInterrupt: Ctrl-C; a checkpoint holds everything.
     """
     plan = Plan(out, resume, budget_s, logger, workers)
+    trunk = None if encoder is None else load_pretrained(encoder, settings.network)
     with opened(plan, "depth", recordings, settings, encoder) as (folder, progress):
-        trunk = None if encoder is None else load_pretrained(encoder, settings.network)
         clips, teachings, metres = prepare(
             recordings, settings, work, progress.part(_PREPARING[settings.motion])
         )

@@ -232,7 +232,7 @@ def test_trainings_that_cannot_be_are_refused(
         train(walks, out, SMALL)
     with pytest.raises(
         ValueError,
-        match=r"other settings: reach\)",
+        match=r"other settings: .*reach\)",
     ):
         train(walks, out, replace(SMALL, reach=3), resume=True)
     with pytest.raises(ValueError, match=r"reach is 0, expected 1 or more"):
