@@ -14,7 +14,7 @@ _START, _LEAST, _MOST = 1e-4, 1e-8, 1e6  # damping, relative to the matrix' diag
 _FACTOR = 8.0  # by which it falls after a step that helped and rises after one that did not
 _FLOOR = 1e-9  # of a block's diagonal, so that a point at infinity leaves it invertible
 
-State = TypeVar("State")
+StateT = TypeVar("StateT")
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,24 +110,24 @@ def huber(
 
 
 @runtime_checkable
-class Problem(Protocol[State]):
+class Problem(Protocol[StateT]):
     """A cost over states: a sum of squares of which every item of a batch has its own."""
 
-    def linearise(self, state: State, /) -> NormalEquations:
+    def linearise(self, state: StateT, /) -> NormalEquations:
         """Cost and normal equations at a state."""
         ...
 
-    def cost(self, state: State, /) -> float | np.ndarray:
+    def cost(self, state: StateT, /) -> float | np.ndarray:
         """``*batch``; not finite where a state is impossible."""
         ...
 
-    def retract(self, state: State, step: np.ndarray, /) -> State:
+    def retract(self, state: StateT, step: np.ndarray, /) -> StateT:
         """The state a step on. In a batch a step of zeros leads to the very same state."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
-class Solution(Generic[State]):
+class Solution(Generic[StateT]):
     """Where a descent ended.
 
     Attributes:
@@ -139,7 +139,7 @@ class Solution(Generic[State]):
         equations: the last ones made; the state is at most one step ahead of them.
     """
 
-    state: State
+    state: StateT
     cost: Float[np.ndarray, "*batch"]
     ended: Shaped[np.ndarray, "*batch"]
     steps: Int[np.ndarray, "*batch"]
@@ -147,14 +147,14 @@ class Solution(Generic[State]):
 
 
 def minimise(
-    problem: Problem[State],
-    state: State,
+    problem: Problem[StateT],
+    state: StateT,
     *,
     steps: int,
     enough: float,
     tries: int = 100,
     damping: float = _START,
-) -> Solution[State]:
+) -> Solution[StateT]:
     """Levenberg-Marquardt steps: less damping while they help, more until they do.
 
     Items of a batch have a damping each, and end each on its own.

@@ -17,7 +17,7 @@ from invgraph.files.pictures import encode_png
 from invgraph.geometry.color import bytes_from_unit, srgb_bytes_from_linear
 from invgraph.geometry.mesh import Mesh, vertex_normals
 from invgraph.scene import Material, Object, Scene
-from invgraph.scene.material import Kind
+from invgraph.scene.material import ParameterKind
 from invgraph.scene.mesh_files import split_seams
 
 _FLOAT, _UINT32 = 5126, 5125
@@ -195,7 +195,7 @@ def _mean(tensor: Tensor) -> float:
     return float(tensor.detach().double().clamp(0, 1).mean())
 
 
-def _resized(tensor: Tensor, kind: Kind, size: tuple[int, ...]) -> Tensor:
+def _resized(tensor: Tensor, kind: ParameterKind, size: tuple[int, ...]) -> Tensor:
     """A one-channel texture of another size; constants and per-vertex means fill it."""
     tensor = tensor.detach().float().cpu()
     if kind != "texture":

@@ -6,11 +6,11 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-Kind = Literal["constant", "vertex", "face", "texture"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+ParameterKind = Literal["constant", "vertex", "face", "texture"]
+KINDS: tuple[ParameterKind, ...] = get_args(ParameterKind)
 CHANNELS = {"albedo": 3, "roughness": 1, "metallic": 1}
 # Axes besides the batch's, and what they are.
-_AXES: dict[Kind, tuple[str, ...]] = {
+_AXES: dict[ParameterKind, tuple[str, ...]] = {
     "constant": (),
     "vertex": ("v",),
     "face": ("f",),
@@ -43,9 +43,9 @@ class Material:
     albedo: Tensor
     roughness: Tensor
     metallic: Tensor
-    albedo_kind: Kind = "constant"
-    roughness_kind: Kind = "constant"
-    metallic_kind: Kind = "constant"
+    albedo_kind: ParameterKind = "constant"
+    roughness_kind: ParameterKind = "constant"
+    metallic_kind: ParameterKind = "constant"
     unlit: bool = False
 
     def __post_init__(self) -> None:
@@ -62,7 +62,7 @@ class Material:
                     f"{tuple(tensor.shape)}."
                 )
 
-    def kind(self, name: str) -> Kind:
+    def kind(self, name: str) -> ParameterKind:
         """Of the parameter of that name."""
         return getattr(self, f"{name}_kind")
 
@@ -76,7 +76,7 @@ class Material:
         return {name: len(_AXES[self.kind(name)]) + 1 for name in CHANNELS}
 
 
-def unlit(color: Tensor, kind: Kind = "constant") -> Material:
+def unlit(color: Tensor, kind: ParameterKind = "constant") -> Material:
     """The material of a surface whose colours hold their light.
 
     Args:

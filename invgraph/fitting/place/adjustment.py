@@ -17,7 +17,7 @@ _STEPS, _ENOUGH = 50, 1e-5
 
 
 @dataclass(frozen=True)
-class Unknowns:
+class BundleState:
     """What descends.
 
     Attributes:
@@ -51,7 +51,7 @@ class Adjustment:
     point: np.ndarray
     pixels: np.ndarray
 
-    def start(self, factor: float) -> Unknowns:
+    def start(self, factor: float) -> BundleState:
         """Points triangulated by the poses as given, with focal lengths times a factor.
 
         Source:
@@ -64,9 +64,9 @@ class Adjustment:
         found = np.linalg.eigh(normal)[1][:, :, 0]
         far = np.where(np.abs(found[:, 3:]) < 1e-12, 1e-12, found[:, 3:])
         lens = np.array([np.log(factor), 0.0, 0.0])
-        return Unknowns(lens, self.poses, found[:, :3] / far)
+        return BundleState(lens, self.poses, found[:, :3] / far)
 
-    def without(self, unknowns: Unknowns, limit_px: float) -> "tuple[Adjustment, Unknowns]":
+    def without(self, unknowns: BundleState, limit_px: float) -> "tuple[Adjustment, BundleState]":
         """Leave out points that are behind a camera or land too far off in one."""
         bad = ~(self.distances(unknowns) < limit_px)
         lost = np.bincount(self.point, bad) > 0
@@ -80,18 +80,18 @@ class Adjustment:
             point,
             self.pixels[keep],
         )
-        return rest, Unknowns(unknowns.lens, unknowns.poses, unknowns.points[~lost])
+        return rest, BundleState(unknowns.lens, unknowns.poses, unknowns.points[~lost])
 
-    def distances(self, unknowns: Unknowns) -> np.ndarray:
+    def distances(self, unknowns: BundleState) -> np.ndarray:
         """How far from its pixel every point lands; infinite behind the camera."""
         pixels, z = self._project(unknowns)[:2]
         return np.where(z > self._near, np.linalg.norm(pixels - self.pixels, axis=1), np.inf)
 
-    def cost(self, unknowns: Unknowns) -> float:
+    def cost(self, unknowns: BundleState) -> float:
         """Robust sum of squares of a point per pixel, without the penalties on lens and poses."""
         return float(cauchy(np.minimum(self.distances(unknowns), 1e3) ** 2)[0].sum())
 
-    def descend(self, unknowns: Unknowns, hold: tuple[float, float] | None) -> Unknowns:
+    def descend(self, unknowns: BundleState, hold: tuple[float, float] | None) -> BundleState:
         """Damped least squares with Cauchy's loss.
 
         Args:
@@ -101,7 +101,7 @@ class Adjustment:
         """
         return minimise(_Held(self, hold), unknowns, steps=_STEPS, enough=_ENOUGH).state
 
-    def derivatives(self, unknowns: Unknowns) -> tuple[np.ndarray, ...]:
+    def derivatives(self, unknowns: BundleState) -> tuple[np.ndarray, ...]:
         """Weighted errors ``k 2`` and their derivatives by lens, pose and point, ``k 2 n`` each."""
         pixels, z, xy, radius, focal, inside = self._project(unknowns)
         bent = _lens(unknowns).jacobian(torch.from_numpy(inside)).numpy()
@@ -128,7 +128,7 @@ class Adjustment:
     def _near(self) -> float:
         return _NEAR * float(np.linalg.norm(np.ptp(centres(self.poses), axis=0)))
 
-    def _project(self, unknowns: Unknowns) -> tuple[np.ndarray, ...]:
+    def _project(self, unknowns: BundleState) -> tuple[np.ndarray, ...]:
         """Pixels, depth, and what their derivatives are made of."""
         factor = np.exp(unknowns.lens[0])
         pose = unknowns.poses[self.photo]
@@ -154,12 +154,12 @@ class _Held:
     data: Adjustment
     hold: tuple[float, float] | None
 
-    def cost(self, unknowns: Unknowns) -> float:
+    def cost(self, unknowns: BundleState) -> float:
         away = self._away(unknowns)[0] if self.hold else np.zeros(0)
         bent = unknowns.lens / _LENS
         return self.data.cost(unknowns) + float((bent**2).sum() + (away**2).sum())
 
-    def linearise(self, unknowns: Unknowns) -> NormalEquations:
+    def linearise(self, unknowns: BundleState) -> NormalEquations:
         from scipy import sparse
 
         error, by_lens, by_pose, by_point = self.data.derivatives(unknowns)
@@ -182,15 +182,15 @@ class _Held:
         apart = eliminate(blocks, point_slope, (points.T @ shared).tocsr())
         return NormalEquations(self.cost(unknowns), slope, matrix, apart)
 
-    def retract(self, unknowns: Unknowns, step: np.ndarray) -> Unknowns:
+    def retract(self, unknowns: BundleState, step: np.ndarray) -> BundleState:
         lens, moves, points = np.split(step, [3, len(step) - unknowns.points.size])
         poses = unknowns.poses
         if self.hold:
             twists = torch.from_numpy(moves.reshape(-1, 6))
             poses = transforms.perturb(torch.from_numpy(poses), twists).numpy()
-        return Unknowns(unknowns.lens + lens, poses, unknowns.points + points.reshape(-1, 3))
+        return BundleState(unknowns.lens + lens, poses, unknowns.points + points.reshape(-1, 3))
 
-    def _away(self, unknowns: Unknowns) -> tuple[np.ndarray, np.ndarray]:
+    def _away(self, unknowns: BundleState) -> tuple[np.ndarray, np.ndarray]:
         """How far centres and rotations are off in standard deviations, ``n 6``; its derivatives.
 
         A centre is penalised and not the translation, which also says where the world's origin is.
@@ -210,7 +210,7 @@ class _Held:
         return away, by_move.numpy() / sigmas[:, None]
 
 
-def _lens(unknowns: Unknowns) -> Lens:
+def _lens(unknowns: BundleState) -> Lens:
     """The distortion alone: a lens of focal length 1 around the optical axis."""
     distortion = torch.tensor([*unknowns.lens[1:], 0.0, 0.0, 0.0], dtype=torch.float64)
     one, zero = distortion.new_ones(2), distortion.new_zeros(2)

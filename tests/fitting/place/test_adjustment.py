@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from invgraph.fitting.place import Matches, refine_cameras
-from invgraph.fitting.place.adjustment import Adjustment, Unknowns, _Held, centres
+from invgraph.fitting.place.adjustment import Adjustment, BundleState, _Held, centres
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.lens import Lens
 from invgraph.geometry.transforms import invert, look_at, perturb
@@ -50,7 +50,7 @@ def test_slopes_are_half_of_the_costs_gradient(hold) -> None:
     moves = torch.from_numpy(0.01 * random.normal(size=(4, 6)))
     moved = perturb(torch.from_numpy(poses), moves).numpy() if hold else poses
     off = where.numpy() + 0.02 * random.normal(size=(7, 3))
-    state = Unknowns(np.array([0.02, -0.05, 0.03]), moved, off)
+    state = BundleState(np.array([0.02, -0.05, 0.03]), moved, off)
     problem = _Held(data, hold)
     equations = problem.linearise(state)
     assert equations.eliminated is not None
