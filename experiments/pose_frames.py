@@ -31,6 +31,7 @@ from invgraph.rendering.backends import mitsuba
 from invgraph.rendering.environment import panorama_directions
 from invgraph.rendering.render import render
 from invgraph.scene.batching import flatten
+from invgraph.scene.material import ParameterKind
 
 WIDTH, HEIGHT = 640, 480
 SAMPLES = 12  # paths per pixel
@@ -230,7 +231,7 @@ def table(rng: np.random.Generator) -> Object:
     flat = torch.tensor([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
     mesh = plane()
     mesh = replace(mesh, vertices=0.8 * mesh.vertices)
-    return Object(mesh, flat, matter(torch.from_numpy(texture.clip(0, 1)).float(), 0.7))
+    return Object(mesh, flat, matter(torch.from_numpy(texture.clip(0, 1)).float(), 0.7, "texture"))
 
 
 def clutter(
@@ -381,8 +382,8 @@ def develop(radiance: Tensor, take: Take) -> np.ndarray:
     return (shown.numpy() * 255).round().astype(np.uint8)
 
 
-def matter(albedo: Tensor, roughness: float) -> Material:
-    return Material(albedo, torch.tensor([float(roughness)]), torch.zeros(1))
+def matter(albedo: Tensor, roughness: float, kind: ParameterKind = "constant") -> Material:
+    return Material(albedo, torch.tensor([float(roughness)]), torch.zeros(1), kind)
 
 
 def random_rotation(rng: np.random.Generator) -> Tensor:

@@ -13,6 +13,10 @@ from invgraph.geometry.tensor_tree import map_tensors
 from invgraph.scene import Scene
 
 T = TypeVar("T")
+_MOST_PIXELS = 1 << 30  # of all images of a batch: fragments and colours alone take 30 GB
+_SAY_SO = (
+    'What is given per vertex or as a texture has to say so: Material(..., albedo_kind="vertex").'
+)
 
 
 def map_batched(change: Callable[[Tensor, int], Tensor], value: T) -> T:
@@ -43,7 +47,7 @@ def batch_shape(scene: Scene, camera: Camera) -> tuple[int, ...]:
     """The batch axes of a scene in front of a camera.
 
     Raises:
-        ValueError: they do not broadcast.
+        ValueError: they do not broadcast, or are of more images than can be meant.
     """
     shapes = [tuple(camera.batch_shape)]
 
@@ -53,14 +57,19 @@ def batch_shape(scene: Scene, camera: Camera) -> tuple[int, ...]:
 
     map_batched(note, scene)
     try:
-        return tuple(torch.broadcast_shapes(*shapes))
+        found = tuple(torch.broadcast_shapes(*shapes))
     except RuntimeError:
         listed = ", ".join(str(shape) for shape in dict.fromkeys(shapes) if shape)
         raise ValueError(
             f"the batch axes {listed} of camera, objects, materials and lights do not broadcast; "
-            "give them equal lengths, or length 1. What is given per vertex or as a texture has to "
-            'say so: Material(..., albedo_kind="vertex").'
+            f"give them equal lengths, or length 1. {_SAY_SO}"
         ) from None
+    if math.prod(found) * camera.height * camera.width > _MOST_PIXELS:
+        raise ValueError(
+            f"{math.prod(found)} images of {camera.height}x{camera.width} (h x w) at once are more "
+            f"than memory holds; render fewer at a time. {_SAY_SO}"
+        )
+    return found
 
 
 def flatten(scene: Scene, camera: Camera, batch: tuple[int, ...]) -> tuple[Scene, Camera]:

@@ -218,3 +218,9 @@ def test_gradients_of_batches_match_finite_differences(name, kind):
     expected = (value.grad * direction).double().sum()
     assert expected.abs() > 1e-3
     assert float(expected) == pytest.approx(float(slope), rel=0.02, abs=2e-3)
+
+
+def test_a_texture_that_does_not_say_so_is_refused_before_it_fills_the_memory():
+    thing = ball(Material(random(512, 512, 3), torch.ones(1), torch.zeros(1)))
+    with pytest.raises(ValueError, match=r"262144 images of 96x96 .* has to say so: Material\("):
+        render(Scene((thing,)), camera(96))
