@@ -5,7 +5,7 @@ Source:
     real-time monocular multiple object tracking (PAMI 2018).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ WITHIN = 2.0  # px inside the outline at which is looked whether something is in
 NOISE = 0.02  # least error of a colour, square root of linear values
 DAMPING = 1e-3  # relative to the information
 TRIES = 4
-FARTHEST, WIDEST = 0.1, 0.3  # one step at most, per axis: relative to the distance, rad
+FARTHEST, WIDEST = 0.1, 0.3  # one step at most: relative to the distance, rad
 CALM = 2.0  # residual, in standard deviations, above which the robust weight falls
 
 
@@ -319,18 +319,23 @@ class _Comparison:
     def linearise(self, pose: Tensor) -> NormalEquations:
         errors = self._errors(pose)
         jacobian = torch.cat([part.jacobian(pose) for part in self.parts]).numpy()
-        found = weighted_equations(errors, jacobian, self.weights, self.weights * errors**2)
-        reach = np.repeat([FARTHEST * abs(float(pose[2, 3])), WIDEST], 3)
-        return replace(found, bounds=(-reach, reach))
+        return weighted_equations(errors, jacobian, self.weights, self.weights * errors**2)
 
     def cost(self, pose: Tensor) -> float:
         return float((self.weights * self._errors(pose) ** 2).sum())
 
     def retract(self, pose: Tensor, step: np.ndarray) -> Tensor:
-        return perturb(pose, torch.from_numpy(step).to(pose))
+        return perturb(pose, _limited(torch.from_numpy(step).to(pose), pose))
 
     def _errors(self, pose: Tensor) -> np.ndarray:
         return torch.cat([part.error(pose) for part in self.parts]).numpy()
+
+
+def _limited(twist: Tensor, pose: Tensor) -> Tensor:
+    """No step goes farther than what was measured can tell."""
+    ahead = twist[:3].norm() / (FARTHEST * pose[2, 3].abs())
+    turn = twist[3:].norm() / WIDEST
+    return twist / torch.stack([ahead, turn, torch.ones(())]).max()
 
 
 def _step(pose: Tensor, lines: _Lines | None, points: _Points | None) -> tuple[Tensor, Tensor]:
