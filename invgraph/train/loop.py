@@ -203,7 +203,8 @@ def learn(
             *callbacks,
         ],
     )
-    more = first < last and keeper.since < _PATIENCE and keeper.share() < 1
+    left = plan.budget_s is None or keeper.spent < plan.budget_s
+    more = first < last and keeper.since < _PATIENCE and left
     if more and folder is not None and folder.finished() is not None:
         folder.reopen()
     try:
