@@ -315,3 +315,12 @@ def test_neighbours_show_the_views_most_alike_and_mark_the_partner():
             assert (picture[8 * row + 4, 8 * column + 4] == levels[number]).all()
     green = (picture[::8, ::8] == (60, 200, 110)).all(-1)
     assert green[:2].tolist() == [[False, True, False, False], [False, False, True, False]]
+
+
+def test_a_training_whose_time_is_over_is_not_trained_on(walks: list[Path], tmp_path: Path):
+    first = train(walks, tmp_path, SMALL, budget_s=1e-3)
+    log, weights = (tmp_path / "log.csv").read_text(), first.model.read_bytes()
+    again = train(walks, tmp_path, SMALL, budget_s=1e-3, resume=True)
+    assert again.steps == first.steps == 1 and again.held_out == first.held_out
+    assert (tmp_path / "log.csv").read_text() == log and first.model.read_bytes() == weights
+    assert len(json.loads((tmp_path / "run.json").read_text())["sessions"]) == 1
