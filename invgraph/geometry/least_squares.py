@@ -12,6 +12,7 @@ from jaxtyping import Float, Int, Shaped
 
 _START, _LEAST, _MOST = 1e-4, 1e-8, 1e6  # damping, relative to the matrix' diagonal
 _FACTOR = 8.0  # by which it falls after a step that helped and rises after one that did not
+_TRUSTED = 0.01  # of what is enough: a step that is expected to gain less is not even tried
 _FLOOR = 1e-9  # of a block's diagonal, so that a point at infinity leaves it invertible
 
 StateT = TypeVar("StateT")
@@ -180,7 +181,7 @@ def minimise(
         least = enough * np.where(np.isfinite(cost), cost, 0.0)
         step, expected = _damped_step(equations, dampings)
         # What expects no finite gain has no finite step either.
-        little = ~(expected > least) & (ended == "")
+        little = ~(expected > _TRUSTED * least) & (ended == "")
         arrived = (failed == 0) & np.isfinite(expected)
         ended = np.where(little, np.where(arrived, "converged", "stuck"), ended)
         going = ended == ""

@@ -81,9 +81,7 @@ def test_an_object_behind_a_board_is_found_from_a_start_beside_it(model, share):
     start = perturb(TRUE, torch.tensor([0.02, 0.02, 0.025, 0.1, -0.1, 0.1]))
     belief, verdict, window = Tracker(model, view().lens, start).step(image)
     millimetres, degrees = away(belief, TRUE)
-    # With three tenths hidden rounding decides between two answers: it is 11.7 mm off where the
-    # processor has no AVX-512.
-    assert belief.found and millimetres < 14.0 and degrees < 4.0
+    assert belief.found and millimetres < 8.0 and degrees < 4.0
     assert verdict is not None and window is not None
     hidden = window.paste(verdict.hidden)
     assert not hidden[:, edge + 4 :].any()
