@@ -66,7 +66,6 @@ def main() -> None:
                 step(thing, camera, values, backward)
             rates.append(BATCH / (time.process_time() - spent))
         rate = statistics.median(rates[WARM:])
-        print(f"{name:18} {rate:7.0f} images per second of one core")
         rows.append(row(f"images_per_cpu_s/{name}", rate, "1/s", better="higher"))
     write(rows, arguments.json)
 

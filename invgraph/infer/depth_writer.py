@@ -24,13 +24,12 @@ from invgraph.infer.depth_film import DepthFilm
 from invgraph.infer.depth_rerun_log import blueprint, log_frame, log_path
 from invgraph.report.rerun_log import recorded
 from invgraph.runs.predictions import INDEX, MILLIMETRE, write_depth, write_index
-from invgraph.runs.reader import RERUN_LOG
+from invgraph.runs.reader import KITTI, POINTS, RERUN_LOG, TUM
 
 if TYPE_CHECKING:
     from rerun import RecordingStream
 
-FILM, POINTS = "depth.mp4", "points.ply"
-TUM, KITTI = "trajectory_tum.txt", "trajectory_kitti.txt"
+FILM = "depth.mp4"
 _MEDIAN_LEVEL = 5000  # of the first frame, in the PNG of depth without a unit
 
 

@@ -18,6 +18,7 @@ from invgraph.runs.folder import CAMERAS, LOG, METRICS, read_run_file
 
 ROLES = ("photo", "render", "difference", "depth")
 FILM, RERUN_LOG = "flythrough.mp4", "recording.rrd"
+TUM, KITTI, POINTS = "trajectory_tum.txt", "trajectory_kitti.txt", "points.ply"
 # Of an object that was followed through photos.
 TRACK, HYPOTHESES = "poses.csv", "hypotheses.jsonl"
 TRACK_FILM, OVERLAYS = "overlay.mp4", "overlays"
@@ -117,7 +118,7 @@ def read_run(path: Path) -> RunContents:
     previews = _find_previews(path)
     views = _views(metrics, pictures)
     shown = TRACK_FILM if kind == "pose" else FILM
-    points, film, rerun_log = (_inside(path, name) for name in ("points.ply", shown, RERUN_LOG))
+    points, film, rerun_log = (_inside(path, name) for name in (POINTS, shown, RERUN_LOG))
     return RunContents(
         path,
         kind,

@@ -22,8 +22,8 @@ from invgraph.report.rerun_log import write_rerun_log
 from invgraph.runs.facts import RunFacts, facts_of, identity
 from invgraph.runs.folder import CHECKPOINT, LOG, METRICS, RENDERS, RunFolder, check_out
 from invgraph.runs.progress import Meter, Progress
+from invgraph.runs.reader import KITTI, POINTS, TUM
 
-TUM, KITTI, POINTS = "trajectory_tum.txt", "trajectory_kitti.txt", "points.ply"
 REPORT = "report.html"
 PREVIEWS = 6
 SIDE = 640  # of pictures, pixels
