@@ -45,6 +45,7 @@ from invgraph.data import read_capture
 from invgraph.evaluate.pose_metrics import add_distance, pose_error
 from invgraph.fitting.pose import KnownObject, Tracker, estimate_pose, load_object
 from invgraph.geometry.camera import Camera
+from invgraph.geometry.lens import Lens
 from invgraph.geometry.sampling import sample_surface
 from invgraph.geometry.transforms import exp_so3, pose
 from invgraph.report.charts import Axis, line_chart
@@ -69,7 +70,7 @@ WORSE = {
     "0.80 m": {"distance": 0.8},
 }
 SUCCESS = 0.1  # of the diameter
-Estimate = Callable[[Tensor, Camera, KnownObject, Tensor | None], PoseBelief]
+Estimate = Callable[[Tensor, Lens, KnownObject, Tensor | None], PoseBelief]
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def attempt(
 ) -> Trial:
     init = None if start == "none" else perturbed(truth, camera, start, seed)
     began = time.perf_counter()
-    belief = estimate(image, camera, item.model, init)
+    belief = estimate(image, camera.lens, item.model, init)
     seconds = time.perf_counter() - began
     shift, turn = pose_error(belief.pose, truth)
     variance = belief.covariance.diagonal()

@@ -10,7 +10,7 @@ import torch
 
 from invgraph.data import read_capture
 from invgraph.evaluate.pose_metrics import pose_error
-from invgraph.fitting.pose import load_object, make_object
+from invgraph.fitting.pose import estimate_pose, load_object, make_object
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.lens import Lens
 from invgraph.geometry.primitives import cube
@@ -57,7 +57,7 @@ def _answering(twist, sigma=0.002, found=True, truth=None):
     """An estimator that always says the truth moved by a twist."""
     told = _truth() if truth is None else truth
 
-    def estimate(image, camera, model, init):
+    def estimate(image, lens, model, init):
         pose = perturb(told, torch.tensor(twist))
         return PoseBelief(
             pose[None], torch.ones(1), torch.eye(6)[None] * sigma**2, 0.8 if found else 0.1, found
@@ -69,6 +69,10 @@ def _answering(twist, sigma=0.002, found=True, truth=None):
 def _attempt(study, item, estimate):
     image = torch.zeros(480, 640, 3)
     return study.attempt(estimate, item, image, CAMERA, _truth(), "rendered", "1deg", 0)
+
+
+def test_the_estimator_that_is_measured_takes_what_an_attempt_gives(study, item):
+    assert not _attempt(study, item, estimate_pose).found  # in a black image
 
 
 def test_an_attempt_by_hand(study, item):

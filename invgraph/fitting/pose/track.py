@@ -15,19 +15,17 @@ from invgraph.fitting.pose.assess import Assessment, assess
 from invgraph.fitting.pose.color_model import MARGIN, ColorModel, initial_color_model, learn_palette
 from invgraph.fitting.pose.hypotheses import Comparison, descend
 from invgraph.fitting.pose.known_object import KnownObject
+from invgraph.fitting.pose.mixture import WORSE, Candidate, is_there, mixture, nowhere
 from invgraph.fitting.pose.refine import Fit, refine, slide
 from invgraph.fitting.pose.search import search, search_close
 from invgraph.fitting.pose.surface import VertexColors
-from invgraph.fitting.pose.window import Target, Window, crop_window
-from invgraph.geometry import transforms
+from invgraph.fitting.pose.window import Target, Window, check_view, crop_window
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.lens import Lens
 from invgraph.geometry.transforms import difference
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
 from invgraph.scene.belief import PoseBelief
 
-FOUND = 0.35  # score from which the object is said to be there,
-EVIDENCE = 25.0  # and log-likelihood over that of an image without it
 SURE = 0.6  # score from which its colours are learnt
 # Evidence of the outline from which a given pose, refined, is not looked for: close, and farther.
 CLEAR, ENOUGH = 1.2, 0.8
@@ -37,6 +35,8 @@ NARROW = (3, 2, 1, 1)  # strides around an initial pose that the outline alone i
 GAIN = 1.0  # in likelihood for which an initial pose is changed before colours are learnt
 ROUNDS = 4  # of refinement when the colours around the object are not known yet,
 ROUGH_ROUNDS = 2  # and the first of them, in which nothing is taken to be in front of the object
+# Rounds in which the likeliest pose comes to rest without what hides it, and their strides.
+SETTLING, FINE = 4, (2, 1, 1)
 # Steps on the likelihood from poses that were found, px across renders, and how many are refined.
 POLISHING, POLISHED_PX, POLISHED = 4, 56.0, 4
 DISTANCES = (0.85, 1.0, 1.18)  # around the initial one at which a start is tried
@@ -44,14 +44,6 @@ FARTHER = 2.0  # times the distance: nothing moves so far between images, no sta
 USUAL = 0.1, 0.25  # error of an expected pose: relative to its distance, and rad
 SURPRISE = 3.0  # weight of its logarithm in the likelihood
 RETRY = 5  # frames between searches of the whole image while the object is lost
-# The errors of neighbouring measurements go together: the information of all is this much less.
-# Found on rendered frames (experiments/refine_pose.py).
-SHARED_ERROR = 1.5
-WORSE = 8.0  # log-likelihood below the best at which a hypothesis is dropped
-FLOOR_M, FLOOR_RAD = 2e-4, 1e-3  # no pose is known better than that
-
-
-Candidate = tuple[Fit, Window, Assessment]
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,15 +123,17 @@ class Tracker:
         if (self.model.albedo is not None or not first) and self._lost % RETRY == 0:
             for find, clear in self._searches(target, color_model, first):
                 best = candidates[0][2] if candidates else None
-                if best and _there(best) and best.border >= clear:
+                if best and is_there(best) and best.border >= clear:
                     break
                 candidates += self._try(target, color_model, find())
                 candidates.sort(key=lambda item: -item[2].likelihood)
         if not candidates:
             self._lost += 1
             pose = self.pose if self.pose is not None else torch.eye(4)
-            return _nowhere(pose), None, None
-        belief = _belief(self.model, candidates)
+            return nowhere(pose), None, None
+        if first or self._lost:
+            candidates[0] = self._settle(target, color_model, candidates[0])
+        belief = mixture(self.model, candidates)
         fit, window, verdict = candidates[0]
         if belief.found:
             self._advance(target, fit, window, verdict)
@@ -178,32 +172,23 @@ class Tracker:
         """
         found = []
         for start in starts:
-            fit, palette, hidden = Fit(start, torch.zeros(6, 6)), color_model.palette, None
+            fit = Fit(start, torch.zeros(6, 6))
             seen = best = self._judge(target, color_model, start) if rounds else None
             pose = start
             for turn in range(max(rounds, 1)):
                 if rounds and seen is not None:
                     window, verdict = seen
                     hidden = verdict.hidden if turn >= ROUGH_ROUNDS else None
-                    palette = learn_palette(
+                    fit = self._refined(target, color_model, fit.pose, window, strides, hidden)
+                else:
+                    fit = refine(
                         self.model,
                         target,
-                        fit.pose,
-                        window,
-                        color_model.vertex_colors,
                         color_model.palette,
-                        hidden,
+                        color_model.vertex_colors,
+                        fit.pose,
+                        strides,
                     )
-                    hidden = None if hidden is None else window.paste(hidden)
-                fit = refine(
-                    self.model,
-                    target,
-                    palette,
-                    color_model.vertex_colors,
-                    fit.pose,
-                    strides,
-                    hidden,
-                )
                 seen = self._judge(target, color_model, fit.pose) if fit else None
                 if fit is None or seen is None:
                     break
@@ -216,6 +201,47 @@ class Tracker:
                     (replace(fit, pose=pose), window, replace(verdict, likelihood=likelihood))
                 )
         return sorted(found, key=lambda item: -item[2].likelihood)
+
+    def _refined(
+        self,
+        target: Target,
+        color_model: ColorModel,
+        pose: Tensor,
+        window: Window,
+        strides: tuple[int, ...],
+        hidden: Tensor | None,
+    ) -> Fit | None:
+        """A pose refined by the colours that are around it, without those of hidden pixels."""
+        palette = learn_palette(
+            self.model,
+            target,
+            pose,
+            window,
+            color_model.vertex_colors,
+            color_model.palette,
+            hidden,
+        )
+        hidden = None if hidden is None else window.paste(hidden)
+        return refine(self.model, target, palette, color_model.vertex_colors, pose, strides, hidden)
+
+    def _settle(self, target: Target, color_model: ColorModel, chosen: Candidate) -> Candidate:
+        """The likeliest pose, refined until it rests.
+
+        The likelihood tells hypotheses apart, but between poses that are millimetres apart it is
+        rough: pixels count as a whole, and colours of what hides the object count too. Least
+        squares without the hidden pixels is finer. The hypothesis stays as likely as it was.
+        """
+        fit, window, verdict = chosen
+        for _ in range(SETTLING):
+            finer = self._refined(target, color_model, fit.pose, window, FINE, verdict.hidden)
+            seen = self._judge(target, color_model, finer.pose) if finer else None
+            if finer is None or seen is None:
+                break
+            likelihood = seen[1].likelihood - self._surprise(finer.pose)
+            if likelihood < chosen[2].likelihood - WORSE:
+                break
+            fit, (window, verdict) = finer, seen
+        return fit, window, replace(verdict, likelihood=chosen[2].likelihood)
 
     def _judge(
         self, target: Target, color_model: ColorModel, pose: Tensor
@@ -301,72 +327,6 @@ def _at_distance(pose: Tensor, share: float) -> Tensor:
     moved = pose.clone()
     moved[:3, 3] *= share
     return moved
-
-
-def _belief(model: KnownObject, candidates: Sequence[Candidate]) -> PoseBelief:
-    """The mixture of the candidates that are not much worse than the best, each place once."""
-    kept: list[tuple[Fit, Assessment]] = []
-    for fit, _, verdict in candidates:
-        if kept and kept[0][1].likelihood - verdict.likelihood > WORSE:
-            break
-        away = [difference(fit.pose, other.pose) for other, _ in kept]
-        if all(
-            float(step[3:].norm()) > 0.1 or float(step[:3].norm()) > 0.05 * model.diameter
-            for step in away
-        ):
-            kept.append((fit, verdict))
-    weights = torch.softmax(torch.tensor([verdict.likelihood for _, verdict in kept]), 0)
-    score = kept[0][1].score
-    return PoseBelief(
-        torch.stack([fit.pose for fit, _ in kept]),
-        weights,
-        torch.stack([_covariance(fit.information) for fit, _ in kept]),
-        score,
-        _there(kept[0][1]),
-    )
-
-
-def _there(verdict: Assessment) -> bool:
-    """Whether the object is said to be found."""
-    return verdict.score >= FOUND and verdict.likelihood >= EVIDENCE
-
-
-def _covariance(information: Tensor) -> Tensor:
-    floor = torch.tensor([FLOOR_M] * 3 + [FLOOR_RAD] * 3).square()
-    # Scaled to like units before the inversion: metres and radians differ by much.
-    scale = information.diagonal().clamp_min(1e-3).rsqrt()
-    scaled = scale[:, None] * information * scale + 1e-6 * torch.eye(6)
-    return SHARED_ERROR * scale[:, None] * torch.linalg.inv(scaled) * scale + torch.diag(floor)
-
-
-def _nowhere(pose: Tensor) -> PoseBelief:
-    return PoseBelief(pose[None], torch.ones(1), 1e2 * torch.eye(6)[None], 0.0, False)
-
-
-def check_view(model: KnownObject, camera: Camera, pose: Float[Tensor, "4 4"]) -> None:
-    """Refuse a pose from which the object cannot be seen, or not as an object.
-
-    Raises:
-        ValueError: behind the camera, out of the image, or of a size that speaks for other units.
-    """
-    centre = transforms.apply(pose, model.centre[None])[0]
-    if not float(centre[2]) > 0:
-        raise ValueError(
-            f"the initial pose puts {model.name} behind the camera (z = {float(centre[2]):.4g} m; "
-            "it should be positive); give camera_from_object with z forward, in metres."
-        )
-    size = float(camera.focal.mean()) * model.diameter / float(centre[2])
-    if size > 10 * max(camera.height, camera.width) or size < 8:
-        raise ValueError(
-            f"{model.name} is {model.diameter:.4g} m across and would be {size:.4g} px large at "
-            f"the initial pose, {float(centre[2]):.4g} m away, in an image of {camera.height}x"
-            f"{camera.width} px; if the model is in millimetres, say so: --object-scale 0.001."
-        )
-    if crop_window(model, camera, pose, 0) is None:
-        raise ValueError(
-            f"{model.name} is outside the image at the initial pose; give the pose in the first "
-            "image as camera_from_object, in metres."
-        )
 
 
 @torch.no_grad()

@@ -141,3 +141,29 @@ def box_around(pixels: Tensor, margin: int, camera: Camera) -> tuple[int, int, i
     left, top = max(low[0], 0), max(low[1], 0)
     right, bottom = min(high[0], camera.width), min(high[1], camera.height)
     return (left, top, right, bottom) if min(right - left, bottom - top) >= 8 else None
+
+
+def check_view(model: KnownObject, camera: Camera, pose: Float[Tensor, "4 4"]) -> None:
+    """Refuse a pose from which the object cannot be seen, or not as an object.
+
+    Raises:
+        ValueError: behind the camera, out of the image, or of a size that speaks for other units.
+    """
+    centre = transforms.apply(pose, model.centre[None])[0]
+    if not float(centre[2]) > 0:
+        raise ValueError(
+            f"the initial pose puts {model.name} behind the camera (z = {float(centre[2]):.4g} m; "
+            "it should be positive); give camera_from_object with z forward, in metres."
+        )
+    size = float(camera.focal.mean()) * model.diameter / float(centre[2])
+    if size > 10 * max(camera.height, camera.width) or size < 8:
+        raise ValueError(
+            f"{model.name} is {model.diameter:.4g} m across and would be {size:.4g} px large at "
+            f"the initial pose, {float(centre[2]):.4g} m away, in an image of {camera.height}x"
+            f"{camera.width} px; if the model is in millimetres, say so: --object-scale 0.001."
+        )
+    if crop_window(model, camera, pose, 0) is None:
+        raise ValueError(
+            f"{model.name} is outside the image at the initial pose; give the pose in the first "
+            "image as camera_from_object, in metres."
+        )
