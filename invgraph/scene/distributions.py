@@ -51,7 +51,7 @@ class Distribution(ABC):
 
 @dataclass(frozen=True, eq=False)
 class Gaussian(Distribution):
-    """Normal in a domain's coordinates around a value, every coordinate on its own.
+    """Normal in a domain's coordinates around a value.
 
     Over numbers above zero that is a log-normal. On curved domains the scale should be well below
     their size (rotations: 1 rad), since what lies beyond half a turn is not wrapped around.
@@ -60,11 +60,14 @@ class Gaussian(Distribution):
         mean: the value in the middle.
         scale: standard deviation of each coordinate.
         over: the domain.
+        correlation: between any two coordinates along the last axis, such as the channels of a
+            colour; 0 to below 1.
     """
 
     mean: Float[Tensor, "..."]
     scale: Float[Tensor, "..."]
     over: Domain = field(default_factory=Free)
+    correlation: float = 0.0
 
     def __post_init__(self) -> None:
         expected = self.over.coordinates_shape(self.shape)
@@ -73,6 +76,8 @@ class Gaussian(Distribution):
                 f"scale should be {expected} numbers above zero, one per coordinate, but has shape "
                 f"{tuple(self.scale.shape)} and least value {float(self.scale.min()):g}."
             )
+        if not 0 <= self.correlation < 1:
+            raise ValueError(f"correlation should be 0 to below 1 but is {self.correlation}.")
 
     @property
     def domain(self) -> Domain:
@@ -84,12 +89,22 @@ class Gaussian(Distribution):
 
     def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         noise = torch.randn(count, *self.scale.shape, generator=generator)
+        if self.correlation:
+            shared = torch.randn(count, *self.scale.shape[:-1], 1, generator=generator)
+            noise = math.sqrt(self.correlation) * shared + math.sqrt(1 - self.correlation) * noise
         return self.over.retract(noise * self.scale, self.mean)
 
     def log_prob(self, value: Tensor) -> Tensor:
         coordinates = self.over.local(value, self.mean)
-        each = -0.5 * (coordinates / self.scale).square() - self.scale.log()
-        each = each - 0.5 * math.log(2 * math.pi)
+        unit = coordinates / self.scale
+        each = -0.5 * unit.square() - self.scale.log() - 0.5 * math.log(2 * math.pi)
+        if self.correlation:
+            # Of c equal correlations r: inverse and determinant by Sherman and Morrison.
+            r, c = self.correlation, self.scale.shape[-1]
+            together = r * unit.sum(-1, keepdim=True).square() / (1 + (c - 1) * r)
+            square = (unit.square().sum(-1, keepdim=True) - together) / (1 - r)
+            log_det = (c - 1) * math.log(1 - r) + math.log(1 + (c - 1) * r)
+            each = each + 0.5 * unit.square() - (square + log_det) / (2 * c)
         volume = self.over.log_volume(coordinates, self.mean)
         batch = value.ndim - len(self.shape)
         return each.flatten(batch).sum(-1) - volume.reshape(*value.shape[:batch], -1).sum(-1)

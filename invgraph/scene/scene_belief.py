@@ -77,13 +77,16 @@ class SceneBelief:
     def mode(self) -> dict[str, Tensor]:
         """The likeliest of the hypotheses' middles, ``(*batch, *shape)`` by path."""
         best = self.top(min(_MODES, self.log_weights.shape[-1]))
-        count = best.log_weights.shape[-1]
-        middles = []
-        for place in range(count):
-            which = torch.full(self.batch_shape, place)
-            middles.append(best._middles(which))
-        each = torch.stack([best.log_prob(values) for values in middles], -1)
-        return best._middles(each.argmax(-1))
+        densest = best.log_prob(best.middles()).argmax(0)
+        return best._middles(densest)
+
+    def middles(self) -> dict[str, Tensor]:
+        """The middle of every hypothesis, ``(k, *batch, *shape)`` by path."""
+        count = self.log_weights.shape[-1]
+        each = torch.arange(count, device=self.log_weights.device)
+        return self._middles(
+            each.reshape(count, *(1,) * len(self.batch_shape)).expand(count, *self.batch_shape)
+        )
 
     def entropy(self, generator: torch.Generator | None = None) -> Float[Tensor, "*batch"]:
         """Minus the mean logarithm of the density, estimated from samples of the belief."""

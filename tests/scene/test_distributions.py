@@ -35,6 +35,17 @@ def test_a_gaussian_over_several_numbers_is_a_product():
     torch.testing.assert_close(Gaussian(mean, scale, Free()).log_prob(value), expected)
 
 
+def test_numbers_that_go_together_by_hand():
+    mean, scale = torch.tensor([0.5, 1.0, -2.0]), torch.tensor([0.3, 1.0, 2.0])
+    ours = Gaussian(mean, scale, Free(), 0.8)
+    covariance = (0.8 + 0.2 * torch.eye(3)) * scale * scale[:, None]
+    theirs = torch.distributions.MultivariateNormal(mean, covariance)
+    value = torch.randn(7, 3, generator=draw())
+    torch.testing.assert_close(ours.log_prob(value), theirs.log_prob(value))
+    drawn = ours.sample(40_000, draw())
+    torch.testing.assert_close(drawn.T.cov(), covariance, atol=0.08, rtol=0.03)
+
+
 @pytest.mark.parametrize(
     "rotation", [AnyRotation(), Upright((-0.1, 0.9), 0.3), Upright((0.2, 1.5), 0.6)]
 )

@@ -1,0 +1,128 @@
+"""Descent on likelihood times belief: what an encoder guessed is sharpened on the image."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from invgraph.fitting.scene.likelihood import Likelihood
+from invgraph.fitting.scene.object_prior import LIGHT, POSE, ROUGHNESS, TINT
+from invgraph.geometry.camera import Camera
+from invgraph.geometry.lens import Lens
+from invgraph.rendering.render import render
+from invgraph.rendering.result import Render
+from invgraph.scene.prior import Prior
+from invgraph.scene.scene_belief import SceneBelief
+from invgraph.scene.unknowns import Unknowns
+
+STEPS, STARTS = 30, 4
+BELIEVED = 16  # hypotheses of the belief that count
+# One unit of descent: metres relative to the distance, radians, logarithms.
+UNITS = {POSE: 3 * (0.05,) + 3 * (0.1,), TINT: 3 * (0.05,), ROUGHNESS: (0.2,)}
+RATE = 0.5  # of these units, the first step
+
+
+@dataclass(frozen=True, eq=False)
+class Descended:
+    """Where descents ended: n starts in each of b images, the best first.
+
+    Attributes:
+        values: by path, ``n b *shape``.
+        log_likelihood: of the image.
+        log_posterior: the same times the belief.
+    """
+
+    values: dict[str, Tensor]
+    log_likelihood: Float[Tensor, "n b"]
+    log_posterior: Float[Tensor, "n b"]
+
+
+def descend(
+    prior: Prior,
+    belief: SceneBelief,
+    images: Float[Tensor, "b h w 3"],
+    lens: Lens,
+    starts: int = STARTS,
+    steps: int = STEPS,
+) -> Descended:
+    """From the likeliest hypotheses of a belief to the scenes that explain the images best.
+
+    Maximises the image's likelihood times the belief: the likelihood alone ends at wrong poses that
+    happen to look alike, more often than it should, since no renderer is the world. The light is
+    solved at every step (:meth:`Likelihood.light`), as what is linear need not be searched.
+
+    Args:
+        prior: of scenes with one object, as :func:`object_prior` makes it.
+        belief: about the images, over the prior's unknowns.
+        images: linear RGB.
+        lens: theirs; one or one per image.
+        starts: hypotheses from which is descended.
+        steps: of each descent.
+    """
+    likelihood = Likelihood.of(images)
+    moving = [unknown.path for unknown in prior.unknowns if unknown.path != LIGHT]
+    believed = belief.top(min(BELIEVED, belief.log_weights.shape[-1])).marginal(moving)
+    with torch.no_grad():
+        begin = belief.top(starts).middles()
+    light = begin.pop(LIGHT)
+    tangents = prior.unknowns
+    tangents = Unknowns(
+        tuple(replace(u, around=begin[u.path].detach()) for u in tangents if u.path != LIGHT)
+    )
+    unit = _units(tangents, begin)
+    moved = torch.zeros_like(unit, requires_grad=True)
+    optimizer = torch.optim.Adam([moved], RATE, betas=(0.8, 0.95))
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = RATE * _cosine(step / steps)
+        values = tangents.values(unit * moved)
+        drawn = _draw(prior, {**values, LIGHT: light}, lens)
+        light = likelihood.light(_detached(drawn), light)
+        objective = likelihood.log_prob(drawn) + believed.log_prob(values)
+        [slope] = torch.autograd.grad(-objective.sum(), moved)
+        moved.grad = slope.nan_to_num(0.0)
+        optimizer.step()
+    with torch.no_grad():
+        values = tangents.values(unit * moved)
+        for _ in range(2):
+            drawn = _draw(prior, {**values, LIGHT: light}, lens)
+            light = likelihood.light(drawn, light)
+        drawn = _draw(prior, {**values, LIGHT: light}, lens)
+        log_likelihood = likelihood.log_prob(drawn)
+        log_posterior = log_likelihood + believed.log_prob(values)
+        order = log_posterior.argsort(0, descending=True)
+        found = {path: _sorted(value, order) for path, value in {**values, LIGHT: light}.items()}
+        return Descended(found, _sorted(log_likelihood, order), _sorted(log_posterior, order))
+
+
+def _draw(prior: Prior, values: Mapping[str, Tensor], lens: Lens) -> Render:
+    camera = Camera(lens, torch.eye(4).expand(*lens.batch_shape, 4, 4))
+    return render(prior.scene(values), camera, outputs=("color", "alpha", "albedo", "normal"))
+
+
+def _detached(drawn: Render) -> Render:
+    parts = {name: getattr(drawn, name) for name in ("color", "alpha", "albedo", "normal")}
+    return Render(**{name: part.detach() for name, part in parts.items()})
+
+
+def _units(tangents: Unknowns, begin: Mapping[str, Tensor]) -> Float[Tensor, "n b m"]:
+    """How far one unit of descent goes, per coordinate."""
+    depth = begin[POSE][..., 2, 3, None]
+    parts = []
+    for unknown in tangents:
+        unit = depth.new_tensor(UNITS[unknown.path]).expand(*depth.shape[:-1], -1)
+        if unknown.path == POSE:
+            unit = torch.cat([unit[..., :3] * depth, unit[..., 3:]], -1)
+        parts.append(unit)
+    return torch.cat(parts, -1)
+
+
+def _cosine(share: float) -> float:
+    return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def _sorted(value: Tensor, order: Tensor) -> Tensor:
+    index = order.reshape(*order.shape, *(1,) * (value.ndim - 2)).expand_as(value)
+    return value.gather(0, index)

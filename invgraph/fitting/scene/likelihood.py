@@ -1,0 +1,108 @@
+"""How likely an image is, given what a scene would look like in it."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from invgraph.photometric.light import solve_light
+from invgraph.rendering import harmonics
+from invgraph.rendering.result import Render
+
+BORDER = 64  # pixels of an image's border that tell what is behind the object
+BEHIND = 0.06  # mean difference of colours behind, root of linear, from one of these
+ERROR = 0.06  # mean error of a colour that was rendered, root of linear
+ODD = 0.1  # share of the object's pixels that show something else, of any colour
+TOGETHER = 12.0  # pixels that err together and so tell one thing
+
+
+@dataclass(frozen=True, eq=False)
+class Likelihood:
+    """What images say of scenes: an object before a background that is not modelled.
+
+    A pixel shows the object with the probability of its coverage, in the colour that is rendered
+    but for an error, or, if something hides it, in any colour; else it shows what is behind, in
+    one of the colours along the image's border. Errors of neighbouring pixels go together, so that
+    so many of them count as one.
+
+    Attributes:
+        roots: square roots of linear RGB: noise is about alike there in dark and bright places.
+        behind: density of each pixel's colour if it shows the background.
+    """
+
+    roots: Float[Tensor, "b h w 3"]
+    behind: Float[Tensor, "b h w"]
+
+    @staticmethod
+    def of(images: Float[Tensor, "b h w 3"]) -> "Likelihood":
+        """From images, linear RGB."""
+        roots = images.clamp_min(0).sqrt()
+        rim = torch.cat([roots[:, 0], roots[:, -1], roots[:, :, 0], roots[:, :, -1]], 1)
+        seen = rim[:, :: max(rim.shape[1] // BORDER, 1)]
+        away = torch.cdist(roots.flatten(1, 2), seen, p=1).unflatten(1, roots.shape[1:3])
+        density = _laplace(away, BEHIND).mean(-1)
+        return Likelihood(roots, (1 - ODD) * density + ODD)
+
+    def log_prob(self, drawn: Render) -> Float[Tensor, "n b"]:
+        """Logarithm of how much likelier the images are with the objects than without.
+
+        Args:
+            drawn: colour and coverage, ``n b h w ...``, of n scenes for each image.
+
+        Gradients:
+            Reach both.
+        """
+        shown = self._shown(drawn)
+        assert drawn.alpha is not None
+        mixed = drawn.alpha * shown + (1 - drawn.alpha) * self.behind
+        return (mixed / self.behind).log().sum((-1, -2)) / TOGETHER
+
+    def belongs(self, drawn: Render) -> Float[Tensor, "n b h w"]:
+        """The probability that a pixel shows the object rather than something else."""
+        error = (1 - ODD) * self._rendered(drawn)
+        assert drawn.alpha is not None
+        total = drawn.alpha * (error + ODD) + (1 - drawn.alpha) * self.behind
+        return drawn.alpha * error / total
+
+    @torch.no_grad()
+    def light(
+        self, drawn: Render, coefficients: Float[Tensor, "n b 9 3"]
+    ) -> Float[Tensor, "n b 9 3"]:
+        """The lights under which the scenes look most like the images, camera frame.
+
+        One round of robust least squares: pixels count by how likely they show the object under the
+        light so far, and what is not matt in them is taken as it was rendered.
+
+        Args:
+            drawn: colour, coverage, albedo and normals under the light so far.
+            coefficients: of that light.
+        """
+        assert drawn.color is not None and drawn.albedo is not None and drawn.normal is not None
+        batch = drawn.color.shape[:2]
+        normal, albedo = drawn.normal.flatten(0, 1), drawn.albedo.flatten(0, 1)
+        irradiance = harmonics.irradiance_coefficients(coefficients.flatten(0, 1))
+        matt = harmonics.evaluate(irradiance, normal.flatten(1, 2)) / math.pi
+        matt = albedo * matt.unflatten(1, normal.shape[1:3])
+        image = self.roots.square().expand_as(drawn.color).flatten(0, 1)
+        wanted = image - (drawn.color.flatten(0, 1) - matt)
+        weight = self.belongs(drawn) * (drawn.alpha == 1)
+        found = solve_light(wanted, albedo, normal, weight.flatten(0, 1))
+        return found.unflatten(0, batch)
+
+    def _shown(self, drawn: Render) -> Tensor:
+        """Density of the images' colours where they show the object or what hides it."""
+        return (1 - ODD) * self._rendered(drawn) + ODD
+
+    def _rendered(self, drawn: Render) -> Tensor:
+        assert drawn.color is not None and drawn.alpha is not None
+        # At the outline, the object's own colour: what was blended with black is undone.
+        own = drawn.color / drawn.alpha[..., None].clamp_min(0.05)
+        away = (own.clamp_min(1e-4).sqrt() - self.roots).abs().sum(-1)
+        return _laplace(away, ERROR)
+
+
+def _laplace(away: Tensor, error: float) -> Tensor:
+    """Density of three roots whose differences sum to ``away``."""
+    return torch.exp(-away / error) / (2 * error) ** 3

@@ -1,0 +1,72 @@
+"""The prior of images that show one known object."""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from invgraph.fitting.pose.known_object import KnownObject
+from invgraph.geometry import transforms
+from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
+from invgraph.scene.distributions import AnyRotation, Distribution, Gaussian, PoseInView, Upright
+from invgraph.scene.domains import Free, Positive
+from invgraph.scene.prior import Prior
+
+POSE, TINT = "objects.0.world_from_object", "objects.0.tint"
+LIGHT, ROUGHNESS = "lights.0.coefficients", "objects.0.material.roughness"
+ACROSS = 28.0  # cells along the diameter, within which vertices become one
+# Standard deviations of light of order 1 and 2, relative to the constant part; of log roughness; of
+# log tint.
+UNEVEN, GLOSS, TINTED = (0.45, 0.25), 0.4, 0.15
+GREY = 0.93  # correlation of the light's channels
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectPrior:
+    """A prior over scenes with one known object, and where the object's own frame is.
+
+    Attributes:
+        prior: the world is the camera's frame.
+        centre: of the object's ball in the frame of its file, which is the origin in the prior.
+    """
+
+    prior: Prior
+    centre: Float[Tensor, "3"]
+
+    def camera_from_object(self, world_from_object: Float[Tensor, "*b 4 4"]) -> Tensor:
+        """Poses of the file's frame from those of the prior."""
+        return world_from_object @ transforms.pose(torch.eye(3), -self.centre)
+
+
+def object_prior(model: KnownObject, rotation: AnyRotation | Upright | None = None) -> ObjectPrior:
+    """Pose, light, tint and gloss of a known object that is seen in a crop about it.
+
+    Light is spherical harmonics of order 2 in the camera's frame, as bright as a camera exposes it.
+
+    Args:
+        model: the object; grey where it has no colours.
+        rotation: of camera_from_object; upright and seen from above when left out.
+    """
+    mesh, owner = model.coarse(ACROSS)
+    centre = model.centre
+    mesh = replace(mesh, vertices=mesh.vertices - centre)
+    radius = float(mesh.vertices.norm(dim=-1).max())
+    albedo = (
+        torch.full((len(mesh.vertices), 3), 0.5) if model.albedo is None else model.albedo[owner]
+    )
+    material = Material(albedo, torch.tensor([0.5]), torch.zeros(1), albedo_kind="vertex")
+    light = torch.zeros(9, 3)
+    light[0] = math.sqrt(4 * math.pi)
+    spread = torch.empty(9, 3)
+    spread[0], spread[1:4], spread[4:] = 0.1, UNEVEN[0], UNEVEN[1]
+    thing = Object(mesh, torch.eye(4), material, tint=torch.ones(3))
+    free: dict[str, Distribution] = {
+        POSE: PoseInView(rotation or Upright((0.05, 1.1), 0.15), radius),
+        LIGHT: Gaussian(light, spread * light[0, 0], Free(), GREY),
+        TINT: Gaussian(torch.ones(3), torch.full((3,), TINTED), Positive()),
+        ROUGHNESS: Gaussian(torch.tensor([0.45]), torch.tensor([GLOSS]), Positive()),
+    }
+    scene = Scene((thing,), (SphericalHarmonicLight(light, frame="camera"),))
+    return ObjectPrior(Prior(scene, free), centre)
