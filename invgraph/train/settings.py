@@ -86,6 +86,23 @@ class ContrastSettings(Settings):
     temperature: float = 0.1
 
 
+@dataclass(frozen=True)
+class SceneSettings(Settings):
+    """How an encoder of scenes is learned, from dreams.
+
+    Attributes:
+        hypotheses: about the rotation of the object.
+    """
+
+    network: str = "light"
+    height: int = 64
+    width: int = 64
+    batch: int = 128
+    steps: int = 30_000
+    rate: float = 1e-3
+    hypotheses: int = 128
+
+
 RECIPES = {
     "multiview": DepthSettings(pieces=Pieces(unit=False)),
     "motion": DepthSettings(motion="learned", pieces=Pieces(teacher=False)),

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from invgraph.fitting.pose.known_object import KnownObject
 from invgraph.geometry import transforms
+from invgraph.geometry.mesh import Mesh
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
 from invgraph.scene.distributions import AnyRotation, Distribution, Gaussian, PoseInView, Upright
 from invgraph.scene.domains import Free, Positive
@@ -16,6 +17,7 @@ from invgraph.scene.prior import Prior
 
 POSE, TINT = "objects.0.world_from_object", "objects.0.tint"
 LIGHT, ROUGHNESS = "lights.0.coefficients", "objects.0.material.roughness"
+UPRIGHT = Upright((0.05, 1.1), 0.15)
 ACROSS = 28.0  # cells along the diameter, within which vertices become one
 # Standard deviations of light of order 1 and 2, relative to the constant part; of log roughness; of
 # log tint.
@@ -28,34 +30,40 @@ class ObjectPrior:
     """A prior over scenes with one known object, and where the object's own frame is.
 
     Attributes:
-        prior: the world is the camera's frame.
-        centre: of the object's ball in the frame of its file, which is the origin in the prior.
+        name: of the object.
+        prior: the world is the camera's frame, the object's origin the middle of its ball.
+        centre: of that ball in the frame of the object's file.
+        rotation: of ``camera_from_object``.
     """
 
+    name: str
     prior: Prior
     centre: Float[Tensor, "3"]
+    rotation: AnyRotation | Upright
 
     def camera_from_object(self, world_from_object: Float[Tensor, "*b 4 4"]) -> Tensor:
         """Poses of the file's frame from those of the prior."""
         return world_from_object @ transforms.pose(torch.eye(3), -self.centre)
 
 
-def object_prior(model: KnownObject, rotation: AnyRotation | Upright | None = None) -> ObjectPrior:
+def object_prior(model: KnownObject, rotation: AnyRotation | Upright = UPRIGHT) -> ObjectPrior:
     """Pose, light, tint and gloss of a known object that is seen in a crop about it.
 
     Light is spherical harmonics of order 2 in the camera's frame, as bright as a camera exposes it.
 
     Args:
         model: the object; grey where it has no colours.
-        rotation: of camera_from_object; upright and seen from above when left out.
+        rotation: of ``camera_from_object``; upright and seen from above when left out.
     """
     mesh, owner = model.coarse(ACROSS)
-    centre = model.centre
-    mesh = replace(mesh, vertices=mesh.vertices - centre)
+    mesh = replace(mesh, vertices=mesh.vertices - model.centre)
+    albedo = torch.full_like(mesh.vertices, 0.5) if model.albedo is None else model.albedo[owner]
+    return ObjectPrior(model.name, prior_of(mesh, albedo, rotation), model.centre, rotation)
+
+
+def prior_of(mesh: Mesh, albedo: Float[Tensor, "v 3"], rotation: AnyRotation | Upright) -> Prior:
+    """The prior of :func:`object_prior` for a mesh about the origin."""
     radius = float(mesh.vertices.norm(dim=-1).max())
-    albedo = (
-        torch.full((len(mesh.vertices), 3), 0.5) if model.albedo is None else model.albedo[owner]
-    )
     material = Material(albedo, torch.tensor([0.5]), torch.zeros(1), albedo_kind="vertex")
     light = torch.zeros(9, 3)
     light[0] = math.sqrt(4 * math.pi)
@@ -63,10 +71,10 @@ def object_prior(model: KnownObject, rotation: AnyRotation | Upright | None = No
     spread[0], spread[1:4], spread[4:] = 0.1, UNEVEN[0], UNEVEN[1]
     thing = Object(mesh, torch.eye(4), material, tint=torch.ones(3))
     free: dict[str, Distribution] = {
-        POSE: PoseInView(rotation or Upright((0.05, 1.1), 0.15), radius),
+        POSE: PoseInView(rotation, radius),
         LIGHT: Gaussian(light, spread * light[0, 0], Free(), GREY),
         TINT: Gaussian(torch.ones(3), torch.full((3,), TINTED), Positive()),
         ROUGHNESS: Gaussian(torch.tensor([0.45]), torch.tensor([GLOSS]), Positive()),
     }
     scene = Scene((thing,), (SphericalHarmonicLight(light, frame="camera"),))
-    return ObjectPrior(Prior(scene, free), centre)
+    return Prior(scene, free)

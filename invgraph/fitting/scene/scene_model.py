@@ -1,0 +1,113 @@
+"""A trained encoder of scenes with the prior that it was trained on, as one file."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from invgraph.encoders.scene_encoder import SIDE, SceneEncoder
+from invgraph.files.tensors import read_tensors, write_tensors
+from invgraph.fitting.scene.object_prior import ObjectPrior, prior_of
+from invgraph.geometry.color import srgb_from_linear
+from invgraph.geometry.lens import Lens
+from invgraph.geometry.mesh import Mesh
+from invgraph.scene.distributions import AnyRotation, Upright
+from invgraph.scene.scene_belief import SceneBelief
+
+_REMEDY = "give what `invgraph train scene` wrote"
+
+
+@dataclass(frozen=True, eq=False)
+class SceneModel:
+    """What is believed of the scene in an image that shows a known object.
+
+    Attributes:
+        encoder: the network.
+        known: the prior.
+        facts: ``network``, ``hypotheses``, ``name``, ``rotation``, and what the training noted.
+    """
+
+    encoder: SceneEncoder
+    known: ObjectPrior
+    facts: dict[str, Any]
+
+    @staticmethod
+    def of(encoder: SceneEncoder, known: ObjectPrior, facts: dict[str, Any]) -> "SceneModel":
+        """A model from its parts; ``facts`` are further ones."""
+        rotation = None if isinstance(known.rotation, AnyRotation) else asdict(known.rotation)
+        own = {
+            "network": encoder.trunk.size,
+            "hypotheses": len(encoder.turns),
+            "name": known.name,
+            "rotation": rotation,
+        }
+        return SceneModel(encoder, known, {**facts, **own})
+
+    @torch.no_grad()
+    def __call__(
+        self, images: Float[Tensor, "b h w 3"], lens: Lens
+    ) -> tuple[SceneBelief, Float[Tensor, " b"]]:
+        """What is believed, given that the object is there, and the probability that it is.
+
+        Args:
+            images: linear RGB, square crops about the object.
+            lens: theirs, pinholes; one or one per image.
+        """
+        planes = srgb_from_linear(images).clamp(0, 1).movedim(-1, 1)
+        if planes.shape[-1] != SIDE:
+            planes = interpolate(planes, (SIDE, SIDE), mode="bilinear", antialias=True)
+        belief, present = self.encoder(planes, lens.resize(SIDE, SIDE))
+        return belief, present.sigmoid()
+
+    def save(self, path: Path) -> None:
+        """Write one safetensors file."""
+        [thing] = self.known.prior.template.objects
+        tensors = {f"encoder.{name}": part for name, part in self.encoder.state_dict().items()}
+        tensors["object.vertices"], tensors["object.faces"] = thing.mesh.vertices, thing.mesh.faces
+        tensors["object.albedo"], tensors["object.centre"] = (
+            thing.material.albedo,
+            self.known.centre,
+        )
+        write_tensors(path, tensors, self.facts)
+
+
+def load_scene_model(path: Path) -> SceneModel:
+    """Read what ``invgraph train scene`` wrote.
+
+    Args:
+        path: the file, or the run folder with ``model.safetensors``.
+
+    Raises:
+        ValueError: the file is missing, damaged or no model of scenes.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "model.safetensors"
+    stored = read_tensors(path, "train again or restore it")
+    if stored is None:
+        raise ValueError(f"{path} does not exist; {_REMEDY}.")
+    tensors, facts = stored
+    try:
+        rotation = facts["rotation"]
+        rotation = (
+            AnyRotation()
+            if rotation is None
+            else Upright(tuple(rotation["elevation"]), rotation["roll"])
+        )
+        mesh = Mesh(tensors["object.vertices"], tensors["object.faces"])
+        prior = prior_of(mesh, tensors["object.albedo"], rotation)
+        known = ObjectPrior(facts["name"], prior, tensors["object.centre"], rotation)
+        encoder = SceneEncoder(prior, facts["hypotheses"], facts["network"])
+        weights = {
+            name.removeprefix("encoder."): part
+            for name, part in tensors.items()
+            if name.startswith("encoder.")
+        }
+        encoder.load_state_dict(weights)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path} is no model of scenes; {_REMEDY}.") from error
+    return SceneModel(encoder.eval(), known, facts)
