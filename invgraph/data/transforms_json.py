@@ -29,6 +29,7 @@ _MODELS: dict[str, Model] = {
     "OPENCV_FISHEYE": "fisheye",
     "SIMPLE_RADIAL_FISHEYE": "fisheye",
     "RADIAL_FISHEYE": "fisheye",
+    "SIMPLE_FISHEYE": "fisheye",
     "FISHEYE": "fisheye",
 }
 _OTHER_LENSES = ("ftheta_p0", "latlong", "equirectangular")  # of instant-ngp
