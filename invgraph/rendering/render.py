@@ -118,8 +118,8 @@ def draw(
         bounds = torch.tensor(starts, dtype=torch.int32, device=screen.device)
         owner = torch.bucketize(fragments.face, bounds, out_int32=True, right=True) - 1
         if clouds:  # object ids count all objects
-            numbers = torch.tensor([*(i for i, _ in opaque), -1], dtype=torch.int32)
-            owner = numbers[owner.long()]
+            numbers = [*(i for i, _ in opaque), -1]
+            owner = torch.tensor(numbers, dtype=torch.int32, device=owner.device)[owner.long()]
 
     blended = [name for name in ("color", "alpha", "albedo") if name in wanted]
     layer = behind(scene, camera, blended) if blended else None

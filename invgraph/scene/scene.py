@@ -70,6 +70,10 @@ class Object:
         else:
             counts = {"vertex": self.geometry.opacity.shape[-1], "face": 0}
             words, what = {"vertex": "Gaussians", "face": "faces"}, "cloud"
+        if self.visibility is not None and self.visibility.ndim != 2:
+            raise ValueError(
+                f"visibility should be (v, d) but has shape {tuple(self.visibility.shape)}."
+            )
         made_of = self.material
         rows = [(name, made_of.kind(name), getattr(made_of, name)) for name in CHANNELS]
         rows.append(("visibility", "vertex", self.visibility))
