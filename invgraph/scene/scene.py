@@ -130,6 +130,8 @@ class Scene:
         return {"background": 1} if isinstance(self.background, Tensor) else {}
 
     def __post_init__(self) -> None:
+        for name in ("objects", "lights"):  # what may be a list to begin with
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         behind = self.background
         if isinstance(behind, Tensor) and behind.shape[-1:] != (3,):
             raise ValueError(
