@@ -94,8 +94,7 @@ def _meeting_point(frames: list[Frame], targets: list[Tensor]) -> Tensor:
     origins, directions = [], []
     for frame, target in zip(frames, targets, strict=True):
         camera = frame.known_camera
-        # Lens distortion moves a mask's centre by less than this estimate needs.
-        ray = torch.cat([(target - camera.principal) / camera.focal, torch.ones(1)]).double()
+        ray = camera.lens.directions(target[None])[0].double()
         rotation = camera.camera_from_world[:3, :3].double()
         origins.append(-rotation.T @ camera.camera_from_world[:3, 3].double())
         directions.append(torch.nn.functional.normalize(rotation.T @ ray, dim=0))

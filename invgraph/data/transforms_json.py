@@ -29,8 +29,10 @@ _MODELS: dict[str, Model] = {
     "OPENCV_FISHEYE": "fisheye",
     "SIMPLE_RADIAL_FISHEYE": "fisheye",
     "RADIAL_FISHEYE": "fisheye",
+    "SIMPLE_FISHEYE": "fisheye",
     "FISHEYE": "fisheye",
 }
+_LISTED = ("k1", "k2", "k3", "k4", "p1", "p2")  # nerfstudio's distortion_params
 _OTHER_LENSES = ("ftheta_p0", "latlong", "equirectangular")  # of instant-ngp
 
 
@@ -39,8 +41,8 @@ def read_transforms_json(path: Path) -> Capture:
 
     Intrinsics are ``fl_x, fl_y, cx, cy`` (pixels, corner origin) with the coefficients of
     ``camera_model`` (``k1, k2, p1, p2, k3`` of OPENCV, ``k1`` to ``k4`` of OPENCV_FISHEYE, all up
-    to ``k6`` of FULL_OPENCV), or ``camera_angle_x`` (radians); a frame's own values win over the
-    file's. ``transform_matrix`` is
+    to ``k6`` of FULL_OPENCV, or nerfstudio's list ``distortion_params``), or ``camera_angle_x``
+    (radians); a frame's own values win over the file's. ``transform_matrix`` is
     world-from-camera with OpenGL axes. The mask is ``mask_path`` or the photo's alpha. The test
     split is ``transforms_test.json`` (else ``_val``) beside ``_train``, or ``test_filenames`` (else
     ``val_filenames``) inside the file, or every 8th photo.
@@ -183,6 +185,14 @@ def read_lens(values: dict, image_path: Path, where: str) -> Lens:
         return float(value)
 
     model = _model(values, where)
+    listed = values.get("distortion_params")
+    if listed is not None:
+        if not isinstance(listed, list) or len(listed) != len(_LISTED):
+            raise ValueError(
+                f"{where}: distortion_params is {listed!r:.60}, expected the list "
+                f"{', '.join(_LISTED)}."
+            )
+        values = values | dict(zip(_LISTED, listed, strict=True))
     found = image_size(image_path)
     height, width = number("h") or found[0], number("w") or found[1]
     if (height, width) != found:

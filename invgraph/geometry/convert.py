@@ -190,6 +190,8 @@ _COLMAP: dict[str, tuple[Model, tuple[int, ...]]] = {
     "SIMPLE_RADIAL_FISHEYE": ("fisheye", (0, 0, 1, 2, 3)),
     "RADIAL_FISHEYE": ("fisheye", (0, 0, 1, 2, 3, 4)),
     "OPENCV_FISHEYE": ("fisheye", (0, 1, 2, 3, 4, 5, 6, 7)),
+    "SIMPLE_FISHEYE": ("fisheye", (0, 0, 1, 2)),
+    "FISHEYE": ("fisheye", (0, 1, 2, 3)),
 }
 
 
@@ -200,7 +202,7 @@ def lens_from_colmap(
 
     Args:
         model: SIMPLE_PINHOLE, PINHOLE, SIMPLE_RADIAL, RADIAL, OPENCV, FULL_OPENCV, or
-            SIMPLE_RADIAL_FISHEYE, RADIAL_FISHEYE, OPENCV_FISHEYE.
+            SIMPLE_RADIAL_FISHEYE, RADIAL_FISHEYE, OPENCV_FISHEYE, SIMPLE_FISHEYE, FISHEYE.
         params: the model's parameters in COLMAP's order; pixels have the corner origin there too.
         height: rows of the image.
         width: columns of the image.
@@ -222,7 +224,7 @@ def lens_from_colmap(
     if ours == "rational" and not bool((values[..., 9:] != 0).any()):
         ours, values = "brown", values[..., :9]
     distortion = None
-    if len(places) > 4:
+    if ours != "brown" or len(places) > 4:
         distortion = values[..., 4:]
         missing = len(COEFFICIENTS[ours]) - distortion.shape[-1]
         distortion = torch.nn.functional.pad(distortion, (0, missing))

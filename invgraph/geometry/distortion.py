@@ -20,6 +20,7 @@ _MIN_SLOPE = 0.05
 _MAX_RADIUS = 10.0
 _MAX_ANGLE = 4.0  # beyond straight back
 _NEWTON_STEPS = 20
+_HALVINGS = 30
 _PIECE = 8192
 _SERIES = 1e-3  # below this squared radius atan(r) / r comes from its series
 
@@ -172,26 +173,50 @@ def undistort(distorted: Tensor, distortion: Tensor, model: Model) -> Tensor:
     exact first derivatives (implicit function theorem).
     """
     limit = trusted_radius(distortion, model)
-    # Rounding errors grow by the inverse of the smallest slope.
-    tolerance = 5 / _MIN_SLOPE * torch.finfo(distorted.dtype).eps
     one = torch.ones_like(distorted[..., :1])
     solved = []
     with torch.no_grad():
         # Pieces that stay in the cache: several times faster than whole images.
         for target in distorted.split(_PIECE, -2):
-            xy, z = target, one[..., : target.shape[-2], :]
-            for _ in range(_NEWTON_STEPS):
-                error = distort(xy, z, distortion, model, limit) - target
-                change = _solve(plane_jacobian(xy, distortion, model, limit), error)
-                xy = xy - change
-                if bool((change.abs() <= tolerance * (1 + xy.abs())).all()):
-                    break
+            xy, done = _newton(target, target, distortion, model, limit)
+            if not done:  # the kink at the limit sends steps to and fro, but not from near by
+                start = _without_tangential(target, distortion, model, limit)
+                xy, _ = _newton(target, start, distortion, model, limit)
             solved.append(xy)
         xy = torch.cat(solved, -2)
         if not (distorted.requires_grad or distortion.requires_grad):
             return xy
         jacobian = plane_jacobian(xy, distortion, model, limit)
     return xy - _solve(jacobian, distort(xy, one, distortion, model, limit) - distorted)
+
+
+def _newton(
+    target: Tensor, xy: Tensor, distortion: Tensor, model: Model, limit: Tensor
+) -> tuple[Tensor, bool]:
+    """What is distorted to ``target``, from a start, and whether the last step was tiny."""
+    # Rounding errors grow by the inverse of the smallest slope.
+    tolerance = 5 / _MIN_SLOPE * torch.finfo(target.dtype).eps
+    one = torch.ones_like(target[..., :1])
+    for _ in range(_NEWTON_STEPS):
+        error = distort(xy, one, distortion, model, limit) - target
+        change = _solve(plane_jacobian(xy, distortion, model, limit), error)
+        xy = xy - change
+        if bool((change.abs() <= tolerance * (1 + xy.abs())).all()):
+            return xy, True
+    return xy, False
+
+
+def _without_tangential(target: Tensor, distortion: Tensor, model: Model, limit: Tensor) -> Tensor:
+    """Undo the radial part alone: radii grow with it, so halving finds them wherever they are."""
+    limit = limit[..., None]
+    radius = (target * target).sum(-1).sqrt()
+    low = torch.zeros_like(radius)
+    high = torch.maximum(limit, radius / _radial(limit**2, distortion, model)).expand_as(radius)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        beyond = middle * _radial(middle.minimum(limit) ** 2, distortion, model) > radius
+        low, high = torch.where(beyond, low, middle), torch.where(beyond, middle, high)
+    return target * ((low + high) / 2 / torch.where(radius > 0, radius, 1.0))[..., None]
 
 
 def plane_jacobian(

@@ -176,7 +176,7 @@ def minimise(
     cost = np.asarray(equations.cost, float)
     dampings = np.full(cost.shape, damping)
     taken, failed = np.zeros(cost.shape, int), np.zeros(cost.shape, int)
-    ended = np.full(cost.shape, "", dtype="U9")
+    ended = np.full(cost.shape, "" if steps > 0 else "steps", dtype="U9")
     while True:
         least = enough * np.where(np.isfinite(cost), cost, 0.0)
         step, expected = _damped_step(equations, dampings)

@@ -101,6 +101,8 @@ def _rebuilt(value: T, children: dict[Any, Any]) -> T:
         return dataclasses.replace(value, **children)  # type: ignore[return-value]
     if isinstance(value, dict):
         return children  # type: ignore[return-value]
+    if hasattr(value, "_fields"):  # a named tuple
+        return type(value)(*children.values())  # type: ignore[call-arg]
     return type(value)(children.values())  # type: ignore[call-arg]
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.gaussians import Gaussians
 from invgraph.geometry.mesh import Mesh
+from invgraph.geometry.tensor_tree import flatten as named_tensors
 from invgraph.geometry.tensor_tree import map_tensors
 from invgraph.geometry.topology import Topology
 from invgraph.raster import Fragments, antialias, rasterize
@@ -53,8 +54,8 @@ def render(
         The fields that were asked for.
 
     Raises:
-        ValueError: unknown output or backend, batch axes that do not broadcast, or a background
-            image of another size than the camera's.
+        ValueError: unknown output or backend, tensors of another precision than float32, batch axes
+            that do not broadcast, or a background image of another size than the camera's.
         ImportError: the backend's package is not installed.
 
     Gradients:
@@ -71,6 +72,7 @@ def render(
         raise ValueError(f"unknown outputs {unknown}; choose among {', '.join(OUTPUTS)}.")
     if backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}; choose among {', '.join(BACKENDS)}.")
+    _check_dtypes(scene, camera)
     check_background(scene, camera)
     batch = batch_shape(scene, camera)
     scene, camera = flatten(scene, camera, batch)
@@ -85,6 +87,14 @@ def render(
     else:
         result = draw(scene, camera, wanted, rasterize)
     return map_tensors(lambda tensor: tensor.reshape(*batch, *tensor.shape[1:]), result)
+
+
+def _check_dtypes(scene: Scene, camera: Camera) -> None:
+    for path, tensor in named_tensors({"scene": scene, "camera": camera}).items():
+        if tensor.is_floating_point() and tensor.dtype != torch.float32:
+            raise ValueError(
+                f"{path} is {tensor.dtype}, expected torch.float32; call .float() on it."
+            )
 
 
 def draw(
@@ -118,8 +128,8 @@ def draw(
         bounds = torch.tensor(starts, dtype=torch.int32, device=screen.device)
         owner = torch.bucketize(fragments.face, bounds, out_int32=True, right=True) - 1
         if clouds:  # object ids count all objects
-            numbers = torch.tensor([*(i for i, _ in opaque), -1], dtype=torch.int32)
-            owner = numbers[owner.long()]
+            numbers = [*(i for i, _ in opaque), -1]
+            owner = torch.tensor(numbers, dtype=torch.int32, device=owner.device)[owner.long()]
 
     blended = [name for name in ("color", "alpha", "albedo") if name in wanted]
     layer = behind(scene, camera, blended) if blended else None

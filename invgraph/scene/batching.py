@@ -72,6 +72,26 @@ def batch_shape(scene: Scene, camera: Camera) -> tuple[int, ...]:
     return found
 
 
+def refuse_batches(value: object, name: str) -> None:
+    """Refuse a scene, or a part of one, that is a batch.
+
+    Args:
+        value: what :func:`map_batched` takes.
+        name: what it is called in the message.
+
+    Raises:
+        ValueError: a tensor has batch axes.
+    """
+
+    def check(tensor: Tensor, own: int) -> Tensor:
+        batch = tuple(tensor.shape[: tensor.ndim - own])
+        if batch:
+            raise ValueError(f"{name} has batch axes {batch}; save one scene at a time.")
+        return tensor
+
+    map_batched(check, value)
+
+
 def flatten(scene: Scene, camera: Camera, batch: tuple[int, ...]) -> tuple[Scene, Camera]:
     """One batch axis on the camera, and one or none on everything else that may have some."""
 

@@ -328,7 +328,8 @@ def _out_of_range(value: Tensor, expected: str, good: Tensor) -> str | None:
 
 
 def _not_rigid(rotation: Tensor) -> str | None:
-    error = float((rotation @ rotation.mT - _eye(3, rotation)).detach().abs().max())
+    away = (rotation @ rotation.mT - _eye(3, rotation)).detach().abs()
+    error = float(away.max()) if away.numel() else 0.0
     if not error <= _RIGID:
         return f"rotations but R R^T is {error:.2g} from the identity"
     if bool((torch.linalg.det(rotation.detach()) < 0).any()):

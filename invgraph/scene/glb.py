@@ -17,6 +17,7 @@ from invgraph.files.pictures import encode_png
 from invgraph.geometry.color import bytes_from_unit, srgb_bytes_from_linear
 from invgraph.geometry.mesh import Mesh, vertex_normals
 from invgraph.scene import Material, Object, Scene
+from invgraph.scene.batching import refuse_batches
 from invgraph.scene.material import ParameterKind
 from invgraph.scene.mesh_files import split_seams
 
@@ -92,13 +93,8 @@ class _Writer:
         return self._append("accessors", entry)
 
     def _object(self, item: Object, name: str) -> int:
+        refuse_batches(item, name)
         shape = item.geometry
-        batch = shape.batch_shape if isinstance(shape, Mesh) else shape.opacity.shape[:-1]
-        if batch or item.world_from_object.ndim != 2:
-            raise ValueError(
-                f"{name} has batch axes {tuple(batch)} (geometry) and "
-                f"{tuple(item.world_from_object.shape[:-2])} (pose); save one scene at a time."
-            )
         node: dict = {"name": name}
         if isinstance(shape, Mesh) and len(shape.faces):
             node["mesh"] = self._mesh(shape, _tinted(item), name)

@@ -11,7 +11,7 @@ LightFrame = Literal["world", "camera"]
 
 def _check_frame(frame: str) -> None:
     if frame not in ("world", "camera"):
-        raise ValueError(f"a light's frame should be 'world' or 'camera' but is {frame!r}.")
+        raise ValueError(f"a light's frame should be 'world' or 'camera' but is {frame!r:.40}.")
 
 
 def _check_last(name: str, tensor: Tensor, size: int) -> None:

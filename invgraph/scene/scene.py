@@ -70,6 +70,10 @@ class Object:
         else:
             counts = {"vertex": self.geometry.opacity.shape[-1], "face": 0}
             words, what = {"vertex": "Gaussians", "face": "faces"}, "cloud"
+        if self.visibility is not None and self.visibility.ndim != 2:
+            raise ValueError(
+                f"visibility should be (v, d) but has shape {tuple(self.visibility.shape)}."
+            )
         made_of = self.material
         rows = [(name, made_of.kind(name), getattr(made_of, name)) for name in CHANNELS]
         rows.append(("visibility", "vertex", self.visibility))
@@ -126,6 +130,8 @@ class Scene:
         return {"background": 1} if isinstance(self.background, Tensor) else {}
 
     def __post_init__(self) -> None:
+        for name in ("objects", "lights"):  # what may be a list to begin with
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         behind = self.background
         if isinstance(behind, Tensor) and behind.shape[-1:] != (3,):
             raise ValueError(

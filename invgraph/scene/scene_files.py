@@ -33,6 +33,7 @@ from invgraph.scene import (
     Scene,
     SphericalHarmonicLight,
 )
+from invgraph.scene.batching import refuse_batches
 from invgraph.scene.glb import glb_from_scene
 
 _FORMAT = "invgraph scene"
@@ -106,6 +107,7 @@ def save_scene(scene: Scene, path: str | os.PathLike) -> None:
     encoder = _Encoder()
     entry = encoder.value(scene, "scene")
     glb = glb_from_scene(scene)
+    refuse_batches(scene, "the scene")
     stored = _write_tensors(json_path, encoder.tensors) if encoder.tensors else None
     write_atomically(json_path.with_suffix(".glb"), glb)
     write_atomically(json_path, _text(entry, stored))
@@ -304,11 +306,8 @@ class _Decoder:
         if set(entry) != {"type", *fields}:
             raise ValueError(f"{where} should have exactly the fields {', '.join(fields)}.")
         values = {name: self.value(entry[name], fields[name], f"{where}.{name}") for name in fields}
-        if kind is Mesh and values["vertices"].ndim != 2:
-            raise ValueError(f"{where}.vertices should be (v, 3).")
-        if kind is Gaussians and values["opacity"].ndim != 1:
-            raise ValueError(f"{where}.opacity should be (g,).")
         value = kind(**values)
+        refuse_batches(value, where)
         if isinstance(value, Mesh):
             check_indices(value)
         return value

@@ -92,6 +92,17 @@ def test_lens_models_of_transforms_json(tmp_path, name, bent, model):
     assert second.focal.tolist() == [30.0, 24.0] and second.distortion is None
 
 
+@pytest.mark.parametrize(("model", "k4"), [("OPENCV", 0.0), ("OPENCV_FISHEYE", 0.4)])
+def test_distortion_params_of_transforms_json(tmp_path, model, k4):
+    write_json(
+        tmp_path, camera_model=model, distortion_params=[0.1, 0.2, 0.3, k4, 0.0, 0.0], k1=0.9
+    )
+    found = read_capture(tmp_path).frames[0].known_camera.distortion
+    assert found is not None
+    wanted = [0.1, 0.2, 0.3, k4] if k4 else [0.1, 0.2, 0.0, 0.0, 0.3]
+    assert found.tolist() == pytest.approx(wanted)
+
+
 def test_an_angle_is_no_focal_length_of_a_fisheye(tmp_path):
     data = write_json(tmp_path, camera_model="OPENCV_FISHEYE", camera_angle_x=1.0)
     del data["fl_x"], data["fl_y"]
@@ -421,6 +432,7 @@ def expect_error(folder: Path, message: str) -> None:
         ({"camera_model": ["OPENCV"]}, "is not supported.*undistort"),
         ({"ftheta_p0": 0.1}, "camera_model 'ftheta_p0' is not supported.*undistort"),
         ({"is_fisheye": True, "p1": 0.1}, "p1 is not part of the lens model.*k1, k2, k3, k4;"),
+        ({"distortion_params": [0.1]}, "distortion_params is .0.1., expected the list k1, k2,"),
         ({"k4": 0.1}, "k4 is not part of the lens model.*undistort"),
         ({"w": 17}, r"1\.png is 12x16 \(h x w\) but .* says 12x17; resize the photo"),
     ],

@@ -127,6 +127,26 @@ def test_colmap_models(tmp_path, camera, distortion):
         assert found.distortion.tolist() == pytest.approx(distortion)
 
 
+def with_binary_lens(root: Path, number: int, *params: float) -> Path:
+    camera = struct.pack(f"<QIiQQ{len(params)}d", 1, 1, number, 16, 12, *params)
+    (binary_colmap(root) / "sparse/0/cameras.bin").write_bytes(camera)
+    return root
+
+
+def test_the_plain_fisheye_of_a_binary_model(tmp_path):
+    capture = read_capture(with_binary_lens(tmp_path, 15, 20, 24, 8.5, 5.5))
+    [camera] = known_cameras(capture, 1)
+    assert camera.lens.model == "fisheye" and camera.focal.tolist() == [20, 24]
+    # An eighth of a turn to the right: x = 3 at a depth of 3.
+    assert pixel(camera, [3.0, 0.0, 0.0])[:2] == pytest.approx([8.5 + 20 * math.pi / 4, 5.5])
+
+
+def test_binary_models_of_other_lenses_are_refused_by_name(tmp_path):
+    with_binary_lens(tmp_path, 16, 20, 24, 8.5, 5.5, 0.5, 1.0)
+    with pytest.raises(ValueError, match="COLMAP model EUCM is not supported; use one of"):
+        read_capture(tmp_path)
+
+
 def test_colmap_of_the_full_size_fits_smaller_photos(tmp_path):
     simple_colmap(tmp_path, "1 PINHOLE 64 48 80 96 34 22")
     camera = read_capture(tmp_path).frames[0].known_camera

@@ -201,6 +201,8 @@ COLMAP = {
     "SIMPLE_RADIAL_FISHEYE": (60, 33, 22, -0.02),
     "RADIAL_FISHEYE": (60, 33, 22, -0.02, 0.004),
     "OPENCV_FISHEYE": (60, 70, 33, 22, -0.02, 0.004, 0.001, -0.0002),
+    "SIMPLE_FISHEYE": (60, 33, 22),
+    "FISHEYE": (60, 70, 33, 22),
 }
 
 

@@ -289,6 +289,9 @@ class Backwards(Rosenbrock):
 def test_it_says_why_it_ended() -> None:
     start = np.array([-1.2, 1.0])
     assert solved(Rosenbrock(), start, steps=3).ended == "steps"
+    none = solved(Rosenbrock(), start, steps=0)
+    assert (none.ended, none.steps) == ("steps", 0)
+    np.testing.assert_array_equal(none.state, start)
     assert solved(Rosenbrock(), np.ones(2)).ended == "converged"
     stuck = solved(Backwards(), start)
     assert (stuck.ended, stuck.steps) == ("stuck", 0)

@@ -205,6 +205,23 @@ def test_a_quarter_turn_by_hand(lens):
     assert torch.allclose(back.project(points)[0], lens.project(points)[0])
 
 
+@pytest.mark.parametrize(
+    "model, distortion, reach",
+    [
+        ("brown", (0.1, 0.64, 0.0, -0.002, -0.06), 2.5),  # outwards first, then back
+        ("brown", (0.85, 0.21, 0.002, -0.001, -0.012), 3.5),
+        ("rational", (0.07, -0.3, 0.001, -0.001, -0.04, -0.99, -0.37, -0.08), 0.8),  # a pole
+        ("brown", (0.0, 0.0, 0.0, 0.0, 1.0), 4.0),  # beyond all that distortion is applied to
+    ],
+)
+def test_what_a_lens_throws_far_out_comes_back(model, distortion, reach):
+    lens = make_lens(double(*distortion), model)
+    radius = torch.linspace(0.0, reach, 100, dtype=torch.float64)
+    points = torch.stack((0.8 * radius, -0.6 * radius, torch.ones_like(radius)), -1)
+    found = lens.unproject(lens.project(points)[0], points[:, 2])
+    assert torch.allclose(found, points, atol=1e-9)
+
+
 def test_a_batch_is_its_items():
     both = replace(
         LENSES["brown"],

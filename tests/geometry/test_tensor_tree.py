@@ -1,6 +1,7 @@
 """Named tensors: paths by hand, copies that share the rest, checks that run again."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -134,6 +135,16 @@ def test_what_a_dataclass_works_out_follows():
     assert list(flatten(value)) == ["given"]
     assert replaced(value, {"given": torch.full((1,), 3.0)}).twice == 6
     assert map_tensors(lambda tensor: tensor + 1, value).twice == 4
+
+
+class Pair(NamedTuple):
+    first: torch.Tensor
+    second: torch.Tensor
+
+
+def test_named_tuples_stay_what_they_are():
+    pair = map_tensors(lambda tensor: tensor + 1, Pair(torch.zeros(1), torch.ones(2)))
+    assert isinstance(pair, Pair) and pair.second.tolist() == [2, 2]
 
 
 def test_map_keeps_what_is_no_tensor():

@@ -11,6 +11,7 @@ from scenes import ball, ball_and_ring, camera, material
 from invgraph.geometry import mesh, primitives, transforms
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.lens import Lens
+from invgraph.geometry.tensor_tree import map_tensors
 from invgraph.rendering import visibility
 from invgraph.rendering.render import OUTPUTS, render
 from invgraph.scene import BackgroundImage, Material, Object, Scene
@@ -307,6 +308,27 @@ def test_errors():
     many = replace(scene.objects[0], world_from_object=torch.eye(4).expand(3, 4, 4))
     with pytest.raises(ValueError, match=r"the batch axes \(2,\), \(3,\) .* do not broadcast"):
         render(Scene((many,)), camera(8, (2,)))
+
+
+def test_another_precision_is_said_where_it_is():
+    scene = ball_and_ring(_sky())
+    ring = scene.objects[1]
+    fine = replace(ring, geometry=replace(ring.mesh, vertices=ring.mesh.vertices.double()))
+    with pytest.raises(ValueError, match=r"scene.objects.1.geometry.vertices is torch.float64"):
+        render(replace(scene, objects=(scene.objects[0], fine)), camera(8))
+    with pytest.raises(ValueError, match=r"scene.lights.0.coefficients is torch.float64"):
+        render(ball_and_ring(map_tensors(torch.Tensor.double, _sky())), camera(8))
+    with pytest.raises(ValueError, match=r"camera.lens.focal is torch.float64, expected torch.f"):
+        render(scene, camera(8).to(torch.float64))
+
+
+def test_lists_of_objects_and_lights_will_do(without_shape_checks):
+    scene = ball_and_ring(SphericalHarmonicLight(torch.rand(2, 4, 3)))
+    listed = Scene(list(scene.objects), list(scene.lights))  # type: ignore[arg-type]
+    expected = render(scene, camera(8)).color
+    assert expected is not None
+    found = render(listed, camera(8)).color
+    assert found is not None and torch.equal(found, expected)
 
 
 def test_white_ball_in_a_white_room_disappears():

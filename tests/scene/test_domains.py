@@ -267,6 +267,12 @@ def test_what_lies_outside_is_said(domain: Domain, value, message):
     assert re.match(message, domain.fault(value) or "")
 
 
+@pytest.mark.parametrize("domain, shape", [(Rotation(), (3, 3)), (RigidPose(), (4, 4))])
+def test_no_values_are_none_of_the_wrong_ones(domain: Domain, shape):
+    assert domain.fault(torch.zeros(0, *shape)) is None
+    assert domain.local(torch.zeros(0, *shape)).shape == (0, *domain.coordinates_shape(shape))
+
+
 @pytest.mark.parametrize("bounds", [(1.0, 1.0), (2.0, 1.0), (0.0, math.inf), (math.nan, 1.0)])
 def test_intervals_need_an_inside(bounds):
     with pytest.raises(ValueError, match="low below high, both finite, but has"):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from invgraph.files import atomic as files
 from invgraph.geometry import primitives, transforms
 from invgraph.geometry.color import srgb_from_linear
+from invgraph.geometry.gaussians import Gaussians
 from invgraph.geometry.mesh import Mesh
 from invgraph.geometry.tensor_tree import map_tensors
 from invgraph.scene import BackgroundImage, Material, Object, Scene, scene_files
@@ -28,6 +30,7 @@ from invgraph.scene.lights import (
     PointLight,
     SphericalHarmonicLight,
 )
+from invgraph.scene.material import unlit
 from invgraph.scene.scene_files import load_scene, save_scene
 
 
@@ -100,7 +103,9 @@ def test_files_give_back_every_bit(tmp_path):
         assert_identical(load_scene(tmp_path / path), scene)
 
 
-@pytest.mark.parametrize("background", [None, torch.tensor([0.1, 0.2, 0.3]), random(5, 6, 3)])
+@pytest.mark.parametrize(
+    "background", [None, torch.tensor([0.1, 0.2, 0.3]), BackgroundImage(random(5, 6, 3))]
+)
 def test_backgrounds_and_empty_scenes_round_trip(background, tmp_path):
     scene = Scene((), (), background)
     save_scene(scene, tmp_path / "empty.json")
@@ -598,6 +603,53 @@ def test_what_cannot_be_saved_leaves_the_old_files(tmp_path):
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def batches() -> dict[str, Scene]:
+    """Scenes of which one tensor has a batch axis."""
+    scene, cube = rich_scene(), plain(primitives.cube())
+    four, points = torch.rand(4, 3), torch.rand(2, 4, 3)
+    cloud = Gaussians(four, torch.ones(4, 4), four + 0.1, torch.rand(4))
+    thing = Object(cloud, torch.eye(4), unlit(torch.rand(3)))
+    things = {
+        "tint": replace(cube, tint=torch.ones(2, 3)),
+        "colour": replace(cube, material=replace(cube.material, albedo=torch.ones(2, 3))),
+        "metallic": replace(cube, material=replace(cube.material, metallic=torch.ones(2, 1))),
+        "painted": replace(
+            cube, material=replace(cube.material, albedo=random(2, 8, 3), albedo_kind="vertex")
+        ),
+        "texture": replace(
+            scene.objects[0],
+            material=replace(scene.objects[0].material, albedo=random(2, 4, 4, 3)),
+        ),
+        "vertices": replace(
+            cube, geometry=replace(cube.mesh, vertices=cube.mesh.vertices.expand(2, 8, 3))
+        ),
+        "means": replace(thing, geometry=replace(cloud, means=points)),
+        "opacity": replace(thing, geometry=replace(cloud, opacity=torch.rand(2, 4))),
+    }
+    return {name: Scene((item,)) for name, item in things.items()} | {
+        "light": Scene((), (DirectionalLight(torch.ones(2, 3), torch.ones(3)),)),
+        "harmonics": Scene((), (SphericalHarmonicLight(random(2, 9, 3)),)),
+        "background": Scene((), (), torch.ones(2, 3)),
+        "picture": Scene((), (), BackgroundImage(random(2, 4, 4, 3))),
+        "panorama": Scene((), (), EnvironmentMap(random(2, 4, 8, 3))),
+    }
+
+
+@pytest.mark.parametrize("name", batches())
+def test_batches_are_not_saved(name, tmp_path):
+    with pytest.raises(ValueError, match=r"has batch axes \(2,\); save one scene at a time"):
+        save_scene(batches()[name], tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_batches_are_not_read(tmp_path):
+    save_scene(Scene((), (), torch.ones(3)), tmp_path)
+    path = tmp_path / "scene.json"
+    path.write_text(re.sub(r"\[1.0 *, 1.0 *, 1.0\]", "[[1.0, 1.0, 1.0]]", path.read_text()))
+    with pytest.raises(ValueError, match=r"is not a valid scene: scene has batch axes \(1,\)"):
+        load_scene(tmp_path)
+
+
 @pytest.mark.parametrize("moment", ["fsync", "replace"])
 def test_a_full_disk_or_a_kill_leaves_the_old_files(moment, tmp_path, monkeypatch):
     scene = rich_scene()
@@ -728,6 +780,10 @@ def test_a_scene_that_is_replaced_while_it_is_read_is_read_anew(tmp_path, monkey
         (
             lambda: replace(plain(primitives.cube()), visibility=torch.ones(7, 2)),
             "visibility has 7 rows but the mesh has 8 vertices",
+        ),
+        (
+            lambda: replace(plain(primitives.cube()), visibility=torch.ones(0)),
+            r"visibility should be \(v, d\) but has shape \(0,\)",
         ),
         (
             lambda: Object(

@@ -162,7 +162,7 @@ def _poses(
     model: KnownObject, camera: Camera, turns: Tensor, size: float, pixels: Tensor
 ) -> Float[Tensor, "n 4 4"]:
     """The poses of renders that fit with their middles at pixels of the image."""
-    rays = torch.cat([(pixels - camera.principal) / camera.focal, torch.ones(len(pixels), 1)], -1)
+    rays = camera.lens.unproject(pixels, torch.ones(len(pixels)))
     depth = float(camera.focal.mean()) * model.diameter / size
     axis = torch.linalg.cross(torch.tensor([[0.0, 0.0, 1.0]]), normalize(rays, dim=-1))
     sine = axis.norm(dim=-1, keepdim=True).clamp(1e-9, 1.0)
