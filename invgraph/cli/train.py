@@ -191,6 +191,81 @@ def encoder(
     _say(trained)
 
 
+def scene(
+    *,
+    object: Annotated[Path, tyro.conf.arg(metavar="MESH")],
+    out: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None,
+    object_scale: float | None = None,
+    any_way_up: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    network: Literal["light", "resnet18"] = "light",
+    hypotheses: int | None = None,
+    steps: int | None = None,
+    budget: Annotated[str | None, tyro.conf.arg(metavar="TIME")] = None,
+    batch: int | None = None,
+    rate: float | None = None,
+    logger: Literal["tensorboard", "wandb", "none"] = "tensorboard",
+    seed: int = 0,
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+) -> None:
+    """Learn to see a known object: where it is, in which light, and how sure that is. No labels.
+
+    The object is rendered in poses, lights and colours drawn at random, before anything and behind
+    something; the network learns to tell the causes from the image, and how sure it can be. What
+    comes out is RUN/model.safetensors, for `invgraph infer scene`.
+
+    Typical uses:
+        invgraph train scene --object mug.obj --budget 40m
+        invgraph train scene --object mug.obj --object-scale 0.001 --out runs/mug
+        invgraph train scene --object die.glb --any-way-up
+        invgraph train scene --object mug.obj --resume
+
+    Args:
+        object: mesh file, y up, with colours from its texture, material or vertices.
+        out: run folder to write; runs/scene_NAME_OF_THE_MESH when left out.
+        object_scale: metres per unit of the mesh file, such as 0.001 for millimetres.
+        any_way_up: the object may lie any way; else it stands and is seen from above.
+        network: light, or resnet18: 2.5 times its work.
+        hypotheses: about the rotation of the object.
+        steps: at most.
+        budget: time for the steps, such as 40m; training ends there.
+        batch: dreams a step.
+        rate: of learning, at its highest.
+        logger: where curves go; wandb must be installed, and works offline with WANDB_MODE=offline.
+        seed: of weights and dreams; the same seed gives the same training.
+        resume: go on with the training in the run folder.
+    """
+    if find_spec("lightning") is None:
+        raise ValueError("training needs more packages; pip install 'invgraph[train]'.")
+    say(f"reading {object}")
+    from invgraph.cli.budget import parse_budget
+    from invgraph.runs.folder import check_out
+    from invgraph.train.settings import SceneSettings
+    from invgraph.train.train_scene import train_scene
+
+    seconds = None if budget is None else parse_budget(budget)
+    given = {"hypotheses": hypotheses, "steps": steps, "batch": batch, "rate": rate}
+    settings = SceneSettings(
+        network=network,
+        upright=not any_way_up,
+        seed=seed,
+        **{k: v for k, v in given.items() if v is not None},
+    )
+    folder = out if out is not None else Path("runs") / f"scene_{object.stem}"
+    if int(os.environ.get("RANK", 0)) == 0:
+        check_out(folder, resume)
+    _say(
+        train_scene(
+            object,
+            folder,
+            settings,
+            scale=object_scale,
+            resume=resume,
+            budget_s=seconds,
+            logger=logger,
+        )
+    )
+
+
 def _begin(recordings: tuple[Path, ...]) -> None:
     if find_spec("lightning") is None:
         raise ValueError("training needs more packages; pip install 'invgraph[train]'.")
@@ -221,4 +296,4 @@ def _say(trained: "Trained") -> None:
     print(f"{'Model':24} {trained.model}")
 
 
-COMMANDS = {"depth": depth, "encoder": encoder}
+COMMANDS = {"depth": depth, "encoder": encoder, "scene": scene}

@@ -27,6 +27,7 @@ COMMANDS: dict[Kind, str] = {
     "odometry": "invgraph odometry",
     "depth": "invgraph train depth",
     "encoder": "invgraph train encoder",
+    "scene": "invgraph train scene",
     "inference": "invgraph infer depth",
 }
 

@@ -31,6 +31,7 @@ _WANTED: dict[Kind, set[str]] = {
     "pose": {"cameras", "log", "pictures"},
     "depth": {"log"},
     "encoder": {"log"},
+    "scene": {"log"},
     "inference": {"log"},
     "odometry": {"cameras", "log"},
 }

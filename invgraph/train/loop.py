@@ -96,6 +96,7 @@ def opened(
     recordings: Sequence[Capture],
     settings: Settings,
     encoder: Path | None = None,
+    known: Path | None = None,
 ) -> Iterator[tuple[RunFolder | None, Progress]]:
     """The run folder of a training, and its progress; torch is seeded.
 
@@ -107,27 +108,30 @@ def opened(
         recordings: that are learned from.
         settings: of the training.
         encoder: file with weights that it begins with.
+        known: model file of an object that is learned about.
 
     Raises:
         ValueError: the folder cannot be written to or gone on with.
     """
-    name = " + ".join(capture.name for capture in recordings)
+    name = " + ".join([*([known.stem] if known else []), *(c.name for c in recordings)])
     read = {"recordings": [facts_of(capture) for capture in recordings]}
     options = {
         "budget_s": plan.budget_s,
         "logger": plan.logger,
         "workers": plan.workers,
         "encoder": None if encoder is None else str(encoder),
+        "object": None if known is None else str(known),
     }
-    begins = None if encoder is None else fingerprint(encoder)
-    known = identity(recordings, _kept(settings), begins)
-    facts = RunFacts(kind, name, known, read, {**options, **asdict(settings)})
+    begins = [None if file is None else fingerprint(file) for file in (encoder, known)]
+    work = identity(recordings, kept(settings), *begins)
+    facts = RunFacts(kind, name, work, read, {**options, **asdict(settings)})
     with contextlib.ExitStack() as stack:
         folder, progress = None, Progress()
         if plan.rank == 0:
             folder = stack.enter_context(RunFolder(plan.out, facts, plan.resume))
             progress = stack.enter_context(Meter())
-        progress.note(_opening(recordings, settings))
+        if recordings:
+            progress.note(_opening(recordings, settings))
         torch.manual_seed(settings.seed)
         stack.enter_context(_quiet())
         yield folder, progress
@@ -222,14 +226,14 @@ def learn(
     return keeper
 
 
-def _kept(settings: Settings) -> dict[str, Any]:
+def kept(settings: Settings) -> dict[str, Any]:
     """The settings that may not change on the way."""
     return {name: value for name, value in asdict(settings).items() if name != "rate"}
 
 
 def given(clips: Sequence[Clip], settings: Settings) -> dict[str, Any]:
     """What a training that is resumed has to have in common with what was begun."""
-    return {"settings": _kept(settings), "frames": [list(clip.prints) for clip in clips]}
+    return {"settings": kept(settings), "frames": [list(clip.prints) for clip in clips]}
 
 
 def loader(items: Numbered, numbers: Numbers, workers: int) -> DataLoader:

@@ -10,14 +10,18 @@ from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
 from invgraph.files.pictures import encode_png
-from invgraph.geometry.color import bytes_from_unit
+from invgraph.geometry.camera import Camera
+from invgraph.geometry.color import bytes_from_unit, srgb_from_linear
+from invgraph.rendering.render import render
 from invgraph.report.depth_view import LEVELS, colours
 from invgraph.runs.folder import RunFolder
 from invgraph.scene.belief import DepthBelief
 from invgraph.train.frame_groups import GroupSet
 from invgraph.train.pairs import PairSet
+from invgraph.train.scene_module import Sleep
 
 _SHOWN = 4
+_DREAMS = 12
 _EXTREMES = (0.02, 0.98)  # quantiles of inverse depth that take the first and the last colour
 _UNSURE = 0.5  # Laplace scale that takes the last colour
 _PAIRS = 24  # views of them are compared with one another
@@ -74,6 +78,39 @@ class Neighbours(lightning.Callback):
             embedded = pl_module.embed(self._views.movedim(-1, 1).to(pl_module.device))
         picture = neighbours(self._views, embedded.float().cpu())
         self._folder.write(f"renders/preview_{pl_module.done:06d}.png", encode_png(picture))
+
+
+class Dreamt(lightning.Callback):
+    """Held-out dreams, each above what the encoder believes to see, at every score.
+
+    Written to ``renders/`` in the run folder, and to TensorBoard where it is in use.
+
+    Args:
+        folder: of the run; None in a process that does not write.
+    """
+
+    def __init__(self, folder: RunFolder | None) -> None:
+        self._folder = folder
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        if self._folder is None:
+            return
+        numbers = Sleep.held_out(_DREAMS)
+        dreams = pl_module.dreams(Sleep.collate([numbers[i] for i in range(_DREAMS)]))
+        with torch.no_grad():
+            belief, _ = pl_module.encoder(dreams.images.to(pl_module.device), dreams.lens)
+            camera = Camera(dreams.lens, torch.eye(4).expand(_DREAMS, 4, 4))
+            scene = pl_module.known.prior.scene(belief.mode)
+            color = render(scene, camera, outputs=("color",)).color
+        assert color is not None
+        level = color.mean((1, 2, 3), keepdim=True).clamp_min(1e-3)
+        seen = srgb_from_linear((0.08 * color / level).clamp(0, 1))
+        rows = [dreams.images.movedim(1, -1), seen]
+        picture = bytes_from_unit(torch.cat([torch.cat([*row], 1) for row in rows])).numpy()
+        self._folder.write(f"renders/preview_{pl_module.done:06d}.png", encode_png(picture))
+        write = getattr(getattr(trainer.logger, "experiment", None), "add_image", None)
+        if write is not None:
+            write("held_out/dreams", picture, pl_module.done, dataformats="HWC")
 
 
 def neighbours(

@@ -74,7 +74,8 @@ class SceneTraining(Learning):
         """The dreams with these numbers; the same whenever they are dreamt together."""
         seed = hash((self.settings.seed, int(numbers[0]))) % (1 << 62)
         generator = torch.Generator().manual_seed(seed)
-        return dream(self.known.prior, len(numbers), self.settings.width, generator)
+        with torch.autocast(self.device.type, enabled=False):
+            return dream(self.known.prior, len(numbers), self.settings.width, generator)
 
     def explain(self, numbers: Tensor) -> dict[str, Tensor]:
         dreams = self.dreams(numbers)

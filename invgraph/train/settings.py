@@ -42,7 +42,7 @@ class Settings:
                 )
         for each in fields(self):
             value = getattr(self, each.name)
-            if each.name != "seed" and isinstance(value, int) and value < 1:
+            if each.name not in ("seed", "upright") and isinstance(value, int) and value < 1:
                 raise ValueError(f"{each.name} is {value}, expected 1 or more.")
         if not (0 < self.rate < math.inf):
             raise ValueError(f"rate is {self.rate}, expected a positive number such as 1e-4.")
@@ -92,6 +92,7 @@ class SceneSettings(Settings):
 
     Attributes:
         hypotheses: about the rotation of the object.
+        upright: whether it always stands, and is seen from above.
     """
 
     network: str = "light"
@@ -101,6 +102,7 @@ class SceneSettings(Settings):
     steps: int = 30_000
     rate: float = 1e-3
     hypotheses: int = 128
+    upright: bool = True
 
 
 RECIPES = {
