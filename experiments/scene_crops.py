@@ -202,16 +202,17 @@ def main_light(sky: Tensor) -> Tensor:
 
     The centroid of the brightest pixels of the upper half that together hold a tenth of its
     luminance times solid angle, weighted by the same; the table keeps light from below away. Of two
-    lamps alike it is between them.
+    lamps alike it is between them, and in a hall with lamps all over it is near the zenith.
     """
     height, width = sky.shape[:2]
     directions, solid = panorama_directions(height, width)
     upper = slice(0, height // 2)
     luminance = (sky[upper] @ torch.tensor([0.2126, 0.7152, 0.0722])).flatten()
     light = (luminance * solid[upper].flatten()).double()
-    order = luminance.argsort(descending=True)
-    held = light[order].cumsum(0)
-    brightest = order[: int((held < MAIN_LIGHT * held[-1]).sum()) + 1]
+    falling = luminance.argsort(descending=True)
+    held = light[falling].cumsum(0)
+    faintest = luminance[falling[(held < MAIN_LIGHT * held[-1]).sum()]]
+    brightest = luminance >= faintest
     toward = light[brightest] @ directions[upper].reshape(-1, 3)[brightest].double()
     return torch.nn.functional.normalize(toward, dim=0).float()
 
