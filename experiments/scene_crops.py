@@ -11,7 +11,7 @@ hand hides 10 to 40 % of the object. Everything follows from the seed.
 
 The panoramas of the split ``dev`` are the first three by name, those of ``test`` all others.
 
-Seconds per crop are of those rendered in this run, about 4 on one core; hidden_pct is the mean over
+Seconds per crop are of those rendered in this run, about 7 on one core; hidden_pct is the mean over
 all crops. Crops are kept in a folder, so a run that ended early goes on where it was.
 """
 
@@ -53,8 +53,8 @@ DATA = Path(os.environ.get("INVGRAPH_DATA", ROOT.parent / "shared" / "data"))
 Split = Literal["dev", "test"]
 DEV_PANORAMAS = 3  # the first by name
 SIZE = 96  # px, of a crop's sides
-SAMPLES = 256  # paths per pixel
-REACH = 1  # px, of the smoothing: more would blur shading
+SAMPLES = 512  # paths per pixel: what noise they leave is about that of the sensor, or less
+REACH = 1  # px, of the smoothing: with more the blur outweighs the noise
 DISTANCES = (4.0, 8.0)  # of the camera from the object's centre, in object radii
 ELEVATIONS = (5.0, 60.0)  # degrees
 SIDES = (1.2, 1.8)  # of the window, in diameters of the object's ball

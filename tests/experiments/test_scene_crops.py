@@ -126,7 +126,7 @@ def test_materials_are_of_both_kinds_and_never_ours(crops):
     assert 0.15 <= min(rough) < 0.25 and 0.6 < max(rough) <= 0.7
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_crop_shows_its_truth(frames, crops, data, tmp_path, monkeypatch, seed):
     """A green cube: where the picture is green, the cube of our renderer is, unless hidden."""
     monkeypatch.setattr(crops, "SAMPLES", 16)
@@ -149,14 +149,18 @@ def test_a_crop_shows_its_truth(frames, crops, data, tmp_path, monkeypatch, seed
 
     item = crops.known_object("cube", data)
     item = replace(item, world_from_object=found.camera_from_object)
-    alone = render(Scene((item,)), Camera(found.lens, torch.eye(4)), outputs=("object_id",))
-    assert alone.object_id is not None
+    camera = Camera(found.lens, torch.eye(4))
+    alone = render(Scene((item,)), camera, outputs=("object_id", "normal"))
+    assert alone.object_id is not None and alone.normal is not None
     silhouette = alone.object_id == 0
     red, value, blue = found.image.unbind(-1)
     seen = (value > 3 * red) & (value > 3 * blue) & (value > 0.01)
     assert (found.hidden > 0) == (seed == 0)
     if not found.hidden:
         assert (seen & silhouette).sum() / (seen | silhouette).sum() > 0.93
+        facing = (alone.normal[silhouette] @ found.light).clamp_min(0)
+        # The lamp outshines the sky, so sides are bright as they face it.
+        assert torch.corrcoef(torch.stack((facing, value[silhouette])))[0, 1] > 0.9
     share = 1 - (seen & silhouette).sum() / silhouette.sum()
     assert share.item() == pytest.approx(found.hidden, abs=0.04)
     # Nothing is green but the cube, so a wrong pose would show.
