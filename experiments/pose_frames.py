@@ -6,18 +6,20 @@ thing may hide a part of the object, the picture may be blurred. Everything foll
 what is hidden, how far away and how blurred does not change the rest of the frame.
 
 Rendering costs 4 to 8 CPU seconds a frame, so frames are kept in a folder. Used by
-``refine_pose.py``.
+``refine_pose.py``; ``scene_crops.py`` builds on its parts.
 """
 
 import json
 import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from pose_models import known_object
+from pose_models import known_object, upright
 from torch import Tensor
 
 from invgraph import Camera, EnvironmentMap, Lens, Material, Mesh, Object, Scene
@@ -52,6 +54,7 @@ class Take:
         distance: of the object's centre, m; None for a random one from 0.4 to 0.8.
         defocus_px: standard deviation of a Gaussian blur.
         motion_px: length of the way that the camera shakes during the exposure.
+        upright: the object stands on the table; otherwise it lies or floats any way up.
     """
 
     name: str
@@ -60,12 +63,13 @@ class Take:
     distance: float | None = None
     defocus_px: float = 0.0
     motion_px: float = 0.0
+    upright: bool = False
 
     @property
     def file_name(self) -> str:
         away = "any" if self.distance is None else f"{self.distance:g}m"
-        blur = f"d{self.defocus_px:g}_m{self.motion_px:g}"
-        return f"{self.name}_{self.seed:03d}_h{100 * self.hidden:g}_{away}_{blur}_v{_RENDERER}"
+        how = f"d{self.defocus_px:g}_m{self.motion_px:g}" + "_upright" * self.upright
+        return f"{self.name}_{self.seed:03d}_h{100 * self.hidden:g}_{away}_{how}_v{_RENDERER}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,47 +103,49 @@ def pose_frame(take: Take, data: Path, folder: Path) -> PoseFrame:
         ValueError: an unknown object, or data that is missing.
         ImportError: Mitsuba is not installed.
     """
-    picture, facts = (folder / f"{take.file_name}{end}" for end in (".png", ".json"))
-    if not (picture.exists() and facts.exists()):
-        image, camera, camera_from_object, hidden = photograph(take, data)
-        truth = {
-            "take": asdict(take),
-            "focal": camera.focal.tolist(),
-            "principal": camera.principal.tolist(),
-            "camera_from_object": camera_from_object.tolist(),
-            "hidden": hidden,
-        }
-        write_atomically(picture, encode_png(image))
-        write_atomically(facts, json.dumps(truth, indent=1).encode())
-    truth = json.loads(facts.read_text())
+    image, truth = kept(folder, take.file_name, lambda: photograph(take, data))
     camera = Camera(
         Lens(torch.tensor(truth["focal"]), torch.tensor(truth["principal"]), HEIGHT, WIDTH),
         torch.eye(4),
     )
     pose = torch.tensor(truth["camera_from_object"])
-    return PoseFrame(take, load_image(picture)[0], camera, pose, truth["hidden"])
+    return PoseFrame(take, image, camera, pose, truth["hidden"])
 
 
-def photograph(take: Take, data: Path) -> tuple[np.ndarray, Camera, Tensor, float]:
-    """The 8-bit picture, its camera at the world's origin, camera_from_object, the hidden share."""
+def kept(
+    folder: Path, name: str, make: Callable[[], tuple[np.ndarray, dict[str, Any]]]
+) -> tuple[Tensor, dict[str, Any]]:
+    """A picture, linear, and its truth, as JSON values: read where they have been made before."""
+    picture, facts = (folder / f"{name}{end}" for end in (".png", ".json"))
+    if not (picture.exists() and facts.exists()):
+        image, truth = make()
+        write_atomically(picture, encode_png(image))
+        write_atomically(facts, json.dumps(truth, indent=1).encode())
+    return load_image(picture)[0], json.loads(facts.read_text())
+
+
+def photograph(take: Take, data: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    """The 8-bit picture and its truth."""
     rng = np.random.default_rng([take.seed, zlib.crc32(take.name.encode())])
     item = known_object(take.name, data)
-    item = replace(item, world_from_object=lay_down(item.mesh, rng))
+    stands = take.upright
+    place = stand(item.mesh, upright(take.name), rng) if stands else lay_down(item.mesh, rng)
+    item = replace(item, world_from_object=place)
     centre, radius = middle(item)
     camera = look(centre, radius, take.distance, rng)
-    sky = panorama(data, rng)
+    sky = panorama(panoramas(data), rng)
     items = [item, table(rng), *clutter(centre, radius, camera, rng)]
     if take.hidden:
         items.append(occluder(items, camera, centre, radius, take.hidden, take.seed))
-    # The table keeps light from below away; to leave it out halves the path tracer's noise.
-    above = sky * (torch.arange(len(sky)) < len(sky) / 2)[:, None, None]
-    scene = Scene(tuple(items), (EnvironmentMap(above),), EnvironmentMap(sky))
-    radiance = trace(scene, camera)
-    picture = develop(radiance, take)
-    alone, together = shows(items[:1], camera), shows(items, camera)
-    hidden = 1 - (alone & together).sum().item() / alone.sum().item()
-    still = replace(camera, camera_from_world=torch.eye(4))
-    return picture, still, camera.camera_from_world @ item.world_from_object, hidden
+    radiance = trace(lit(items, sky), camera, SAMPLES)
+    picture = develop(radiance, take.seed, take.defocus_px, take.motion_px)
+    return picture, {
+        "take": asdict(take),
+        "focal": camera.focal.tolist(),
+        "principal": camera.principal.tolist(),
+        "camera_from_object": (camera.camera_from_world @ item.world_from_object).tolist(),
+        "hidden": hidden_share(items, camera),
+    }
 
 
 def lay_down(mesh: Mesh, rng: np.random.Generator) -> Tensor:
@@ -151,6 +157,17 @@ def lay_down(mesh: Mesh, rng: np.random.Generator) -> Tensor:
     return turned
 
 
+def stand(mesh: Mesh, standing: Tensor, rng: np.random.Generator) -> Tensor:
+    """world_from_object: its rotation ``standing``, then a random one about the vertical.
+
+    The lowest point is on the table.
+    """
+    about = torch.tensor([0, rng.uniform(0, 2 * np.pi), 0]).float()
+    turned = pose(exp_so3(about) @ standing, torch.zeros(3))
+    turned[1, 3] = -apply(turned, mesh.vertices)[:, 1].amin()
+    return turned
+
+
 def middle(item: Object) -> tuple[Tensor, float]:
     """Centre of an object's bounding box in the world, and the radius of a ball around it."""
     points = apply(item.world_from_object, item.mesh.vertices)
@@ -158,11 +175,20 @@ def middle(item: Object) -> tuple[Tensor, float]:
     return centre, (points - centre).norm(dim=-1).amax().item()
 
 
-def look(centre: Tensor, radius: float, distance: float | None, rng: np.random.Generator) -> Camera:
-    """A camera of about 610 px above the table that has the whole object in its picture."""
+def look(
+    centre: Tensor,
+    radius: float,
+    distance: float | None,
+    rng: np.random.Generator,
+    elevations: tuple[float, float] = (15, 70),
+) -> Camera:
+    """A camera of about 610 px above the table that has the whole object in its picture.
+
+    ``elevations`` are the lowest and highest in degrees, seen from the object.
+    """
     drawn = rng.uniform(0.4, 0.8)
     distance = drawn if distance is None else distance
-    elevation, azimuth = np.radians(rng.uniform(15, 70)), rng.uniform(0, 2 * np.pi)
+    elevation, azimuth = np.radians(rng.uniform(*elevations)), rng.uniform(0, 2 * np.pi)
     toward = torch.tensor(
         [
             np.cos(elevation) * np.sin(azimuth),
@@ -187,9 +213,13 @@ def look(centre: Tensor, radius: float, distance: float | None, rng: np.random.G
     return Camera(Lens(focal, principal, HEIGHT, WIDTH), camera_from_world)
 
 
-def panorama(data: Path, rng: np.random.Generator) -> Tensor:
+def panoramas(data: Path) -> list[Path]:
+    """The recorded panoramas by name."""
+    return sorted((data / "environment_maps").glob("*.hdr"))
+
+
+def panorama(files: Sequence[Path], rng: np.random.Generator) -> Tensor:
     """Light from all around: one of the recorded panoramas, turned; else a sky with lamps."""
-    files = sorted((data / "environment_maps").glob("*.hdr"))
     choice, shift = rng.random(), rng.random()
     if files:
         mitsuba.find_llvm()
@@ -321,15 +351,43 @@ def shows(items: list[Object], camera: Camera) -> Tensor:
     return found == 0
 
 
-def trace(scene: Scene, camera: Camera) -> Tensor:
-    """Linear radiance ``h w 3`` by path tracing, its noise smoothed."""
+def hidden_share(items: list[Object], camera: Camera) -> float:
+    """Of the first object's silhouette in the picture, what the other objects cover."""
+    alone, together = shows(items[:1], camera), shows(items, camera)
+    return 1 - (alone & together).sum().item() / alone.sum().item()
+
+
+def lit(items: list[Object], sky: Tensor) -> Scene:
+    """Objects on the table under a panorama, which is also behind them."""
+    # The table keeps light from below away; to leave it out halves the path tracer's noise.
+    above = sky * (torch.arange(len(sky)) < len(sky) / 2)[:, None, None]
+    return Scene(tuple(items), (EnvironmentMap(above),), EnvironmentMap(sky))
+
+
+def trace(
+    scene: Scene,
+    camera: Camera,
+    samples: int,
+    first_bsdf: dict[str, Any] | None = None,
+    reach: int = 3,
+) -> Tensor:
+    """Linear radiance ``h w 3`` by path tracing, its noise smoothed.
+
+    Args:
+        scene: the objects and their light.
+        camera: which sees them.
+        samples: paths per pixel.
+        first_bsdf: a Mitsuba material in place of the first object's own.
+        reach: of the smoothing, px.
+    """
     owner = render(scene, camera, outputs=("object_id",)).object_id
     scene, camera = flatten(scene, camera, (1,))
     wanted = frozenset(["color", "alpha", "albedo"])
-    found = mitsuba.render(scene, camera, wanted, samples=SAMPLES, max_depth=BOUNCES)
+    bsdfs = [first_bsdf] + [None] * (len(scene.objects) - 1)
+    found = mitsuba.render(scene, camera, wanted, samples=samples, max_depth=BOUNCES, bsdf=bsdfs)
     assert owner is not None and found.color is not None
     assert found.albedo is not None and found.alpha is not None
-    smooth = smoothed(found.color[0], found.albedo[0], owner)
+    smooth = smoothed(found.color[0], found.albedo[0], owner, reach)
     return torch.where(found.alpha[0, ..., None] > 0.999, smooth, found.color[0])
 
 
@@ -357,19 +415,21 @@ def smoothed(color: Tensor, albedo: Tensor, owner: Tensor, reach: int = 3) -> Te
     return total / weights * (albedo + 0.02)
 
 
-def develop(radiance: Tensor, take: Take) -> np.ndarray:
+def develop(
+    radiance: Tensor, seed: int, defocus_px: float = 0.0, motion_px: float = 0.0
+) -> np.ndarray:
     """What an 8-bit sensor with automatic exposure makes of it: blur, shot noise, read noise."""
     from scipy import ndimage
 
-    rng = np.random.default_rng([take.seed, 2])
+    rng = np.random.default_rng([seed, 2])
     linear = radiance.numpy().astype(np.float64)
     linear *= 0.45 / np.quantile(linear.mean(-1), 0.75)
     linear = linear.clip(0, 2)  # light beyond that saturates and blurs no further
-    if take.defocus_px:
-        linear = ndimage.gaussian_filter(linear, (take.defocus_px, take.defocus_px, 0))
-    if take.motion_px:
+    if defocus_px:
+        linear = ndimage.gaussian_filter(linear, (defocus_px, defocus_px, 0))
+    if motion_px:
         angle = rng.uniform(0, np.pi)
-        steps = np.linspace(-0.5, 0.5, 2 * int(take.motion_px) + 3) * take.motion_px
+        steps = np.linspace(-0.5, 0.5, 2 * int(motion_px) + 3) * motion_px
         moved = [
             ndimage.shift(
                 linear, (s * np.sin(angle), s * np.cos(angle), 0), order=1, mode="nearest"

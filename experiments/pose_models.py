@@ -13,6 +13,7 @@ from invgraph.scene.glb import glb_from_scene
 from invgraph.scene.mesh_files import load_mesh
 
 NAMES = ("spot", "bob", "dragon", "cube")
+_LYING = {"dragon": ((1.0, 0, 0), (0, 0, -1), (0, 1, 0))}  # in its file -z is up; in others +y
 _SIZE = 0.12  # m, diameter of spot and bob
 _YELLOW = (0.75, 0.5, 0.04)
 _FACES = ((0.7, 0.1, 0.08), (0.1, 0.4, 0.12), (0.1, 0.15, 0.6), (0.8, 0.65, 0.1), (0.7, 0.7, 0.7),
@@ -49,6 +50,11 @@ def known_object(name: str, data: Path) -> Object:
         raise ValueError(f"{name!r} is not a known object; choose among {', '.join(NAMES)}.")
     kind = "constant" if albedo.ndim == 1 else "texture"
     return Object(mesh, torch.eye(4), Material(albedo, torch.tensor([0.5]), torch.zeros(1), kind))
+
+
+def upright(name: str) -> torch.Tensor:
+    """The rotation after which an object's up is +y: it stands as it was modelled to stand."""
+    return torch.tensor(_LYING[name]) if name in _LYING else torch.eye(3)
 
 
 def model_file(name: str, data: Path, folder: Path) -> Path:

@@ -1,13 +1,15 @@
 """From how far away is the pose of a known object found, and is its uncertainty honest?
 
-    python experiments/refine_pose.py [rendered] [real] [hidden] [growth] [--count N] [--json FILE]
+    python experiments/refine_pose.py [rendered] [real] [hidden] [growth] [--count N] [--upright]
+                                      [--json FILE]
 
 Starts are the true pose, shifted by exactly 1, 4 or 16 cm in a random direction and turned by 1, 10
 or 40 degrees about a random axis; `none` is no start at all. A direction is drawn again where the
 object's centre would leave the picture, since such a start is refused. One image each, no video.
 
 - rendered: frames by Mitsuba 3 with exact poses (`pose_frames.py` says what they show), the objects
-  spot, bob, dragon and cube in turn. Shape and colours of the object are told, light is not.
+  spot, bob, dragon and cube in turn. Shape and colours of the object are told, light is not. With
+  --upright the objects stand on the table, and trials and measures are called `upright`.
 - real: dragon and cube of desk_objects, 640x480, frames spread over all 99. Colours are what
   frame 0 shows at the initial pose that is given there, and their median where it shows nothing;
   the truth moves with the tag board and is good to about 1 cm, which is near the limit for
@@ -31,6 +33,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -154,14 +157,15 @@ def told(name: str, work: Path) -> Subject:
     return Subject.of(name, load_object(model_file(name, DATA, work / "models")))
 
 
-def rendered(estimate: Estimate, count: int, work: Path) -> Iterator[Trial]:
+def rendered(estimate: Estimate, count: int, work: Path, upright: bool = False) -> Iterator[Trial]:
     items = {name: told(name, work) for name in NAMES}
     for seed in range(count):
-        take = Take(NAMES[seed % len(NAMES)], seed)
+        take = Take(NAMES[seed % len(NAMES)], seed, upright=upright)
         frame = pose_frame(take, DATA, work / "frames")
         for start in (*STARTS, "none"):
             yield attempt(estimate, items[take.name], frame.image, frame.camera,
-                          frame.camera_from_object, "rendered", start, seed)  # fmt: skip
+                          frame.camera_from_object, "upright" if upright else "rendered", start,
+                          seed)  # fmt: skip
 
 
 def real(estimate: Estimate, count: int, work: Path) -> Iterator[Trial]:
@@ -241,12 +245,12 @@ def measures(trials: Sequence[Trial], label: str) -> list[Row]:
     return rows
 
 
-def coverage(trials: Sequence[Trial]) -> list[Row]:
+def coverage(trials: Sequence[Trial], label: str = "") -> list[Row]:
     near = [t.inside for t in trials if t.success and t.start in ("1deg", "10deg")]
     everyone = [t.inside for t in trials if t.found]
     return [
-        row("coverage_90_pct", percent(near), "%", "higher"),
-        row("coverage_90_pct_all", percent(everyone), "%", "higher"),
+        row(f"coverage_90_pct{label}", percent(near), "%", "higher"),
+        row(f"coverage_90_pct_all{label}", percent(everyone), "%", "higher"),
     ]
 
 
@@ -309,12 +313,12 @@ def report(trials: Sequence[Trial], work: Path) -> list[Row]:
     for part in dict.fromkeys(t.part for t in trials):
         some = [t for t in trials if t.part == part]
         print(f"\n{part}", table(some, lambda t: t.case or t.start), sep="\n")
-        if part in ("rendered", "real"):
+        if part in ("rendered", "upright", "real"):
             print(table(some, lambda t: f"{t.name} {t.start}"))
             for start in dict.fromkeys(t.start for t in some):
                 rows += measures([t for t in some if t.start == start], f"{part}/{start}")
-        if part == "rendered":
-            rows += coverage(some)
+        if part in ("rendered", "upright"):
+            rows += coverage(some, "" if part == "rendered" else f"/{part}")
         if part == "hidden":
             for case in dict.fromkeys(t.case for t in some):
                 rows += measures([t for t in some if t.case == case], f"hidden/{case}")
@@ -329,6 +333,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", default=list(PARTS), metavar="PART")
     parser.add_argument("--count", type=int, default=50, help="seeds per start")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "refine_pose")
+    parser.add_argument("--upright", action="store_true", help="rendered objects stand")
     arguments = parser.parse_args()
     unknown = [part for part in arguments.parts if part not in PARTS]
     if unknown:
@@ -336,10 +341,12 @@ def main() -> None:
 
     trials: list[Trial] = []
     arguments.work.mkdir(parents=True, exist_ok=True)
-    kept = arguments.work / "trials.jsonl"
+    kept = arguments.work / ("trials_upright.jsonl" if arguments.upright else "trials.jsonl")
     with Meter() as progress, kept.open("w") as file:
         for number, part in enumerate(arguments.parts, 1):
             run, answers = PARTS[part]
+            if run is rendered:
+                run = partial(rendered, upright=arguments.upright)
             progress.stage(part, number / len(arguments.parts))
             total = answers(arguments.count)
             for done, trial in enumerate(run(estimate_pose, arguments.count, arguments.work), 1):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from invgraph.geometry.transforms import apply, exp_se3
+from invgraph.geometry.transforms import apply, exp_se3, rotate
 from invgraph.rendering.backends.mitsuba import find_llvm
 from invgraph.rendering.render import render
 from invgraph.scene import Scene
@@ -46,6 +46,48 @@ def test_the_whole_object_is_in_the_picture_above_the_table(frames, models, seed
     assert pixels[:, 1].amax() < frames.HEIGHT - frames.MARGIN + 1
     assert 0.39 < (camera.centre - centre).norm() < 0.81
     assert camera.centre[1] > 0.1
+
+
+def test_takes_that_were_kept_before_are_found_again(frames, models):
+    """Names and random numbers that must not change: frames of earlier studies are kept by them."""
+    assert frames.Take("spot", 7).file_name == "spot_007_h0_any_d0_m0_v1"
+    take = frames.Take("dragon", 12, 0.3, 0.5, 2.0, 6.0)
+    assert take.file_name == "dragon_012_h30_0.5m_d2_m6_v1"
+    assert replace(take, upright=True).file_name == "dragon_012_h30_0.5m_d2_m6_upright_v1"
+    mesh = models.known_object("cube", Path("absent")).mesh
+    rng = np.random.default_rng([3, zlib.crc32(b"cube")])
+    expected = [
+        [0.234710, -0.536492, -0.810609, 0.0],
+        [0.848093, -0.294493, 0.440469, 0.079302],
+        [-0.475027, -0.790854, 0.385875, 0.0],
+        [0.0, 0.0, 0.0, 1.0],
+    ]
+    assert torch.allclose(frames.lay_down(mesh, rng), torch.tensor(expected), atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_upright_objects_stand_on_the_table(frames, models, seed):
+    mesh = models.known_object("cube", Path("absent")).mesh
+    rng = np.random.default_rng(seed)
+    for name in models.NAMES:
+        standing = models.upright(name)
+        assert torch.linalg.det(standing) == 1
+        up_in_file = torch.tensor([0.0, 0, -1] if name == "dragon" else [0.0, 1, 0])
+        placed = frames.stand(mesh, standing, rng)
+        assert torch.allclose(rotate(placed, up_in_file[None])[0], torch.tensor([0.0, 1, 0]))
+        assert apply(placed, mesh.vertices)[:, 1].amin().abs() < 1e-7
+        assert placed[[0, 2], 3].abs().amax() == 0
+    turns = torch.stack([frames.stand(mesh, torch.eye(3), rng)[0, :3] for _ in range(60)])
+    assert turns.mean(0).abs().amax() < 0.3  # about the vertical they turn any way
+
+
+def test_the_dragon_stands_on_its_flat_feet(models, data_dir):
+    item = models.known_object("dragon", data_dir("desk_objects").parent)
+    height = (item.mesh.vertices @ models.upright("dragon").mT)[:, 1]
+    size = height.amax() - height.amin()
+    feet = (height < height.amin() + 0.05 * size).float().mean()
+    top = (height > height.amax() - 0.05 * size).float().mean()
+    assert feet > 5 * top
 
 
 @pytest.mark.parametrize("wanted", [0.2, 0.6])

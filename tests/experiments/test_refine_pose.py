@@ -143,6 +143,26 @@ def test_the_report_prints_a_line_per_group_and_draws_the_plot(study, item, tmp_
     assert len(ends) == 3 and ends[0] == ends[1] < ends[2]  # down the page is less success
 
 
+def test_trials_of_upright_objects_are_called_so(study, item, tmp_path, monkeypatch, capsys):
+    takes = []
+
+    def frame(take, data, folder):
+        takes.append(take)
+        return PoseFrame(take, torch.zeros(480, 640, 3), CAMERA, _truth(), 0.0)
+
+    PoseFrame = importlib.import_module("pose_frames").PoseFrame
+    monkeypatch.setattr(study, "pose_frame", frame)
+    monkeypatch.setattr(study, "told", lambda name, work: item)
+    estimate = _answering([0.0, 0, 0, 0, 0, 0])
+    for upright, part in ((False, "rendered"), (True, "upright")):
+        trials = list(study.rendered(estimate, 1, tmp_path, upright=upright))
+        assert takes[-1].upright == upright and {t.part for t in trials} == {part}
+        names = {row["name"] for row in study.report(trials, tmp_path)}
+        assert f"success_pct/{part}/1deg" in names
+        assert ("coverage_90_pct/upright" if upright else "coverage_90_pct") in names
+        assert f"\n{part}\n" in capsys.readouterr().out
+
+
 def test_the_dragon_is_where_the_first_desk_photo_shows_it(study, data_dir):
     desk = study.track_desk
     capture = read_capture(data_dir("desk_objects"))

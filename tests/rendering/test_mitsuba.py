@@ -111,6 +111,22 @@ def test_ggx_is_mitsubas_own():
     assert largest < 0.12
 
 
+def test_materials_of_mitsuba_for_single_objects():
+    """The ball's is replaced, in its own colour; the ring keeps its own."""
+    seen_by, scene = camera(40), replace(ball_and_ring(), lights=(SUN,))
+    diffuse = {"type": "diffuse", "reflectance": {"type": "ref", "id": "albedo"}}
+    outputs = ("color", "albedo")
+    own = _direct(scene, seen_by, outputs=outputs)
+    part = _direct(scene, seen_by, bsdf=[diffuse, None], outputs=outputs)
+    owner = render(scene, seen_by, outputs=("object_id",)).object_id
+    whole = torch.nn.functional.max_pool2d((owner != 1).float()[None], 3, 1, 1)[0] == 0
+    assert whole.any() and torch.equal(part.color[0][whole], own.color[0][whole])
+    assert (part.color[0] - own.color[0])[owner == 0].abs().mean() > 1e-3
+    assert torch.allclose(part.albedo, own.albedo, atol=1e-4)
+    with pytest.raises(ValueError, match="bsdf has 1 materials for 2 objects; give one per object"):
+        _direct(scene, seen_by, bsdf=[diffuse])
+
+
 def test_lambert_is_mitsubas_own():
     """What white adds to black, against Mitsuba's diffuse material."""
     seen_by = camera(40)

@@ -3,7 +3,7 @@
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import singledispatch
 from pathlib import Path
@@ -29,6 +29,7 @@ _PANORAMA_ROWS = 128
 # Earlier ones end the whole process at operations that they lack.
 _OLDEST_LLVM = 17
 _lock = threading.Lock()  # Mitsuba's variant is global
+_Bsdf = dict[str, Any]
 
 
 def render(
@@ -38,7 +39,7 @@ def render(
     *,
     samples: int = 64,
     max_depth: int = 6,
-    bsdf: dict[str, Any] | None = None,
+    bsdf: _Bsdf | Sequence[_Bsdf | None] | None = None,
 ) -> "Render":
     """Render by path tracing, one image after the other.
 
@@ -54,11 +55,14 @@ def render(
         wanted: names of outputs.
         samples: rays per pixel.
         max_depth: longest path; 2 is direct light.
-        bsdf: a Mitsuba material in place of every object's own.
+        bsdf: a Mitsuba material in place of every object's own, or one per object with None where
+            it keeps its own. ``{"type": "ref", "id": "albedo"}`` as a value stands for that
+            parameter of the object's own material.
 
     Raises:
         ImportError: Mitsuba is not installed.
-        ValueError: the camera has distortion or oblong pixels, or a material is unlit.
+        ValueError: the camera has distortion or oblong pixels, a material is unlit, or there are
+            not as many of ``bsdf`` as objects.
 
     Gradients:
         None.
@@ -68,6 +72,12 @@ def render(
     if any(item.material.unlit for item in scene.objects):
         raise ValueError(
             "Mitsuba's paths would light an unlit material; use the raster backend for it."
+        )
+    bsdfs = [bsdf] * len(scene.objects) if bsdf is None or isinstance(bsdf, dict) else bsdf
+    if len(bsdfs) != len(scene.objects):
+        raise ValueError(
+            f"bsdf has {len(bsdfs)} materials for {len(scene.objects)} objects; give one per "
+            "object, None where it keeps its own."
         )
     camera = camera.expanded()
     if camera.distortion is not None:
@@ -82,7 +92,7 @@ def render(
     images: list[dict[str, np.ndarray]] = []
     with torch.no_grad(), _variant() as mi:
         for index in range(len(camera.focal)):
-            loaded, shapes = _load(mi, _item(scene, index), camera[index], max_depth, bsdf)
+            loaded, shapes = _load(mi, _item(scene, index), camera[index], max_depth, bsdfs)
             images.append(_image(mi, loaded, shapes, camera[index], wanted, samples))
     found = {
         name: torch.from_numpy(np.stack([image[name] for image in images])) for name in images[0]
@@ -139,10 +149,10 @@ def _item(scene: Scene, index: int) -> Scene:
 
 
 def _load(
-    mi: Any, scene: Scene, camera: Camera, max_depth: int, bsdf: dict[str, Any] | None
+    mi: Any, scene: Scene, camera: Camera, max_depth: int, bsdfs: Sequence[_Bsdf | None]
 ) -> tuple[Any, list[Any]]:
     """A Mitsuba scene and the shape of each object."""
-    shapes = [_shape(mi, item, bsdf) for item in scene.objects]
+    shapes = [_shape(mi, *pair) for pair in zip(scene.objects, bsdfs, strict=True)]
     focal, principal = camera.focal[0].item(), camera.principal.tolist()
     # Mitsuba's cameras look along +z with x to the left and y up.
     flip = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -218,7 +228,7 @@ def _(lamp: Bulb) -> dict[str, Any]:
     return {"type": "point", "position": lamp.place.flatten().tolist(), "intensity": intensity}
 
 
-def _shape(mi: Any, item: Object, bsdf: dict[str, Any] | None) -> Any:
+def _shape(mi: Any, item: Object, bsdf: _Bsdf | None) -> Any:
     """A Mitsuba mesh in the world frame; one vertex per corner where uv has its own indices."""
     mesh, material = item.mesh, item.material
     faces = mesh.faces.long()
@@ -241,9 +251,8 @@ def _shape(mi: Any, item: Object, bsdf: dict[str, Any] | None) -> Any:
         uv = uv[mesh.uv_faces.long().flatten()]
         faces = torch.arange(len(corners)).reshape(-1, 3)
     properties = mi.Properties()
-    description = bsdf or {"type": "invgraph"} | {
-        name: _parameter(mi, name, value, material) for name, value in values.items()
-    }
+    own = {name: _parameter(mi, name, value, material) for name, value in values.items()}
+    description = {"type": "invgraph"} | own if bsdf is None else _resolved(bsdf, own)
     properties["bsdf"] = mi.load_dict({"type": "twosided", "inside": description})
     shape = mi.Mesh(
         "object",
@@ -263,6 +272,15 @@ def _shape(mi: Any, item: Object, bsdf: dict[str, Any] | None) -> Any:
     for name, value in attributes.items():
         shape.add_attribute(name, value.shape[1], value.flatten().tolist())
     return shape
+
+
+def _resolved(bsdf: _Bsdf, own: _Bsdf) -> _Bsdf:
+    """A material whose references to an object's own parameters are replaced by these."""
+
+    def is_reference(value: Any) -> bool:
+        return isinstance(value, dict) and value.get("type") == "ref"
+
+    return {name: own[v["id"]] if is_reference(v) else v for name, v in bsdf.items()}
 
 
 def _flat(kind: Any, values: Tensor) -> Any:
