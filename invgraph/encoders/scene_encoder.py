@@ -49,6 +49,7 @@ class SceneEncoder(nn.Module):
                 f"{', '.join(type(d).__name__ for d in prior.distributions.values())}."
             )
         [(self.path, self.pose)], self.others = poses.items(), others
+        self.prior = prior
         self.trunk = ResNet(network)
         widths = [kept or width for kept, width in zip(_KEPT, self.trunk.widths[2:], strict=True)]
         self.squeezed = nn.ModuleList(
@@ -87,29 +88,41 @@ class SceneEncoder(nn.Module):
         seen = relu(self.joined(seen))
         with torch.autocast(images.device.type, enabled=False):
             seen = seen.float()
-            return self._belief(seen, lens), self.present(seen)[:, 0]
+            raw = (self.log_weights, self.rotation, self.place, self.rest)
+            return self._belief(lens, *(layer(seen) for layer in raw)), self.present(seen)[:, 0]
 
-    def _belief(self, seen: Tensor, lens: Lens) -> SceneBelief:
-        around, unit = self._charts(lens, len(seen))
-        where, how_well = self.place(seen)[:, None].chunk(2, -1)
-        turn, how_sure = self.rotation(seen).unflatten(1, (-1, 6)).chunk(2, -1)
+    def ignorance(self, lens: Lens, count: int) -> SceneBelief:
+        """What an encoder believes that has learned nothing: all hypotheses alike, and wide.
+
+        Args:
+            lens: of the images; one or one per image.
+            count: of the images.
+        """
+        layers = (self.log_weights, self.rotation, self.place, self.rest)
+        return self._belief(lens, *(self.turns.new_zeros(count, x.out_features) for x in layers))
+
+    def _belief(
+        self, lens: Lens, log_weights: Tensor, rotation: Tensor, place: Tensor, rest: Tensor
+    ) -> SceneBelief:
+        around, unit = self._charts(lens, len(place))
+        where, how_well = place[:, None].chunk(2, -1)
+        turn, how_sure = rotation.unflatten(1, (-1, 6)).chunk(2, -1)
         where, how_well = where.expand_as(turn), how_well.expand_as(turn)
         unit = torch.cat([unit, torch.full_like(unit, _TURN)], -1)[:, None]
         means = {self.path: unit * torch.cat([where, turn], -1)}
         scales = {self.path: torch.diag_embed(unit * _scale(torch.cat([how_well, how_sure], -1)))}
         unknowns = [Unknown(self.path, self.pose.domain, (4, 4), around)]
-        rest = self.rest(seen).unflatten(1, (2, -1))
+        rest = rest.unflatten(1, (2, -1))
         start = 0
         for path, distribution in self.others.items():
-            spread = distribution.scale.to(seen)
+            spread = distribution.scale.to(rest)
             mean, sure = rest[:, :, start : start + spread.numel()].unbind(1)
             start += spread.numel()
             means[path] = (mean.reshape(-1, *spread.shape) * spread)[:, None]
             scales[path] = torch.diag_embed(_scale(sure) * spread.flatten())[:, None]
-            middle = distribution.mean.to(seen)
+            middle = distribution.mean.to(rest)
             unknowns.append(Unknown(path, distribution.domain, distribution.shape, middle))
-        log_weights = self.log_weights(seen).log_softmax(-1)
-        return SceneBelief(Unknowns(tuple(unknowns)), log_weights, means, scales)
+        return SceneBelief(Unknowns(tuple(unknowns)), log_weights.log_softmax(-1), means, scales)
 
     def _charts(self, lens: Lens, count: int) -> tuple[Tensor, Tensor]:
         """The hypotheses, ``b k 4 4``, and the units of the way from them, ``b 3`` in metres."""

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from invgraph.encoders.scene_encoder import SceneEncoder
 from invgraph.fitting.scene.likelihood import Likelihood
 from invgraph.fitting.scene.object_prior import LIGHT, POSE, ROUGHNESS, TINT
 from invgraph.geometry.camera import Camera
@@ -95,6 +96,27 @@ def descend(
         order = log_posterior.argsort(0, descending=True)
         found = {path: _sorted(value, order) for path, value in {**values, LIGHT: light}.items()}
         return Descended(found, _sorted(log_likelihood, order), _sorted(log_posterior, order))
+
+
+@torch.no_grad()
+def spread_belief(
+    encoder: SceneEncoder, images: Float[Tensor, "b h w 3"], lens: Lens
+) -> SceneBelief:
+    """What is believed without a network: hypotheses weighted by the likelihood of the images.
+
+    Args:
+        encoder: whose hypotheses and prior are meant; its weights are not used.
+        images: linear RGB.
+        lens: theirs.
+    """
+    belief = encoder.ignorance(lens, len(images))
+    likelihood = Likelihood.of(images)
+    values = belief.middles()
+    for _ in range(2):
+        drawn = _draw(encoder.prior, values, lens)
+        values[LIGHT] = likelihood.light(drawn, values[LIGHT])
+    log_prob = likelihood.log_prob(_draw(encoder.prior, values, lens)).mT
+    return replace(belief, log_weights=log_prob.log_softmax(-1))
 
 
 def _draw(prior: Prior, values: Mapping[str, Tensor], lens: Lens) -> Render:
