@@ -53,7 +53,7 @@ def solve_light(
     from invgraph.photometric.light_cpu import COUNT, MOMENTS, accumulate
 
     tensors = (image, albedo, normal, weight[..., None])
-    packed = [t.flatten(1, 2).contiguous().cpu().float().numpy() for t in tensors]
+    packed = [t.flatten(1, 2).cpu().float().numpy() for t in tensors]
     moments = np.zeros((len(image), 3, MOMENTS), np.float32)
     sums = np.zeros((len(image), 3, COUNT), np.float32)
     launch(accumulate, *packed, moments, sums)
