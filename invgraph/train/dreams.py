@@ -74,7 +74,7 @@ def clutter(count: int, side: int, generator: torch.Generator) -> Float[Tensor, 
     pattern = torch.zeros(count, 1, 1, 1)
     cells = 2
     while cells <= side:
-        strength = _uniform(count, 1, generator, 0, cells**-0.5)[..., None, None]
+        strength = _uniform(count, 1, generator, 0.0, cells**-0.5)[..., None, None]
         noise = torch.rand(count, 1, cells, cells, generator=generator)
         larger = interpolate(pattern, cells, mode="bilinear", align_corners=False)
         pattern = larger + strength * noise
@@ -91,8 +91,8 @@ def clutter(count: int, side: int, generator: torch.Generator) -> Float[Tensor, 
 
 def _hider(count: int, side: int, generator: torch.Generator) -> Bool[Tensor, "n 1 s s"]:
     """Where something is in front: a strip or wedge that comes in from a side."""
-    angle = _uniform(count, 1, generator, 0, 2 * math.pi)
-    reach = 0.5 - _uniform(count, 1, generator, 0, MOST_HIDDEN)
+    angle = _uniform(count, 1, generator, 0.0, 2 * math.pi)
+    reach = 0.5 - _uniform(count, 1, generator, 0.0, MOST_HIDDEN)
     bend = _uniform(count, 1, generator, -1.5, 1.5)
     at = (torch.arange(side) + 0.5) / side - 0.5
     y, x = torch.meshgrid(at, at, indexing="ij")

@@ -1,6 +1,6 @@
 """A trained encoder of scenes with the prior that it was trained on, as one file."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,9 @@ class SceneModel:
     @staticmethod
     def of(encoder: SceneEncoder, known: ObjectPrior, facts: dict[str, Any]) -> "SceneModel":
         """A model from its parts; ``facts`` are further ones."""
-        rotation = None if isinstance(known.rotation, AnyRotation) else asdict(known.rotation)
+        rotation = None
+        if isinstance(known.rotation, Upright):
+            rotation = {"elevation": list(known.rotation.elevation), "roll": known.rotation.roll}
         own = {
             "network": encoder.trunk.size,
             "hypotheses": len(encoder.turns),

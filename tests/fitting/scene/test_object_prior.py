@@ -1,0 +1,59 @@
+"""The prior of a known object: its frames, its models on disk, and what is refused."""
+
+import pytest
+import torch
+from tracking_scenes import painted_cube
+
+from invgraph.encoders.scene_encoder import SceneEncoder
+from invgraph.files.tensors import read_tensors, write_tensors
+from invgraph.fitting.scene.object_prior import POSE, object_prior
+from invgraph.fitting.scene.scene_model import SceneModel, load_scene_model
+from invgraph.geometry import transforms
+from invgraph.geometry.lens import Lens
+from invgraph.scene.distributions import AnyRotation
+
+LENS = Lens(torch.full((2,), 110.0), torch.full((2,), 32.0), 64, 64)
+
+
+def test_poses_are_told_in_the_frame_of_the_file():
+    model = painted_cube()
+    shifted = type(model)(**{**vars(model), "mesh": model.mesh})
+    known = object_prior(shifted)
+    poses = known.prior.given(LENS).sample(3, torch.Generator().manual_seed(0))[POSE]
+    point = torch.tensor([[0.01, 0.02, 0.03]])
+    told = transforms.apply(known.camera_from_object(poses), point)
+    meant = transforms.apply(poses, point - known.centre)
+    torch.testing.assert_close(told, meant)
+    [thing] = known.prior.template.objects
+    low, high = thing.mesh.vertices.amin(0), thing.mesh.vertices.amax(0)
+    torch.testing.assert_close(low, -high, rtol=0, atol=0.03 * model.diameter)
+
+
+@pytest.mark.parametrize("upright", [True, False])
+def test_a_model_is_the_same_when_it_is_read_again(tmp_path, upright):
+    model = painted_cube()
+    known = object_prior(model) if upright else object_prior(model, AnyRotation())
+    torch.manual_seed(0)
+    ours = SceneModel.of(SceneEncoder(known.prior, 16), known, {"steps": 0})
+    ours.save(tmp_path / "model.safetensors")
+    again = load_scene_model(tmp_path)
+    assert again.facts == ours.facts and again.known.rotation == known.rotation
+    image = torch.rand(2, 80, 80, 3, generator=torch.Generator().manual_seed(1))
+    lens = Lens(torch.full((2,), 130.0), torch.full((2,), 40.0), 80, 80)
+    before, there = ours(image, lens)
+    after, there_again = again(image, lens)
+    torch.testing.assert_close(before.log_weights, after.log_weights)
+    torch.testing.assert_close(before.mode[POSE], after.mode[POSE])
+    torch.testing.assert_close(there, there_again)
+
+
+def test_files_that_are_no_models_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="does not exist"):
+        load_scene_model(tmp_path / "nothing.safetensors")
+    (tmp_path / "noise.safetensors").write_bytes(b"noise")
+    with pytest.raises(ValueError, match="damaged"):
+        load_scene_model(tmp_path / "noise.safetensors")
+    write_tensors(tmp_path / "other.safetensors", {"a": torch.zeros(1)}, {"network": "light"})
+    with pytest.raises(ValueError, match="no model of scenes"):
+        load_scene_model(tmp_path / "other.safetensors")
+    assert read_tensors(tmp_path / "other.safetensors", "") is not None
