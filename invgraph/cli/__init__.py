@@ -5,9 +5,11 @@ being imported is one line, as at any other time.
 """
 
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import NoReturn
 
 EXAMPLES = """\
 Start with a folder of photos whose cameras are known:
@@ -18,6 +20,7 @@ Start with a folder of photos whose cameras are known:
     invgraph fit my_photos --object mug.obj                    finds an object in each photo
     invgraph odometry walk.mp4                                 finds how the camera moved
     invgraph train depth walk.mp4                              learns depth from raw video
+    invgraph train scene --object mug.obj                      learns to see a known object
     invgraph train encoder walk.mp4                            pre-trains its encoder, unlabelled
     invgraph infer depth runs/depth_walk other.mp4             depth of another video
     invgraph render runs/my_photos --views 8 --out orbit.png   pictures from all around
@@ -56,6 +59,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"invgraph: {_one_line(error)}", file=sys.stderr)
         return 2
     return 0
+
+
+def program() -> NoReturn:
+    """Run the command of this process. While Python then tidies up, Ctrl-C ends it without a word."""
+    try:
+        code = main()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    except KeyboardInterrupt:  # after the last word, before the line above
+        code = 130
+    sys.exit(code)
 
 
 def _run(name: str = "--help", *rest: str) -> None:

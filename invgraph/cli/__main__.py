@@ -1,8 +1,6 @@
 """``python -m invgraph.cli``, which torchrun starts."""
 
-import sys
-
-from invgraph.cli import main
+from invgraph.cli import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

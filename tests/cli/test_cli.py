@@ -221,6 +221,22 @@ def test_ctrl_c_while_it_starts_is_one_line(tmp_path: Path, seconds: float) -> N
     assert process.returncode in (130, 2, -signal.SIGINT) and said.count("invgraph: ") == 1
 
 
+def test_ctrl_c_while_it_ends_is_no_traceback() -> None:
+    """Something that Python does after the last line takes its time."""
+    code = (
+        "import atexit, sys, time; from invgraph.cli import program; "
+        "atexit.register(time.sleep, 20); sys.argv = ['invgraph', 'nonsense']; program()"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("invgraph: expected one of")
+        time.sleep(1.0)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read() == ""
+    assert process.returncode == -signal.SIGINT
+
+
 @pytest.mark.slow
 def test_help_starts_quickly() -> None:
     """The limit leaves room for a busy machine; the time is printed by `pytest --durations`."""
