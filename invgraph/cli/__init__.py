@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def program() -> NoReturn:
-    """Run the command of this process. While Python then tidies up, Ctrl-C ends it without a word."""
+    """Run the command of this process; Ctrl-C while Python then tidies up ends it silently."""
     try:
         code = main()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
