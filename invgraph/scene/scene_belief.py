@@ -162,7 +162,7 @@ class SceneBelief:
             value = values[unknown.path]
             value = value.unsqueeze(value.ndim - len(unknown.shape))
             mean, scale = self.means[unknown.path], self.scales[unknown.path]
-            coordinates = unknown.coordinates(value)
+            coordinates = unknown.domain.local(value, unknown.around)
             own = len(unknown.coordinates_shape)
             away = (coordinates - mean).flatten(-own) if own else (coordinates - mean)[..., None]
             unit = torch.linalg.solve_triangular(scale, away[..., None], upper=False)[..., 0]

@@ -19,11 +19,12 @@ from invgraph.scene.prior import Prior
 from invgraph.scene.scene_belief import SceneBelief
 from invgraph.scene.unknowns import Unknowns
 
-STEPS, STARTS = 30, 4
+STARTS, TRIED = 6, 10  # hypotheses from which is descended, and steps after which
+KEPT, STEPS = 2, 40  # so many are kept, down to the last step
 BELIEVED = 16  # hypotheses of the belief that count
 # One unit of descent: metres relative to the distance, radians, logarithms.
-UNITS = {POSE: 3 * (0.05,) + 3 * (0.1,), TINT: 3 * (0.05,), ROUGHNESS: (0.2,)}
-RATE = 0.5  # of these units, the first step
+UNITS = {POSE: 3 * (0.025,) + 3 * (0.1,), TINT: 3 * (0.05,), ROUGHNESS: (0.2,)}
+RATE = 0.25  # of these units, the first step
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +48,7 @@ def descend(
     images: Float[Tensor, "b h w 3"],
     lens: Lens,
     starts: int = STARTS,
+    kept: int = KEPT,
     steps: int = STEPS,
 ) -> Descended:
     """From the likeliest hypotheses of a belief to the scenes that explain the images best.
@@ -61,40 +63,66 @@ def descend(
         images: linear RGB.
         lens: theirs; one or one per image.
         starts: hypotheses from which is descended.
-        steps: of each descent.
+        kept: of them, that go on after the first steps.
+        steps: of those.
     """
     likelihood = Likelihood.of(images)
     moving = [unknown.path for unknown in prior.unknowns if unknown.path != LIGHT]
     believed = belief.top(min(BELIEVED, belief.log_weights.shape[-1])).marginal(moving)
-    with torch.no_grad():
-        begin = belief.top(starts).middles()
-    light = begin.pop(LIGHT)
-    tangents = prior.unknowns
-    tangents = Unknowns(
-        tuple(replace(u, around=begin[u.path].detach()) for u in tangents if u.path != LIGHT)
-    )
-    unit = _units(tangents, begin)
-    moved = torch.zeros_like(unit, requires_grad=True)
-    optimizer = torch.optim.Adam([moved], RATE, betas=(0.8, 0.95))
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = RATE * _cosine(step / steps)
-        values = tangents.values(unit * moved)
-        drawn = _draw(prior, {**values, LIGHT: light}, lens)
-        light = likelihood.light(_detached(drawn), light)
-        objective = likelihood.log_prob(drawn) + believed.log_prob(values)
-        [slope] = torch.autograd.grad(-objective.sum(), moved)
-        moved.grad = slope.nan_to_num(0.0)
-        optimizer.step()
-    with torch.no_grad():
-        values = tangents.values(unit * moved)
+    hypotheses = belief.top(min(starts, belief.log_weights.shape[-1]))
+    values = {path: value.detach() for path, value in hypotheses.middles().items()}
+    descent = _Descent(prior, likelihood, believed, lens)
+    first = min(TRIED, steps)
+    values = descent.run(values, 0, first, steps)
+    if first < steps:
+        best = descent.sorted(values)
+        values = {path: value[:kept] for path, value in best.values.items()}
+        values = descent.run(values, first, steps, steps)
+    return descent.sorted(values)
+
+
+@dataclass(frozen=True, eq=False)
+class _Descent:
+    prior: Prior
+    likelihood: Likelihood
+    believed: SceneBelief
+    lens: Lens
+
+    def run(
+        self, values: dict[str, Tensor], first: int, last: int, steps: int
+    ) -> dict[str, Tensor]:
+        """Some of the steps, with Adam in coordinates around where they begin."""
+        values = dict(values)
+        light = values.pop(LIGHT)
+        free = [u for u in self.prior.unknowns if u.path != LIGHT]
+        tangents = Unknowns(tuple(replace(u, around=values[u.path]) for u in free))
+        unit = _units(tangents, values)
+        moved = torch.zeros_like(unit, requires_grad=True)
+        optimizer = torch.optim.Adam([moved], RATE, betas=(0.8, 0.95))
+        for step in range(first, last):
+            optimizer.param_groups[0]["lr"] = RATE * _cosine(step / steps)
+            now = tangents.values(unit * moved)
+            drawn = _draw(self.prior, {**now, LIGHT: light}, self.lens)
+            light = self.likelihood.light(_detached(drawn), light)
+            objective = self.likelihood.log_prob(drawn) + self.believed.log_prob(now)
+            [slope] = torch.autograd.grad(-objective.sum(), moved)
+            moved.grad = slope.nan_to_num(0.0)
+            optimizer.step()
+        with torch.no_grad():
+            return {**tangents.values(unit * moved), LIGHT: light}
+
+    @torch.no_grad()
+    def sorted(self, values: dict[str, Tensor]) -> Descended:
+        """How good values are, under the best light for them."""
+        values = dict(values)
         for _ in range(2):
-            drawn = _draw(prior, {**values, LIGHT: light}, lens)
-            light = likelihood.light(drawn, light)
-        drawn = _draw(prior, {**values, LIGHT: light}, lens)
-        log_likelihood = likelihood.log_prob(drawn)
-        log_posterior = log_likelihood + believed.log_prob(values)
+            drawn = _draw(self.prior, values, self.lens)
+            values[LIGHT] = self.likelihood.light(drawn, values[LIGHT])
+        log_likelihood = self.likelihood.log_prob(_draw(self.prior, values, self.lens))
+        told = {path: value for path, value in values.items() if path != LIGHT}
+        log_posterior = log_likelihood + self.believed.log_prob(told)
         order = log_posterior.argsort(0, descending=True)
-        found = {path: _sorted(value, order) for path, value in {**values, LIGHT: light}.items()}
+        found = {path: _sorted(value, order) for path, value in values.items()}
         return Descended(found, _sorted(log_likelihood, order), _sorted(log_posterior, order))
 
 

@@ -11,9 +11,10 @@ from invgraph.photometric.light import solve_light
 from invgraph.rendering import harmonics
 from invgraph.rendering.result import Render
 
+# Chosen, like the steps of descents, on path-traced crops (experiments/scene_crops.py, dev).
 BORDER = 64  # pixels of an image's border that tell what is behind the object
-BEHIND = 0.06  # mean difference of colours behind, root of linear, from one of these
-ERROR = 0.06  # mean error of a colour that was rendered, root of linear
+BEHIND = 0.1  # mean difference of colours behind, root of linear, from one of these
+ERROR = 0.16  # mean error of a colour that was rendered, root of linear
 ODD = 0.1  # share of the object's pixels that show something else, of any colour
 TOGETHER = 12.0  # pixels that err together and so tell one thing
 
