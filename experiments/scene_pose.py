@@ -9,7 +9,8 @@
   panoramas and in a material that no training has seen, off centre, a quarter of them partly
   hidden. Answers are appended to a file as they come, and not computed twice.
 
-Four ways to the pose, with the processor seconds that one image takes each:
+Four ways to the pose, with the processor seconds that one image takes each (ten are answered at a
+time):
 
 - encoder: the likeliest middle of its hypotheses.
 - both: descent from its best hypotheses, on likelihood times belief.
@@ -22,9 +23,9 @@ pose is in the smallest region that should hold it in 90 %, by the encoder alone
 """
 
 import json
-import math
 import os
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,13 +34,15 @@ import torch
 from measures import Row, command_line, row, write
 from pose_models import NAMES, model_file
 from scene_crops import Crop, SceneCrop, scene_crop
+from torch import Tensor
 
-from invgraph.fitting.pose import estimate_pose, load_object
+from invgraph.fitting.pose import KnownObject, estimate_pose, load_object
 from invgraph.fitting.scene.descent import descend, spread_belief
 from invgraph.fitting.scene.object_prior import POSE
 from invgraph.fitting.scene.scene_model import SceneModel, load_scene_model
 from invgraph.fitting.scene.view import look_at_window
 from invgraph.geometry import transforms
+from invgraph.geometry.lens import Lens
 from invgraph.runs.progress import Meter, Progress
 from invgraph.train.settings import SceneSettings
 from invgraph.train.train_scene import train_scene
@@ -48,47 +51,75 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("INVGRAPH_DATA", ROOT.parent / "shared" / "data"))
 WAYS = ("encoder", "both", "descent", "search")
 SEARCHED = 10  # one of so many crops is searched
+TOGETHER = 10  # crops that are answered at a time
 
 
-def answer(way: str, model: SceneModel, item: SceneCrop, known: Any) -> dict[str, Any]:
-    """One way's pose for a crop, how far it is off, and what it took."""
+@dataclass(frozen=True, eq=False)
+class Views:
+    """Crops as cameras see them that look straight at them, and the truth in their frames."""
+
+    items: list[SceneCrop]
+    images: Tensor
+    lens: Lens
+    camera_from_view: Tensor
+
+    @staticmethod
+    def of(items: list[SceneCrop]) -> "Views":
+        views = []
+        for item in items:
+            side = float(item.lens.width)
+            views.append(look_at_window(item.image, item.lens, torch.full((2,), side / 2), side))
+        images, lenses, turns = zip(*views, strict=True)
+        focal = torch.stack([lens.focal for lens in lenses])
+        principal = torch.stack([lens.principal for lens in lenses])
+        lens = replace(lenses[0], focal=focal, principal=principal)
+        return Views(items, torch.stack(images), lens, torch.stack(turns))
+
+    @property
+    def truth(self) -> Tensor:
+        """``view_from_object``."""
+        poses = torch.stack([item.camera_from_object for item in self.items])
+        return transforms.invert(self.camera_from_view) @ poses
+
+
+def answer(way: str, model: SceneModel, views: Views, known: KnownObject) -> list[dict[str, Any]]:
+    """One way's poses for some crops, how far they are off, and what one took."""
     began = time.process_time()
-    inside = None
-    side = float(item.lens.width)
-    crop, lens, camera_from_view = look_at_window(
-        item.image, item.lens, torch.full((2,), side / 2), side
-    )
-    prior = model.known.prior.given(lens)
-    truth = transforms.invert(camera_from_view) @ item.camera_from_object
+    inside: list[bool | None] = [None] * len(views.items)
     if way == "search":
-        found = estimate_pose(item.image, item.lens, known).pose
-        found = transforms.invert(camera_from_view) @ found
+        found = [estimate_pose(item.image, item.lens, known).pose for item in views.items]
+        poses = transforms.invert(views.camera_from_view) @ torch.stack(found)
+        spent = time.process_time() - began
     else:
         if way == "descent":
-            belief = spread_belief(model.encoder, crop[None], lens)
+            belief = spread_belief(model.encoder, views.images, views.lens)
         else:
-            belief, _ = model(crop[None], lens)
-        pose = belief.mode[POSE][0]
-        if way != "encoder":
-            pose = descend(prior, belief, crop[None], lens).values[POSE][0, 0]
-        found = model.known.camera_from_object(pose)
+            belief, _ = model(views.images, views.lens)
         if way == "encoder":
-            spent = time.process_time() - began
-            ours = truth @ transforms.pose(torch.eye(3), model.known.centre)
-            marginal = belief.marginal([POSE])
-            inside = bool(
-                marginal.contains({POSE: ours[None]}, 0.9, torch.Generator().manual_seed(0))
-            )
-            began = time.process_time() - spent
-    spent = time.process_time() - began
-    cosine = ((found[:3, :3] * truth[:3, :3]).sum() - 1) / 2
-    return {
-        "rotation_deg": math.degrees(math.acos(min(max(float(cosine), -1.0), 1.0))),
-        "depth_pct": 100 * abs(float(found[2, 3] / truth[2, 3]) - 1),
-        "cpu_s": spent,
-        "inside": inside,
-        "hidden": item.hidden,
-    }
+            pose = belief.mode[POSE]
+        else:
+            prior = model.known.prior.given(views.lens)
+            pose = descend(prior, belief, views.images, views.lens).values[POSE][0]
+        poses = model.known.camera_from_object(pose)
+        spent = time.process_time() - began
+        if way == "encoder":
+            ours = views.truth @ transforms.pose(torch.eye(3), model.known.centre)
+            generator = torch.Generator().manual_seed(0)
+            held = belief.marginal([POSE]).contains({POSE: ours}, 0.9, generator)
+            inside = held.tolist()
+    truth = views.truth
+    turns = transforms.difference(truth, poses)[:, 3:].norm(dim=-1).rad2deg()
+    depth = 100 * (poses[:, 2, 3] / truth[:, 2, 3] - 1).abs()
+    return [
+        {
+            "rotation_deg": float(turns[index]),
+            "depth_pct": float(depth[index]),
+            "cpu_s": spent / len(views.items),
+            "inside": inside[index],
+            "hidden": item.hidden,
+        }
+        for index, item in enumerate(views.items)
+    ]
 
 
 def score(arguments: Any, progress: Progress) -> list[dict[str, Any]]:
@@ -100,28 +131,36 @@ def score(arguments: Any, progress: Progress) -> list[dict[str, Any]]:
     models = {seed: load_scene_model(folder_of(arguments, seed)) for seed in arguments.seeds}
     total = arguments.count
     with file.open("a") as kept:
-        for index in range(total):
-            item = scene_crop(
-                Crop(arguments.name, index, arguments.split), DATA, arguments.work / "crops"
-            )
+        for first in range(0, total, TOGETHER):
+            crops = range(first, min(first + TOGETHER, total))
+            items = {index: crop_of(arguments, index) for index in crops}
             for seed, model in models.items():
                 for way in arguments.ways:
-                    once = way in ("search", "descent")
-                    if (once and seed != arguments.seeds[0]) or (
-                        way == "search" and index % SEARCHED
-                    ):
+                    if way in ("search", "descent") and seed != arguments.seeds[0]:
                         continue
-                    key = (way, seed, index, model.facts["steps"])
-                    if key not in answers:
-                        answers[key] = {"key": key, **answer(way, model, item, known)}
+                    keys = [(way, seed, index, model.facts["steps"]) for index in crops]
+                    keys = [key for key in keys if key not in answers]
+                    if way == "search":
+                        keys = [key for key in keys if key[2] % SEARCHED == 0]
+                    if not keys:
+                        continue
+                    views = Views.of([items[index] for _, _, index, _ in keys])
+                    found = answer(way, model, views, known)
+                    for key, line in zip(keys, found, strict=True):
+                        answers[key] = {"key": key, **line}
                         print(json.dumps(answers[key]), file=kept, flush=True)
-            progress.update((index + 1) / total, f"{index + 1} of {total} crops")
+            progress.update(crops.stop / total, f"{crops.stop} of {total} crops")
     steps = {seed: model.facts["steps"] for seed, model in models.items()}
     return [
         line
         for (_, seed, index, taken), line in answers.items()
         if index < total and steps.get(seed) == taken
     ]
+
+
+def crop_of(arguments: Any, index: int) -> SceneCrop:
+    crop = Crop(arguments.name, index, arguments.split)
+    return scene_crop(crop, DATA, arguments.work / "crops")
 
 
 def folder_of(arguments: Any, seed: int) -> Path:

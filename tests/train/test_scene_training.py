@@ -118,6 +118,7 @@ def test_a_few_seconds_of_dreams_beat_chance():
     assert surprise() < before - 1.0  # nats
 
 
+@pytest.mark.slow
 def test_a_stopped_training_goes_on_where_it_was(mesh, tmp_path, monkeypatch):
     train_scene(mesh, tmp_path / "whole", SMALL, logger="none")
     with stopped_after(2, monkeypatch):

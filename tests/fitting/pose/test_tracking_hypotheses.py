@@ -117,6 +117,7 @@ def test_no_pose_gets_less_likely_on_the_way_down(cube, target):
     assert after[10] < before[10] and after[20] < before[20]
 
 
+@pytest.mark.slow
 def test_many_poses_end_in_few_that_stand_apart(cube, target):
     color_model = initial_color_model(cube, target, None)
     starts = shifted(cube, TRUTH.expand(150, 4, 4), steps(150, 0.4))
@@ -169,6 +170,7 @@ def test_the_outline_tells_the_object_from_a_wall_of_its_colour():
     assert borders[1] < -0.5
 
 
+@pytest.mark.slow
 def test_what_is_far_from_a_given_pose_is_not_looked_for(cube, target):
     color_model = initial_color_model(cube, target, None)
     far = shifted(cube, TRUTH[None], torch.tensor([[1.5, 0.0, 0.0, 0.0, 0.0, 0.0]]))[0]
@@ -177,6 +179,7 @@ def test_what_is_far_from_a_given_pose_is_not_looked_for(cube, target):
     assert float(moved.max()) < 3.5 * cube.diameter
 
 
+@pytest.mark.slow
 def test_a_search_close_by_ends_at_the_truth_and_goes_no_farther(cube, target):
     vertex_colors = initial_color_model(cube, target, None).vertex_colors
     step = torch.tensor([[0.3, -0.2, 0.08, 0.15, -0.1, 0.1], [3.0, 0.0, 0.0, 0.0, 0.0, 0.0]])
@@ -189,6 +192,7 @@ def test_a_search_close_by_ends_at_the_truth_and_goes_no_farther(cube, target):
     assert float(moved.norm(dim=-1).max()) < 2 * cube.diameter
 
 
+@pytest.mark.slow
 def test_a_search_finds_what_stands_far_from_the_first_guess(cube, target):
     color_model = initial_color_model(cube, target, None)
     for near in (None, shifted(cube, TRUTH[None], EAST)[0]):
