@@ -211,7 +211,8 @@ def scene(
 
     The object is rendered in poses, lights and colours drawn at random, before anything and behind
     something; the network learns to tell the causes from the image, and how sure it can be. What
-    comes out is RUN/model.safetensors, for `invgraph infer scene`.
+    comes out is RUN/model.safetensors; docs/scenes.md says how to use it. A command that finds the
+    object in photos is still to come.
 
     Typical uses:
         invgraph train scene --object mug.obj --budget 40m
