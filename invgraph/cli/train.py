@@ -235,8 +235,7 @@ def scene(
         seed: of weights and dreams; the same seed gives the same training.
         resume: go on with the training in the run folder.
     """
-    if find_spec("lightning") is None:
-        raise ValueError("training needs more packages; pip install 'invgraph[train]'.")
+    _check_packages()
     say(f"reading {object}")
     from invgraph.cli.budget import parse_budget
     from invgraph.runs.folder import check_out
@@ -248,6 +247,7 @@ def scene(
     settings = SceneSettings(
         network=network,
         upright=not any_way_up,
+        object_scale=object_scale,
         seed=seed,
         **{k: v for k, v in given.items() if v is not None},
     )
@@ -259,7 +259,6 @@ def scene(
             object,
             folder,
             settings,
-            scale=object_scale,
             resume=resume,
             budget_s=seconds,
             logger=logger,
@@ -267,9 +266,13 @@ def scene(
     )
 
 
-def _begin(recordings: tuple[Path, ...]) -> None:
+def _check_packages() -> None:
     if find_spec("lightning") is None:
         raise ValueError("training needs more packages; pip install 'invgraph[train]'.")
+
+
+def _begin(recordings: tuple[Path, ...]) -> None:
+    _check_packages()
     if not recordings:
         raise ValueError("expected at least one video or folder of frames; see --help.")
     say(f"reading {', '.join(str(path) for path in recordings)}")

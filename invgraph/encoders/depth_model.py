@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 
 from invgraph.encoders.depth_network import DepthNet
 from invgraph.encoders.resnet import SIZES, ResNet
-from invgraph.files.tensors import encode_tensors, read_tensors, write_tensors
+from invgraph.files.tensors import encode_tensors, read_model, write_tensors
 from invgraph.geometry.color import srgb_from_linear
 from invgraph.scene.belief import DepthBelief
 
@@ -77,13 +77,8 @@ def load_depth_model(path: Path) -> DepthModel:
     Raises:
         ValueError: the file is missing, damaged or no depth model.
     """
-    path = Path(path)
-    if path.is_dir():
-        path = path / "model.safetensors"
-    stored = read_tensors(path, "train again or restore it")
-    if stored is None:
-        raise ValueError(f"{path} does not exist; give what `invgraph train depth` wrote.")
-    tensors, facts = stored
+    remedy = "give what `invgraph train depth` wrote"
+    path, tensors, facts = read_model(path, remedy)
     try:
         size, normalise = facts["network"], facts["normalise"]
         if size not in SIZES or not facts.keys() >= _FACTS:
@@ -91,6 +86,5 @@ def load_depth_model(path: Path) -> DepthModel:
         network = DepthNet(ResNet(size, normalise=normalise))
         network.load_state_dict(tensors)
     except (KeyError, TypeError, RuntimeError) as error:
-        remedy = "give what `invgraph train depth` wrote"
         raise ValueError(f"{path} is no depth model; {remedy}.") from error
     return DepthModel(network.eval(), facts)

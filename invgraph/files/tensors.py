@@ -61,3 +61,18 @@ def read_tensors(path: Path, remedy: str) -> "tuple[dict[str, Tensor], dict[str,
             return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error}); {remedy}.") from error
+
+
+def read_model(path: Path, remedy: str) -> "tuple[Path, dict[str, Tensor], dict[str, Any]]":
+    """A trained model's file, which may be given as its run folder: its path, tensors and facts.
+
+    Raises:
+        ValueError: the file is damaged, or there is none; ``remedy`` says what to give instead.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "model.safetensors"
+    stored = read_tensors(path, "train again or restore it")
+    if stored is None:
+        raise ValueError(f"{path} does not exist; {remedy}.")
+    return path, *stored

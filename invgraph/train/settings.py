@@ -42,7 +42,7 @@ class Settings:
                 )
         for each in fields(self):
             value = getattr(self, each.name)
-            if each.name not in ("seed", "upright") and isinstance(value, int) and value < 1:
+            if each.name != "seed" and type(value) is int and value < 1:
                 raise ValueError(f"{each.name} is {value}, expected 1 or more.")
         if not (0 < self.rate < math.inf):
             raise ValueError(f"rate is {self.rate}, expected a positive number such as 1e-4.")
@@ -93,6 +93,7 @@ class SceneSettings(Settings):
     Attributes:
         hypotheses: about the rotation of the object.
         upright: whether it always stands, and is seen from above.
+        object_scale: metres per unit of its file; None if that is in metres.
     """
 
     network: str = "light"
@@ -103,6 +104,7 @@ class SceneSettings(Settings):
     rate: float = 1e-3
     hypotheses: int = 128
     upright: bool = True
+    object_scale: float | None = None
 
 
 RECIPES = {

@@ -20,7 +20,6 @@ def train_scene(
     out: Path,
     settings: SceneSettings,
     *,
-    scale: float | None = None,
     resume: bool = False,
     budget_s: float | None = None,
     logger: Logger = "tensorboard",
@@ -36,7 +35,6 @@ def train_scene(
         known: mesh file of the object.
         out: run folder; holds ``model.safetensors`` at the end.
         settings: of the training.
-        scale: metres per unit of the mesh file.
         resume: go on with the training in ``out``.
         budget_s: seconds after which training ends; None for no limit but the steps.
         logger: where curves go; Weights & Biases must be installed.
@@ -46,7 +44,7 @@ def train_scene(
             no number any more.
         KeyboardInterrupt: Ctrl-C; a checkpoint holds everything.
     """
-    model = load_object(known, scale)
+    model = load_object(known, settings.object_scale)
     plan = Plan(out, resume, budget_s, logger, workers=0)
     with opened(plan, "scene", (), settings, known=known) as (folder, progress):
         rotation = UPRIGHT if settings.upright else AnyRotation()
@@ -55,7 +53,7 @@ def train_scene(
         progress.note(f"{model.name}, {model.diameter:.3g} m, {len(thing.mesh.faces)} triangles")
         module = SceneTraining(settings, item)
         scored = Sleep.held_out(_SCORED)
-        facts = {"object": fingerprint(known), "scale": scale, "settings": kept(settings)}
+        facts = {"object": fingerprint(known), "settings": kept(settings)}
         dreamt = Dreamt(folder)
         keeper = learn(
             plan,

@@ -103,7 +103,7 @@ class _Descent:
             optimizer.param_groups[0]["lr"] = RATE * _cosine(step / steps)
             now = tangents.values(unit * moved)
             drawn = _draw(self.prior, {**now, LIGHT: light}, self.lens)
-            light = self.likelihood.light(_detached(drawn), light)
+            light = self.likelihood.light(drawn, light)
             objective = self.likelihood.log_prob(drawn) + self.believed.log_prob(now)
             [slope] = torch.autograd.grad(-objective.sum(), moved)
             moved.grad = slope.nan_to_num(0.0)
@@ -150,11 +150,6 @@ def spread_belief(
 def _draw(prior: Prior, values: Mapping[str, Tensor], lens: Lens) -> Render:
     camera = Camera(lens, torch.eye(4).expand(*lens.batch_shape, 4, 4))
     return render(prior.scene(values), camera, outputs=("color", "alpha", "albedo", "normal"))
-
-
-def _detached(drawn: Render) -> Render:
-    parts = {name: getattr(drawn, name) for name in ("color", "alpha", "albedo", "normal")}
-    return Render(**{name: part.detach() for name, part in parts.items()})
 
 
 def _units(tangents: Unknowns, begin: Mapping[str, Tensor]) -> Float[Tensor, "n b m"]:

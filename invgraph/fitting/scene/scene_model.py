@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from invgraph.encoders.scene_encoder import SIDE, SceneEncoder
-from invgraph.files.tensors import read_tensors, write_tensors
+from invgraph.files.tensors import read_model, write_tensors
 from invgraph.fitting.scene.object_prior import ObjectPrior, prior_of
 from invgraph.geometry.color import srgb_from_linear
 from invgraph.geometry.lens import Lens
@@ -69,11 +69,10 @@ class SceneModel:
         """Write one safetensors file."""
         [thing] = self.known.prior.template.objects
         tensors = {f"encoder.{name}": part for name, part in self.encoder.state_dict().items()}
-        tensors["object.vertices"], tensors["object.faces"] = thing.mesh.vertices, thing.mesh.faces
-        tensors["object.albedo"], tensors["object.centre"] = (
-            thing.material.albedo,
-            self.known.centre,
-        )
+        tensors["object.vertices"] = thing.mesh.vertices
+        tensors["object.faces"] = thing.mesh.faces
+        tensors["object.albedo"] = thing.material.albedo
+        tensors["object.centre"] = self.known.centre
         write_tensors(path, tensors, self.facts)
 
 
@@ -86,13 +85,7 @@ def load_scene_model(path: Path) -> SceneModel:
     Raises:
         ValueError: the file is missing, damaged or no model of scenes.
     """
-    path = Path(path)
-    if path.is_dir():
-        path = path / "model.safetensors"
-    stored = read_tensors(path, "train again or restore it")
-    if stored is None:
-        raise ValueError(f"{path} does not exist; {_REMEDY}.")
-    tensors, facts = stored
+    path, tensors, facts = read_model(path, _REMEDY)
     try:
         rotation = facts["rotation"]
         rotation = (
