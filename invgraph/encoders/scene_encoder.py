@@ -50,11 +50,11 @@ class SceneEncoder(nn.Module):
             )
         [(self.path, self.pose)], self.others = poses.items(), others
         self.prior = prior
-        self.trunk = ResNet(network)
-        widths = [kept or width for kept, width in zip(_KEPT, self.trunk.widths[2:], strict=True)]
+        self.trunk = ResNet(network, patches=True)
+        widths = [kept or width for kept, width in zip(_KEPT, self.trunk.widths[1:], strict=True)]
         self.squeezed = nn.ModuleList(
             nn.Conv2d(width, kept, 1)
-            for width, kept in zip(self.trunk.widths[2:], _KEPT, strict=True)
+            for width, kept in zip(self.trunk.widths[1:], _KEPT, strict=True)
             if kept is not None
         )
         cells = sum(w * (SIDE // 2**k) ** 2 for k, w in zip((3, 4, 5), widths, strict=True))
@@ -80,7 +80,7 @@ class SceneEncoder(nn.Module):
             images: sRGB in [0, 1], square, 64 pixels wide.
             lens: theirs, pinholes; one or one per image.
         """
-        features = self.trunk(centred(images))[2:]
+        features = self.trunk(centred(images))[1:]
         cells = [conv(part) for conv, part in zip(self.squeezed, features, strict=False)]
         cells += features[len(cells) :]
         zoom = (lens.focal.mean(-1, keepdim=True) / lens.width).log().expand(len(images), 1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import avg_pool2d, interpolate
 
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.lens import Lens
@@ -115,9 +115,8 @@ def _photograph(scene: Tensor, generator: torch.Generator) -> Tensor:
     def each(low: float, high: float, channels: int = 1) -> Tensor:
         return _uniform(count, channels, generator, low, high)[..., None, None]
 
-    beside = scene.roll(1, -1)
-    soft = (scene + beside + scene.roll(1, -2) + beside.roll(1, -2)) / 4
-    scene = torch.lerp(scene, soft, each(-0.3, 1.0))  # blurred or sharpened
+    soft = avg_pool2d(scene, 3, 1, 1, count_include_pad=False)
+    scene = torch.lerp(scene, soft, each(-0.25, 0.6))  # blurred or sharpened
     exposure = each(math.log(0.5), math.log(2.0)).exp() * each(-0.15, 0.15, 3).exp()
     scene = (scene * exposure).clamp_min_(0)
     shown = scene.sqrt()  # with the curve below, about as cameras do

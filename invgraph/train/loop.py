@@ -188,7 +188,7 @@ def learn(
         devices=local,
         num_nodes=world // local,
         strategy="ddp" if world > 1 else "auto",
-        precision="bf16-mixed",
+        precision=_precision(),
         max_epochs=1,
         accumulate_grad_batches=settings.accumulate,
         gradient_clip_val=1.0,
@@ -246,6 +246,15 @@ def loader(items: Numbered, numbers: Numbers, workers: int) -> DataLoader:
         persistent_workers=workers > 0,
         multiprocessing_context="forkserver" if workers else None,
     )
+
+
+def _precision() -> Literal["bf16-mixed", "32-true"]:
+    """bf16 where the machine has instructions for it; where it has none that is 8 times slower."""
+    if torch.cuda.is_available():
+        has = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        has = torch.cpu.get_capabilities().get("avx512_bf16", False)
+    return "bf16-mixed" if has else "32-true"
 
 
 @contextmanager
