@@ -50,6 +50,25 @@ class SceneBelief:
         """Of the scenes that are believed in."""
         return self.log_weights.shape[:-1]
 
+    def __getitem__(self, index: int) -> "SceneBelief":
+        """The belief about one scene of a batch, still with its axis."""
+        part = slice(index, index + 1)
+        size = len(self.log_weights)
+
+        def one(tensor: Tensor) -> Tensor:
+            return tensor[part] if len(tensor) == size else tensor
+
+        items = tuple(
+            unknown if unknown.around is None else replace(unknown, around=one(unknown.around))
+            for unknown in self.unknowns
+        )
+        return SceneBelief(
+            Unknowns(items),
+            self.log_weights[part],
+            {path: one(mean) for path, mean in self.means.items()},
+            {path: one(scale) for path, scale in self.scales.items()},
+        )
+
     def sample(self, count: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Values drawn from the belief, ``(count, *batch, *shape)`` by path."""
         weights = self.log_weights.exp().reshape(-1, self.log_weights.shape[-1])

@@ -17,6 +17,7 @@ FOCAL = (1.0, 3.5)  # of the lenses, in image sides
 ABSENT = 0.1  # share of the images without the object
 HIDDEN = 0.3  # share of the images in which something is in front of it
 MOST_HIDDEN = 0.4  # of the image's width
+SEEN = 0.3  # share of an object that is visible at least where it is said to be present
 _AT_ONCE = 16
 
 
@@ -28,13 +29,24 @@ class Dreams:
         images: sRGB in [0, 1].
         lens: one per image.
         values: of the prior's free tensors, by path.
-        present: whether the object is in the image.
+        present: whether the object is in the image, and seen.
     """
 
     images: Float[Tensor, "b 3 s s"]
     lens: Lens
     values: dict[str, Tensor]
     present: Bool[Tensor, " b"]
+
+    def places(self, path: str, radius: float) -> Float[Tensor, "b 3"]:
+        """Where the object is and how large, as :class:`invgraph.scene.heat_map.HeatMap` has it.
+
+        Args:
+            path: of the object's pose.
+            radius: of the ball about its origin, metres.
+        """
+        pixels, depth = self.lens.project(self.values[path][:, None, :3, 3])
+        size = 2 * radius * self.lens.focal.mean(-1) / depth[:, 0]
+        return torch.cat([pixels[:, 0], size.log()[:, None]], -1)
 
 
 @torch.no_grad()
@@ -63,7 +75,10 @@ def dream(prior: Prior, count: int, side: int, generator: torch.Generator) -> Dr
     scene = clutter(count, side, generator) * (1 - shown) + color * present[:, None, None, None]
     behind = (torch.rand(count, generator=generator) < HIDDEN).nonzero()[:, 0]
     before = clutter(len(behind), side, generator)
-    scene[behind] = torch.where(_hider(len(behind), side, generator), before, scene[behind])
+    hider = _hider(len(behind), side, generator)
+    scene[behind] = torch.where(hider, before, scene[behind])
+    left = (shown[behind] * ~hider).sum((1, 2, 3)) / shown[behind].sum((1, 2, 3)).clamp_min(1)
+    present[behind] &= left >= SEEN
     return Dreams(photograph(scene.clamp_min(0), generator), lens, values, present)
 
 

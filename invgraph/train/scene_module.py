@@ -1,18 +1,26 @@
 """The network of a training of scenes, and one step of it."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from invgraph.encoders.finder import SEEN, STEP, Finder
 from invgraph.encoders.scene_encoder import SceneEncoder
 from invgraph.fitting.scene.object_prior import POSE, ObjectPrior
+from invgraph.scene.distributions import PoseInView
+from invgraph.scene.prior import Prior
 from invgraph.train.base_module import Learning
 from invgraph.train.dataset import Numbered
 from invgraph.train.dreams import Dreams, dream
 from invgraph.train.settings import SceneSettings
 
+CANVAS = 96  # pixels of the sides of the finder's dreams
+LEAST, MOST = 16.0, 80.0  # diameter of the object's ball in them, pixels
+_FEWER = 8  # dreams of the encoder for one of the finder
 _EVER = 1 << 40  # more dreams than anybody waits for
 _HELD_OUT = 1 << 41  # numbers from here on are of dreams that are not learned from
 
@@ -48,7 +56,8 @@ class SceneTraining(Learning):
     """An encoder of scenes learned from dreams: images whose causes are known.
 
     The loss is minus the logarithm of the density that the belief gives to the causes; where the
-    object is absent, only that it is.
+    object is absent, only that it is. The finder learns the same way, from fewer and larger dreams
+    in which the object is anywhere and of any size.
 
     Args:
         settings: of the training.
@@ -59,7 +68,7 @@ class SceneTraining(Learning):
         (1995); today also called neural posterior estimation (Papamakarios & Murray 2016).
     """
 
-    networks = ("encoder",)
+    networks = ("encoder", "finder")
     images = 1
     score = "loss"
     settings: SceneSettings
@@ -68,14 +77,18 @@ class SceneTraining(Learning):
         super().__init__(settings)
         self.known = known
         self.encoder = SceneEncoder(known.prior, settings.hypotheses, settings.network)
+        self.finder = Finder(settings.network)
         self.complete()
 
     def dreams(self, numbers: Tensor) -> Dreams:
         """The dreams with these numbers; the same whenever they are dreamt together."""
-        seed = hash((self.settings.seed, int(numbers[0]))) % (1 << 62)
+        return self._dream(self.known.prior, numbers, self.settings.width)
+
+    def _dream(self, prior: Prior, numbers: Tensor, side: int) -> Dreams:
+        seed = hash((self.settings.seed, side, int(numbers[0]))) % (1 << 62)
         generator = torch.Generator().manual_seed(seed)
         with torch.autocast(self.device.type, enabled=False):
-            return dream(self.known.prior, len(numbers), self.settings.width, generator)
+            return dream(prior, len(numbers), side, generator)
 
     def explain(self, numbers: Tensor) -> dict[str, Tensor]:
         dreams = self.dreams(numbers)
@@ -86,7 +99,8 @@ class SceneTraining(Learning):
             share = there / there.sum().clamp_min(1)
             parts = {"loss": -(belief.log_prob(dreams.values) * share).sum()}
             parts["presence"] = binary_cross_entropy_with_logits(present, there)
-            parts["loss"] = parts["loss"] + parts["presence"]
+            parts["place"] = self.place_loss(numbers[: max(len(numbers) // _FEWER, 1)])
+            parts["loss"] = parts["loss"] + parts["presence"] + parts["place"]
             with torch.no_grad():
                 pose = belief.marginal([POSE])
                 parts["pose"] = -(pose.log_prob(dreams.values) * share).sum()
@@ -95,3 +109,18 @@ class SceneTraining(Learning):
                 angle = cosine.clamp(-1, 1).acos().rad2deg()[dreams.present]
                 parts["rotation_deg"] = angle.median() if len(angle) else angle.new_zeros(())
         return parts
+
+    def place_loss(self, numbers: Tensor) -> Tensor:
+        """How wrong the finder is about the dreams with these numbers; they have their own size."""
+        prior = self.known.prior
+        pose = prior.distributions[POSE]
+        assert isinstance(pose, PoseInView)
+        anywhere = replace(pose, size=(LEAST / CANVAS, MOST / CANVAS), offset=0.5)
+        prior = replace(prior, distributions={**prior.distributions, POSE: anywhere})
+        dreams = self._dream(prior, numbers, CANVAS)
+        heat = self.finder(dreams.images, (1.0, 1 / STEP))
+        with torch.autocast(self.device.type, enabled=False):
+            places = dreams.places(POSE, pose.radius)
+            low, high = math.log(SEEN[0]), math.log(SEEN[1] * STEP)
+            there = dreams.present & (places[:, 2] >= low) & (places[:, 2] <= high)
+            return -torch.where(there, heat.log_prob(places), heat.log_absent).mean()

@@ -67,6 +67,8 @@ def train_scene(
         )
         found = Trained(out / "model.safetensors", module.done, keeper.best, keeper.seconds)
         if folder is not None:
-            SceneModel.of(module.encoder, item, {"steps": module.done}).save(found.model)
+            SceneModel.of(module.encoder, module.finder, item, {"steps": module.done}).save(
+                found.model
+            )
             found.note(folder)
     return found

@@ -41,6 +41,12 @@ class Descended:
     log_likelihood: Float[Tensor, "n b"]
     log_posterior: Float[Tensor, "n b"]
 
+    def __getitem__(self, index: int) -> "Descended":
+        """Those in one image, still with its axis."""
+        part = slice(index, index + 1)
+        values = {path: value[:, part] for path, value in self.values.items()}
+        return Descended(values, self.log_likelihood[:, part], self.log_posterior[:, part])
+
 
 def descend(
     prior: Prior,
@@ -66,27 +72,42 @@ def descend(
         kept: of them, that go on after the first steps.
         steps: of those.
     """
-    likelihood = Likelihood.of(images)
-    moving = [unknown.path for unknown in prior.unknowns if unknown.path != LIGHT]
-    believed = belief.top(min(BELIEVED, belief.log_weights.shape[-1])).marginal(moving)
     hypotheses = belief.top(min(starts, belief.log_weights.shape[-1]))
     values = {path: value.detach() for path, value in hypotheses.middles().items()}
-    descent = _Descent(prior, likelihood, believed, lens)
+    objective = Objective.of(prior, belief, images, lens)
     first = min(TRIED, steps)
-    values = descent.run(values, 0, first, steps)
+    values = objective.run(values, 0, first, steps)
     if first < steps:
-        best = descent.sorted(values)
+        best = objective.sorted(values)
         values = {path: value[:kept] for path, value in best.values.items()}
-        values = descent.run(values, first, steps, steps)
-    return descent.sorted(values)
+        values = objective.run(values, first, steps, steps)
+    return objective.sorted(values)
 
 
 @dataclass(frozen=True, eq=False)
-class _Descent:
+class Objective:
+    """The logarithm of likelihood times belief, of scenes under the best light for each.
+
+    Attributes:
+        prior: of the scenes.
+        likelihood: of the images.
+        believed: about all unknowns but the light.
+        lens: of the images.
+    """
+
     prior: Prior
     likelihood: Likelihood
     believed: SceneBelief
     lens: Lens
+
+    @staticmethod
+    def of(
+        prior: Prior, belief: SceneBelief, images: Float[Tensor, "b h w 3"], lens: Lens
+    ) -> "Objective":
+        """Of images, linear RGB, about which something is believed."""
+        moving = [unknown.path for unknown in prior.unknowns if unknown.path != LIGHT]
+        believed = belief.top(min(BELIEVED, belief.log_weights.shape[-1])).marginal(moving)
+        return Objective(prior, Likelihood.of(images), believed, lens)
 
     def run(
         self, values: dict[str, Tensor], first: int, last: int, steps: int
@@ -96,29 +117,41 @@ class _Descent:
         light = values.pop(LIGHT)
         free = [u for u in self.prior.unknowns if u.path != LIGHT]
         tangents = Unknowns(tuple(replace(u, around=values[u.path]) for u in free))
-        unit = _units(tangents, values)
-        moved = torch.zeros_like(unit, requires_grad=True)
+        unit = units(tangents, values)
+        moved = torch.zeros_like(unit)
         optimizer = torch.optim.Adam([moved], RATE, betas=(0.8, 0.95))
         for step in range(first, last):
             optimizer.param_groups[0]["lr"] = RATE * _cosine(step / steps)
-            now = tangents.values(unit * moved)
-            drawn = _draw(self.prior, {**now, LIGHT: light}, self.lens)
-            light = self.likelihood.light(drawn, light)
-            objective = self.likelihood.log_prob(drawn) + self.believed.log_prob(now)
-            [slope] = torch.autograd.grad(-objective.sum(), moved)
-            moved.grad = slope.nan_to_num(0.0)
+            slope, light = self.slope(tangents, unit * moved, light)
+            moved.grad = -unit * slope
             optimizer.step()
         with torch.no_grad():
             return {**tangents.values(unit * moved), LIGHT: light}
+
+    def slope(self, tangents: Unknowns, at: Tensor, light: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradient at coordinates of all unknowns but the light, and the light there.
+
+        Args:
+            tangents: have the coordinates.
+            at: ``n b m``.
+            light: to begin with, ``n b 9 3``.
+        """
+        at = at.detach().requires_grad_()
+        now = tangents.values(at)
+        drawn = draw(self.prior, {**now, LIGHT: light}, self.lens)
+        light = self.likelihood.light(drawn, light)
+        value = self.likelihood.log_prob(drawn) + self.believed.log_prob(now)
+        [slope] = torch.autograd.grad(value.sum(), at)
+        return slope.nan_to_num(0.0), light
 
     @torch.no_grad()
     def sorted(self, values: dict[str, Tensor]) -> Descended:
         """How good values are, under the best light for them."""
         values = dict(values)
         for _ in range(2):
-            drawn = _draw(self.prior, values, self.lens)
+            drawn = draw(self.prior, values, self.lens)
             values[LIGHT] = self.likelihood.light(drawn, values[LIGHT])
-        log_likelihood = self.likelihood.log_prob(_draw(self.prior, values, self.lens))
+        log_likelihood = self.likelihood.log_prob(draw(self.prior, values, self.lens))
         told = {path: value for path, value in values.items() if path != LIGHT}
         log_posterior = log_likelihood + self.believed.log_prob(told)
         order = log_posterior.argsort(0, descending=True)
@@ -141,18 +174,19 @@ def spread_belief(
     likelihood = Likelihood.of(images)
     values = belief.middles()
     for _ in range(2):
-        drawn = _draw(encoder.prior, values, lens)
+        drawn = draw(encoder.prior, values, lens)
         values[LIGHT] = likelihood.light(drawn, values[LIGHT])
-    log_prob = likelihood.log_prob(_draw(encoder.prior, values, lens)).mT
+    log_prob = likelihood.log_prob(draw(encoder.prior, values, lens)).mT
     return replace(belief, log_weights=log_prob.log_softmax(-1))
 
 
-def _draw(prior: Prior, values: Mapping[str, Tensor], lens: Lens) -> Render:
+def draw(prior: Prior, values: Mapping[str, Tensor], lens: Lens) -> Render:
+    """What scenes look like to a camera in the origin."""
     camera = Camera(lens, torch.eye(4).expand(*lens.batch_shape, 4, 4))
     return render(prior.scene(values), camera, outputs=("color", "alpha", "albedo", "normal"))
 
 
-def _units(tangents: Unknowns, begin: Mapping[str, Tensor]) -> Float[Tensor, "n b m"]:
+def units(tangents: Unknowns, begin: Mapping[str, Tensor]) -> Float[Tensor, "n b m"]:
     """How far one unit of descent goes, per coordinate."""
     depth = begin[POSE][..., 2, 3, None]
     parts = []

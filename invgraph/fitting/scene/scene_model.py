@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from invgraph.encoders.finder import Finder
 from invgraph.encoders.scene_encoder import SIDE, SceneEncoder
 from invgraph.files.tensors import read_model, write_tensors
 from invgraph.fitting.scene.object_prior import ObjectPrior, prior_of
@@ -16,6 +17,7 @@ from invgraph.geometry.color import srgb_from_linear
 from invgraph.geometry.lens import Lens
 from invgraph.geometry.mesh import Mesh
 from invgraph.scene.distributions import AnyRotation, Upright
+from invgraph.scene.heat_map import HeatMap
 from invgraph.scene.scene_belief import SceneBelief
 
 _REMEDY = "give what `invgraph train scene` wrote"
@@ -26,17 +28,21 @@ class SceneModel:
     """What is believed of the scene in an image that shows a known object.
 
     Attributes:
-        encoder: the network.
+        encoder: the network that looks at crops about the object.
+        finder: the network that finds it in photos.
         known: the prior.
         facts: ``network``, ``hypotheses``, ``name``, ``rotation``, and what the training noted.
     """
 
     encoder: SceneEncoder
+    finder: Finder
     known: ObjectPrior
     facts: dict[str, Any]
 
     @staticmethod
-    def of(encoder: SceneEncoder, known: ObjectPrior, facts: dict[str, Any]) -> "SceneModel":
+    def of(
+        encoder: SceneEncoder, finder: Finder, known: ObjectPrior, facts: dict[str, Any]
+    ) -> "SceneModel":
         """A model from its parts; ``facts`` are further ones."""
         rotation = None
         if isinstance(known.rotation, Upright):
@@ -47,7 +53,7 @@ class SceneModel:
             "name": known.name,
             "rotation": rotation,
         }
-        return SceneModel(encoder, known, {**facts, **own})
+        return SceneModel(encoder, finder, known, {**facts, **own})
 
     @torch.no_grad()
     def __call__(
@@ -65,10 +71,19 @@ class SceneModel:
         belief, present = self.encoder(planes, lens.resize(SIDE, SIDE))
         return belief, present.sigmoid()
 
+    @torch.no_grad()
+    def heat(self, photo: Float[Tensor, "h w 3"]) -> HeatMap:
+        """Where the object is believed to be in a photo, linear RGB, of any size."""
+        return self.finder(srgb_from_linear(photo).clamp(0, 1).movedim(-1, 0)[None])
+
     def save(self, path: Path) -> None:
         """Write one safetensors file."""
         [thing] = self.known.prior.template.objects
-        tensors = {f"encoder.{name}": part for name, part in self.encoder.state_dict().items()}
+        tensors = {
+            f"{name}.{part}": value
+            for name, network in (("encoder", self.encoder), ("finder", self.finder))
+            for part, value in network.state_dict().items()
+        }
         tensors["object.vertices"] = thing.mesh.vertices
         tensors["object.faces"] = thing.mesh.faces
         tensors["object.albedo"] = thing.material.albedo
@@ -97,12 +112,14 @@ def load_scene_model(path: Path) -> SceneModel:
         prior = prior_of(mesh, tensors["object.albedo"], rotation)
         known = ObjectPrior(facts["name"], prior, tensors["object.centre"], rotation)
         encoder = SceneEncoder(prior, facts["hypotheses"], facts["network"])
-        weights = {
-            name.removeprefix("encoder."): part
-            for name, part in tensors.items()
-            if name.startswith("encoder.")
-        }
-        encoder.load_state_dict(weights)
+        finder = Finder(facts["network"])
+        for name, network in (("encoder.", encoder), ("finder.", finder)):
+            weights = {
+                part.removeprefix(name): value
+                for part, value in tensors.items()
+                if part.startswith(name)
+            }
+            network.load_state_dict(weights)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path} is no model of scenes; {_REMEDY}.") from error
-    return SceneModel(encoder.eval(), known, facts)
+    return SceneModel(encoder.eval(), finder.eval(), known, facts)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from tracking_scenes import painted_cube
 
+from invgraph.encoders.finder import Finder
 from invgraph.encoders.scene_encoder import SceneEncoder
 from invgraph.files.tensors import read_tensors, write_tensors
 from invgraph.fitting.scene.object_prior import POSE, object_prior
@@ -34,7 +35,7 @@ def test_a_model_is_the_same_when_it_is_read_again(tmp_path, upright):
     model = painted_cube()
     known = object_prior(model) if upright else object_prior(model, AnyRotation())
     torch.manual_seed(0)
-    ours = SceneModel.of(SceneEncoder(known.prior, 16), known, {"steps": 0})
+    ours = SceneModel.of(SceneEncoder(known.prior, 16), Finder(), known, {"steps": 0})
     ours.save(tmp_path / "model.safetensors")
     again = load_scene_model(tmp_path)
     assert again.facts == ours.facts and again.known.rotation == known.rotation

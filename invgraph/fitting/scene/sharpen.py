@@ -1,0 +1,98 @@
+"""What is believed after descent: Gaussians as wide as likelihood times belief is at its peaks."""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from invgraph.fitting.scene.descent import Descended, Objective, draw, units
+from invgraph.fitting.scene.object_prior import LIGHT
+from invgraph.geometry.lens import Lens
+from invgraph.scene.prior import Prior
+from invgraph.scene.scene_belief import SceneBelief
+from invgraph.scene.unknowns import Unknowns
+
+_REACH = 0.3  # units of descent, over which the slope is compared
+_FLATTEST = 0.04  # curvature per squared unit: no standard deviation is above 5 units
+
+
+def sharpened(
+    prior: Prior,
+    belief: SceneBelief,
+    ends: Descended,
+    images: Float[Tensor, "b h w 3"],
+    lens: Lens,
+) -> SceneBelief:
+    """The belief after descent from it: one hypothesis about each end.
+
+    An end is as probable as its peak is high and wide. The curvature comes from differences of
+    slopes with the light solved at each, so that what the light may explain counts as uncertain;
+    the light's own spread is that of its least squares.
+
+    Args:
+        prior: as for :func:`invgraph.fitting.scene.descent.descend`.
+        belief: from which was descended.
+        ends: of descent.
+        images: linear RGB.
+        lens: theirs.
+
+    Source:
+        Laplace's method: MacKay, Information Theory, Inference, and Learning Algorithms (2003),
+        chapter 27.
+    """
+    objective = Objective.of(prior, belief, images, lens)
+    values = dict(ends.values)
+    light = values.pop(LIGHT)
+    free = [unknown for unknown in prior.unknowns if unknown.path != LIGHT]
+    tangents = Unknowns(tuple(replace(u, around=values[u.path]) for u in free))
+    unit = units(tangents, values)
+    curvature = _curvature(objective, tangents, unit, light)
+    strength, axes = torch.linalg.eigh(curvature)
+    strength = strength.clamp_min(_FLATTEST)
+    covariance = axes @ (axes / strength[..., None, :]).mT
+    log_weights = ends.log_posterior - 0.5 * strength.log().sum(-1)
+    middles = {**values, LIGHT: light}
+    unknowns, means, scales = [], {}, {}
+    start = 0
+    for unknown in prior.unknowns:
+        around = middles[unknown.path].movedim(0, 1)
+        if unknown.path == LIGHT:
+            drawn = draw(prior, middles, lens)
+            scale = objective.likelihood.light_scale(drawn)
+        else:
+            part = slice(start, start + unknown.size)
+            start += unknown.size
+            block = covariance[..., part, part]
+            scale = unit[..., part, None] * torch.linalg.cholesky(block)
+        shape = (*around.shape[:2], *unknown.coordinates_shape)
+        if unknown.domain.curved:
+            unknowns.append(replace(unknown, around=around))
+            means[unknown.path] = around.new_zeros(shape)
+        else:
+            unknowns.append(unknown)
+            means[unknown.path] = unknown.coordinates(around)
+        scales[unknown.path] = scale.movedim(0, 1)
+    weights = log_weights.mT.log_softmax(-1)
+    return SceneBelief(Unknowns(tuple(unknowns)), weights, means, scales)
+
+
+def _curvature(
+    objective: Objective, tangents: Unknowns, unit: Tensor, light: Tensor
+) -> Float[Tensor, "n b m m"]:
+    """Minus the second derivatives, per squared unit."""
+    n, b, m = unit.shape
+    steps = _REACH * torch.eye(m)[:, None, None]
+    at = torch.cat([steps, -steps]).expand(2 * m, n, b, m)
+    many = Unknowns(tuple(replace(u, around=_many(u.around, 2 * m)) for u in tangents))
+    wide = unit.expand(2 * m, n, b, m).flatten(0, 1)
+    slope, _ = objective.slope(many, wide * at.flatten(0, 1), _many(light, 2 * m))
+    ahead, behind = (wide * slope).unflatten(0, (2 * m, n)).chunk(2)
+    second = -((ahead - behind) / (2 * _REACH)).permute(1, 2, 0, 3)
+    return 0.5 * (second + second.mT)
+
+
+def _many(value: Tensor | None, count: int) -> Tensor:
+    """The same scenes many times over along the first axis."""
+    assert value is not None
+    return value.expand(count, *value.shape).flatten(0, 1)
