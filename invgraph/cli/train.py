@@ -192,6 +192,8 @@ def encoder(
 
 
 def scene(
+    photos: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PHOTOS")] = (),
+    /,
     *,
     object: Annotated[Path, tyro.conf.arg(metavar="MESH")],
     out: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None,
@@ -210,17 +212,20 @@ def scene(
     """Learn to see a known object: where it is, in which light, and how sure that is. No labels.
 
     The object is rendered in poses, lights and colours drawn at random, before anything and behind
-    something; the network learns to tell the causes from the image, and how sure it can be. What
-    comes out is RUN/model.safetensors; docs/scenes.md says how to use it. A command that finds the
-    object in photos is still to come.
+    something; the network learns to tell the causes from the image, and how sure it can be. Photos
+    of it are not needed; where there are some, the last third of the training explains them, too,
+    and learns from that. What comes out is RUN/model.safetensors, for `invgraph infer scene`.
 
     Typical uses:
         invgraph train scene --object mug.obj --budget 40m
         invgraph train scene --object mug.obj --object-scale 0.001 --out runs/mug
+        invgraph train scene --object mug.obj photos_of_it --budget 40m
         invgraph train scene --object die.glb --any-way-up
         invgraph train scene --object mug.obj --resume
 
     Args:
+        photos: captures, folders of photos or photos that show the object, without labels; with
+            cam.json beside them or another source of the lens.
         object: mesh file, y up, with colours from its texture, material or vertices.
         out: run folder to write; runs/scene_NAME_OF_THE_MESH when left out.
         object_scale: metres per unit of the mesh file, such as 0.001 for millimetres.
@@ -259,6 +264,7 @@ def scene(
             object,
             folder,
             settings,
+            photos,
             resume=resume,
             budget_s=seconds,
             logger=logger,

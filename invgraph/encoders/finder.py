@@ -78,7 +78,8 @@ class Finder(nn.Module):
         raw = self.last(relu(self.mixed(relu(x))))
         raw = raw[:, :, : math.ceil(rows / CELL), : math.ceil(columns / CELL)]
         with torch.autocast(images.device.type, enabled=False):
-            return _places(raw.float(), width / columns, height / rows)
+            raw = raw.to(torch.promote_types(raw.dtype, torch.float32))
+            return _places(raw, width / columns, height / rows)
 
 
 def pyramid(height: int, width: int) -> tuple[float, ...]:

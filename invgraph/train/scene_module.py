@@ -10,7 +10,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from invgraph.encoders.finder import SEEN, STEP, Finder
 from invgraph.encoders.scene_encoder import SceneEncoder
+from invgraph.fitting.scene.memory import Memory, recall
 from invgraph.fitting.scene.object_prior import POSE, ObjectPrior
+from invgraph.geometry.color import srgb_from_linear
 from invgraph.scene.distributions import PoseInView
 from invgraph.scene.prior import Prior
 from invgraph.train.base_module import Learning
@@ -21,6 +23,7 @@ from invgraph.train.settings import SceneSettings
 CANVAS = 96  # pixels of the sides of the finder's dreams
 LEAST, MOST = 16.0, 80.0  # diameter of the object's ball in them, pixels
 _FEWER = 8  # dreams of the encoder for one of the finder
+_AWAKE = 4  # dreams for one window of a photo
 _EVER = 1 << 40  # more dreams than anybody waits for
 _HELD_OUT = 1 << 41  # numbers from here on are of dreams that are not learned from
 
@@ -57,11 +60,15 @@ class SceneTraining(Learning):
 
     The loss is minus the logarithm of the density that the belief gives to the causes; where the
     object is absent, only that it is. The finder learns the same way, from fewer and larger dreams
-    in which the object is anywhere and of any size.
+    in which the object is anywhere and of any size. Once there are ``memories`` of photos, the
+    encoder learns from windows of those, too.
 
     Args:
         settings: of the training.
         known: the prior.
+
+    Attributes:
+        memories: of photos without labels, and of scenes that explain them.
 
     Source:
         The sleep phase of Hinton et al., The wake-sleep algorithm for unsupervised neural networks
@@ -78,6 +85,7 @@ class SceneTraining(Learning):
         self.known = known
         self.encoder = SceneEncoder(known.prior, settings.hypotheses, settings.network)
         self.finder = Finder(settings.network)
+        self.memories: list[Memory] = []
         self.complete()
 
     def dreams(self, numbers: Tensor) -> Dreams:
@@ -101,6 +109,10 @@ class SceneTraining(Learning):
             parts["presence"] = binary_cross_entropy_with_logits(present, there)
             parts["place"] = self.place_loss(numbers[: max(len(numbers) // _FEWER, 1)])
             parts["loss"] = parts["loss"] + parts["presence"] + parts["place"]
+            if self.memories and self.training:
+                count = max(len(numbers) // _AWAKE, 1)
+                parts["awake"] = self.wake_loss(int(numbers[0]), count)
+                parts["loss"] = parts["loss"] + count / len(numbers) * parts["awake"]
             with torch.no_grad():
                 pose = belief.marginal([POSE])
                 parts["pose"] = -(pose.log_prob(dreams.values) * share).sum()
@@ -109,6 +121,19 @@ class SceneTraining(Learning):
                 angle = cosine.clamp(-1, 1).acos().rad2deg()[dreams.present]
                 parts["rotation_deg"] = angle.median() if len(angle) else angle.new_zeros(())
         return parts
+
+    def wake_loss(self, number: int, count: int) -> Tensor:
+        """How little the encoder believes in the scenes that explain windows of photos.
+
+        Args:
+            number: tells which.
+            count: of the windows.
+        """
+        generator = torch.Generator().manual_seed(hash((self.settings.seed, number)) % (1 << 62))
+        images, lens, values, scores = recall(self.memories, self.known.prior, count, generator)
+        planes = srgb_from_linear(images).clamp(0, 1).movedim(-1, 1)
+        belief, _ = self.encoder(planes.contiguous(memory_format=torch.channels_last), lens)
+        return -(belief.log_prob(values) * scores).mean()
 
     def place_loss(self, numbers: Tensor) -> Tensor:
         """How wrong the finder is about the dreams with these numbers; they have their own size."""

@@ -1,9 +1,14 @@
 """``train_scene``: from a known object to an encoder that says where it is and in which light."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import lightning
+
+from invgraph.data import Frame
 from invgraph.files.atomic import fingerprint
 from invgraph.fitting.pose.known_object import load_object
+from invgraph.fitting.pose.sequence import one_lens, read_sequence
 from invgraph.fitting.scene.object_prior import UPRIGHT, object_prior
 from invgraph.fitting.scene.scene_model import SceneModel
 from invgraph.scene.distributions import AnyRotation
@@ -11,6 +16,7 @@ from invgraph.train.loop import Logger, Plan, Trained, kept, learn, opened
 from invgraph.train.previews import Dreamt
 from invgraph.train.scene_module import SceneTraining, Sleep
 from invgraph.train.settings import SceneSettings
+from invgraph.train.waking import Waking
 
 _SCORED = 1024  # dreams that are held out
 
@@ -19,15 +25,17 @@ def train_scene(
     known: Path,
     out: Path,
     settings: SceneSettings,
+    photos: Sequence[Path] = (),
     *,
     resume: bool = False,
     budget_s: float | None = None,
     logger: Logger = "tensorboard",
 ) -> Trained:
-    """Learn to infer scenes with a known object, without images and without labels.
+    """Learn to infer scenes with a known object, without labels, and even without photos.
 
     The object is dreamt in poses, lights and colours of its prior; the network learns to tell them
-    from the dreams.
+    from the dreams. In the last third of the training it also wakes: it explains the photos, if
+    there are any, and learns from its explanations.
 
     Several processes started by torchrun share the batch.
 
@@ -35,16 +43,19 @@ def train_scene(
         known: mesh file of the object.
         out: run folder; holds ``model.safetensors`` at the end.
         settings: of the training.
+        photos: captures, folders or files that show the object; lenses have to be known. They may
+            be added when a training is resumed.
         resume: go on with the training in ``out``.
         budget_s: seconds after which training ends; None for no limit but the steps.
         logger: where curves go; Weights & Biases must be installed.
 
     Raises:
-        ValueError: a mesh that cannot be used; a folder that holds another training; a loss that is
-            no number any more.
+        ValueError: a mesh or photos that cannot be used; a folder that holds another training; a
+            loss that is no number any more.
         KeyboardInterrupt: Ctrl-C; a checkpoint holds everything.
     """
     model = load_object(known, settings.object_scale)
+    frames = [frame for path in photos for frame in _frames(path)]
     plan = Plan(out, resume, budget_s, logger, workers=0)
     with opened(plan, "scene", (), settings, known=known) as (folder, progress):
         rotation = UPRIGHT if settings.upright else AnyRotation()
@@ -54,7 +65,10 @@ def train_scene(
         module = SceneTraining(settings, item)
         scored = Sleep.held_out(_SCORED)
         facts = {"object": fingerprint(known), "settings": kept(settings)}
-        dreamt = Dreamt(folder)
+        callbacks: list[lightning.Callback] = [Dreamt(folder)]
+        if frames:
+            progress.note(f"{len(frames)} photos to wake to")
+            callbacks.append(Waking(frames, progress, plan.rank, plan.world))
         keeper = learn(
             plan,
             folder,
@@ -63,7 +77,7 @@ def train_scene(
             (scored, settings.batch),
             facts,
             progress.part(),
-            [dreamt],
+            callbacks,
         )
         found = Trained(out / "model.safetensors", module.done, keeper.best, keeper.seconds)
         if folder is not None:
@@ -72,3 +86,10 @@ def train_scene(
             )
             found.note(folder)
     return found
+
+
+def _frames(path: Path) -> tuple[Frame, ...]:
+    """Photos from one camera whose lens is known."""
+    capture = read_sequence(path)
+    one_lens(capture, None)
+    return capture.frames

@@ -118,11 +118,11 @@ class Objective:
         free = [u for u in self.prior.unknowns if u.path != LIGHT]
         tangents = Unknowns(tuple(replace(u, around=values[u.path]) for u in free))
         unit = units(tangents, values)
-        moved = torch.zeros_like(unit)
+        moved = torch.zeros_like(unit, requires_grad=True)
         optimizer = torch.optim.Adam([moved], RATE, betas=(0.8, 0.95))
         for step in range(first, last):
             optimizer.param_groups[0]["lr"] = RATE * _cosine(step / steps)
-            slope, light = self.slope(tangents, unit * moved, light)
+            slope, light = self.slope(tangents, unit * moved.detach(), light)
             moved.grad = -unit * slope
             optimizer.step()
         with torch.no_grad():
@@ -137,10 +137,11 @@ class Objective:
             light: to begin with, ``n b 9 3``.
         """
         at = at.detach().requires_grad_()
-        now = tangents.values(at)
-        drawn = draw(self.prior, {**now, LIGHT: light}, self.lens)
-        light = self.likelihood.light(drawn, light)
-        value = self.likelihood.log_prob(drawn) + self.believed.log_prob(now)
+        with torch.enable_grad():
+            now = tangents.values(at)
+            drawn = draw(self.prior, {**now, LIGHT: light}, self.lens)
+            light = self.likelihood.light(drawn, light)
+            value = self.likelihood.log_prob(drawn) + self.believed.log_prob(now)
         [slope] = torch.autograd.grad(value.sum(), at)
         return slope.nan_to_num(0.0), light
 

@@ -12,7 +12,6 @@ from invgraph.fitting.scene.object_prior import POSE
 from invgraph.fitting.scene.scene_model import SceneModel
 from invgraph.fitting.scene.sharpen import sharpened
 from invgraph.fitting.scene.view import look_at_window
-from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.lens import Lens
 from invgraph.scene.distributions import PoseInView

@@ -1,0 +1,132 @@
+"""What is believed after descent, and what photos leave in memory."""
+
+import pytest
+import torch
+from test_descent import LENS, about
+from torch import Tensor
+from tracking_scenes import painted_cube
+
+from invgraph.fitting.scene.descent import Descended, descend
+from invgraph.fitting.scene.find import FoundScene, Views
+from invgraph.fitting.scene.memory import Memory, recall, remember
+from invgraph.fitting.scene.object_prior import LIGHT, POSE, ObjectPrior, object_prior
+from invgraph.fitting.scene.sharpen import sharpened
+from invgraph.geometry import transforms
+from invgraph.geometry.camera import Camera
+from invgraph.geometry.lens import Lens
+from invgraph.rendering.render import render
+from invgraph.scene.distributions import PoseInView
+from invgraph.scene.heat_map import HeatMap
+from invgraph.scene.scene_belief import SceneBelief
+
+
+@pytest.fixture(scope="module")
+def known() -> ObjectPrior:
+    return object_prior(painted_cube())
+
+
+def photos(known: ObjectPrior, noise: float) -> tuple[Tensor, dict[str, Tensor]]:
+    generator = torch.Generator().manual_seed(2)
+    values = known.prior.given(LENS).sample(12, generator)
+    drawn = render(
+        known.prior.scene(values), Camera(LENS, torch.eye(4)), outputs=("color", "alpha")
+    )
+    assert drawn.color is not None and drawn.alpha is not None
+    behind = torch.tensor([0.2, 0.3, 0.25])
+    images = drawn.color + (1 - drawn.alpha[..., None]) * behind
+    return (images + noise * torch.randn(images.shape, generator=generator)).clamp_min(0), values
+
+
+@pytest.fixture(scope="module")
+def after(known: ObjectPrior) -> tuple[Tensor, dict[str, Tensor], SceneBelief, Descended]:
+    images, values = photos(known, 0.02)
+    off = torch.tensor([0.002, -0.002, 0.01, 0.05, -0.1, 0.06])
+    guess = about(known, transforms.perturb(values[POSE], off))
+    return images, values, guess, descend(known.prior.given(LENS), guess, images, LENS)
+
+
+def test_the_belief_after_descent_is_narrow_and_about_the_truth(known, after):
+    images, values, guess, ends = after
+    belief = sharpened(known.prior.given(LENS), guess, ends, images, LENS)
+    assert belief.batch_shape == (12,)
+    generator = torch.Generator().manual_seed(0)
+    pose, before = belief.marginal([POSE]), guess.marginal([POSE])
+    held = pose.contains({POSE: values[POSE]}, 0.9, generator)
+    assert float(held.float().mean()) >= 0.75
+    narrower = before.entropy(generator) - pose.entropy(generator)
+    assert float(narrower.median()) > 4
+    mode = transforms.difference(pose.mode[POSE], ends.values[POSE][0])
+    assert float(mode.abs().max()) < 1e-4
+    light = belief.marginal([LIGHT]).mode[LIGHT]
+    torch.testing.assert_close(light, ends.values[LIGHT][0], rtol=1e-3, atol=1e-3)
+    # Of one image alone the same is believed.
+    one = belief[3]
+    alone = one.marginal([POSE]).log_prob({POSE: values[POSE][3:4]})
+    torch.testing.assert_close(alone, pose.log_prob({POSE: values[POSE]})[3:4])
+
+
+def test_noise_widens_it(known):
+    spreads = []
+    for noise in (0.0, 0.15):
+        images, values = photos(known, noise)
+        guess = about(known, values[POSE], 0.5)
+        prior = known.prior.given(LENS)
+        ends = descend(prior, guess, images, LENS, starts=1, kept=1, steps=5)
+        belief = sharpened(prior, guess, ends, images, LENS)
+        spreads.append(belief.scales[LIGHT].diagonal(dim1=-2, dim2=-1)[:, 0, :12].mean())
+    # A cube shows three normals at most, so much of its light is unknown in either case.
+    assert float(spreads[1]) > 1.2 * float(spreads[0])
+
+
+def test_a_photo_is_remembered_and_recalled(known, after):
+    images, values, guess, ends = after
+    prior = known.prior.given(LENS)
+    belief = sharpened(prior, guess, ends, images, LENS)
+    # The photo is larger than the view, and its camera looks elsewhere.
+    camera_from_view = transforms.pose(
+        transforms.exp_so3(torch.tensor([0.1, -0.15, 0.05])), torch.zeros(3)
+    )
+    photo_lens = Lens(torch.full((2,), 220.0), torch.tensor([100.0, 80.0]), 160, 200)
+    scene = known.prior.scene({path: value[0] for path, value in values.items()})
+    drawn = render(scene, Camera(photo_lens, camera_from_view), outputs=("color", "alpha"))
+    assert drawn.color is not None and drawn.alpha is not None
+    behind = torch.tensor([0.2, 0.3, 0.25])
+    photo = (drawn.color + (1 - drawn.alpha[..., None]) * behind).clamp_min(0)
+    view = Views(images[:1], lens_of_one(), camera_from_view[None])
+    found = FoundScene(
+        HeatMap(torch.zeros(1, 1), torch.full((1,), -9.0), *2 * [torch.ones(1, 1, 3)]),
+        view, guess[0], belief[0], {p: v[0, 0] for p, v in ends.values.items()}, 50.0, 0.9,
+        known.camera_from_object(camera_from_view @ ends.values[POSE][0, 0]),
+    )  # fmt: skip
+    generator = torch.Generator().manual_seed(0)
+    memory = remember(known.prior, found, photo, photo_lens, generator)
+    assert isinstance(memory, Memory) and 1 <= memory.effective <= 32
+    best = int(memory.weights.argmax())
+    again = render(
+        known.prior.scene({path: value[best] for path, value in memory.values.items()}),
+        Camera(memory.lens, torch.eye(4)),
+        outputs=("color", "alpha"),
+    )
+    assert again.color is not None and again.alpha is not None
+    inside = again.alpha == 1
+    assert float(inside.float().mean()) > 0.05
+    off = (again.color - memory.image).abs().mean(-1)[inside]
+    assert float(off.median()) < 0.05
+    # Windows are as the prior has them, and their scenes are in them.
+    seen, lens, told, scores = recall([memory], known.prior, 20, generator)
+    assert seen.shape == (20, 64, 64, 3) and scores.tolist() == pytest.approx([0.9] * 20)
+    pose = known.prior.distributions[POSE]
+    assert isinstance(pose, PoseInView)
+    likely = pose.given(lens).log_prob(told[POSE])
+    assert float(likely.isfinite().float().mean()) > 0.8
+    shown = render(
+        known.prior.scene(told), Camera(lens, torch.eye(4).expand(20, 4, 4)),
+        outputs=("color", "alpha"),
+    )  # fmt: skip
+    assert shown.color is not None and shown.alpha is not None
+    differ = (shown.color - seen).abs().mean(-1)[shown.alpha == 1]
+    assert float(differ.median()) < 0.06
+
+
+def lens_of_one() -> Lens:
+    return Lens(LENS.focal[None], LENS.principal[None], LENS.height, LENS.width)
