@@ -1,10 +1,13 @@
 """Does an encoder that only dreamt say where a known object is, and does descent sharpen it?
 
-    python experiments/scene_pose.py [train] [score] [--seeds 0 1 2] [--minutes 90] [--count 200]
-                                     [--split test] [--name spot] [--work DIR] [--json FILE]
+    python experiments/scene_pose.py [train] [wake] [score] [--seeds 0 1 2] [--minutes 90]
+                                     [--count 200] [--split test] [--name spot] [--work DIR]
+                                     [--json FILE]
 
 - train: an encoder per seed from dreams alone (`invgraph train scene`), so many minutes each; a
   training that was stopped goes on.
+- wake: from each of these, two go on for a ninth of the time: one dreams on, the other also wakes
+  to path-traced crops without labels, of the split dev; gain_of_waking_deg says what that brings.
 - score: path-traced crops (`scene_crops.py`, made and kept by the first run) of the object under
   panoramas and in a material that no training has seen, off centre, a quarter of them partly
   hidden. Answers are appended to a file as they come, and not computed twice.
@@ -24,6 +27,7 @@ pose is in the smallest region that should hold it in 90 %, by the encoder alone
 
 import json
 import os
+import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,6 +54,8 @@ from invgraph.train.train_scene import train_scene
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("INVGRAPH_DATA", ROOT.parent / "shared" / "data"))
 WAYS = ("encoder", "both", "descent", "search")
+LATER = ("dreams", "awake")  # how a training goes on
+PHOTOS = 40  # that it wakes to
 SEARCHED = 10  # one of so many crops is searched
 TOGETHER = 10  # crops that are answered at a time
 
@@ -128,17 +134,21 @@ def score(arguments: Any, progress: Progress) -> list[dict[str, Any]]:
     lines = file.read_text().splitlines() if file.exists() else []
     answers = {tuple(line["key"]): line for line in map(json.loads, lines)}
     known = load_object(model_file(arguments.name, DATA, arguments.work / "models"))
-    models = {seed: load_scene_model(folder_of(arguments, seed)) for seed in arguments.seeds}
+    folders = [
+        folder_of(arguments, seed, later) for seed in arguments.seeds for later in ("", *LATER)
+    ]
+    models = {folder.name: load_scene_model(folder) for folder in folders if finished(folder)}
+    first_of_all = folders[0].name
     total = arguments.count
     with file.open("a") as kept:
         for first in range(0, total, TOGETHER):
             crops = range(first, min(first + TOGETHER, total))
             items = {index: crop_of(arguments, index) for index in crops}
-            for seed, model in models.items():
+            for name, model in models.items():
                 for way in arguments.ways:
-                    if way in ("search", "descent") and seed != arguments.seeds[0]:
+                    if way in ("search", "descent") and name != first_of_all:
                         continue
-                    keys = [(way, seed, index, model.facts["steps"]) for index in crops]
+                    keys = [(way, name, index, model.facts["steps"]) for index in crops]
                     keys = [key for key in keys if key not in answers]
                     if way == "search":
                         keys = [key for key in keys if key[2] % SEARCHED == 0]
@@ -150,11 +160,11 @@ def score(arguments: Any, progress: Progress) -> list[dict[str, Any]]:
                         answers[key] = {"key": key, **line}
                         print(json.dumps(answers[key]), file=kept, flush=True)
             progress.update(crops.stop / total, f"{crops.stop} of {total} crops")
-    steps = {seed: model.facts["steps"] for seed, model in models.items()}
+    steps = {name: model.facts["steps"] for name, model in models.items()}
     return [
         line
-        for (_, seed, index, taken), line in answers.items()
-        if index < total and steps.get(seed) == taken
+        for (_, name, index, taken), line in answers.items()
+        if index < total and steps.get(name) == taken
     ]
 
 
@@ -163,41 +173,93 @@ def crop_of(arguments: Any, index: int) -> SceneCrop:
     return scene_crop(crop, DATA, arguments.work / "crops")
 
 
-def folder_of(arguments: Any, seed: int) -> Path:
-    return arguments.work / f"scene_{arguments.name}_{seed}"
+def folder_of(arguments: Any, seed: int, later: str = "") -> Path:
+    end = f"_{later}" if later else ""
+    return arguments.work / f"scene_{arguments.name}_{seed}{end}"
+
+
+def finished(folder: Path) -> bool:
+    return (folder / "metrics.json").exists()
 
 
 def train(arguments: Any) -> None:
     mesh = model_file(arguments.name, DATA, arguments.work / "models")
     for seed in arguments.seeds:
         out = folder_of(arguments, seed)
-        if not (out / "metrics.json").exists():
+        if not finished(out):
             settings = SceneSettings(seed=seed)
             begun = (out / "run.json").exists()
             train_scene(mesh, out, settings, resume=begun, budget_s=60 * arguments.minutes)
 
 
+def wake(arguments: Any) -> None:
+    mesh = model_file(arguments.name, DATA, arguments.work / "models")
+    photos = [unlabelled(arguments, index) for index in range(PHOTOS)]
+    for seed in arguments.seeds:
+        for later in LATER:
+            out = folder_of(arguments, seed, later)
+            if finished(out):
+                continue
+            if not out.exists():
+                copied = out.with_name(f"{out.name}.part")
+                shutil.copytree(folder_of(arguments, seed), copied, dirs_exist_ok=True)
+                (copied / "metrics.json").unlink()
+                copied.rename(out)
+            train_scene(
+                mesh,
+                out,
+                SceneSettings(seed=seed),
+                photos if later == "awake" else [],
+                resume=True,
+                budget_s=60 * arguments.minutes * 10 / 9,
+            )
+
+
+def unlabelled(arguments: Any, index: int) -> Path:
+    """A folder with one crop and its lens, and nothing else."""
+    crop = scene_crop(Crop(arguments.name, index, "dev"), DATA, arguments.work / "crops")
+    folder = arguments.work / "photos" / crop.crop.file_name
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(arguments.work / "crops" / f"{crop.crop.file_name}.png", folder / "photo.png")
+    (fx, fy), (cx, cy) = crop.lens.focal.tolist(), crop.lens.principal.tolist()
+    (folder / "cam.json").write_text(json.dumps({"fx": fx, "fy": fy, "cx": cx, "cy": cy}))
+    return folder
+
+
 def measures(answers: list[dict[str, Any]]) -> list[Row]:
     rows = []
-    for way in WAYS:
-        some = [line for line in answers if line["key"][0] == way]
-        if not some:
-            continue
-        degrees = [line["rotation_deg"] for line in some]
-        below = 100 * sum(angle < 10 for angle in degrees) / len(degrees)
-        rows.append(row(f"rotation_deg/{way}", median(degrees), "deg"))
-        rows.append(row(f"below_10deg_pct/{way}", below, "%", "higher"))
-        rows.append(row(f"depth_pct/{way}", median(line["depth_pct"] for line in some), "%"))
-        rows.append(row(f"cpu_s/{way}", median(line["cpu_s"] for line in some), "s"))
-        inside = [line["inside"] for line in some if line["inside"] is not None]
-        if inside:
-            rows.append(row("coverage_90_pct", 100 * sum(inside) / len(inside), "%", "higher"))
+    later = {end: [line for line in answers if line["key"][1].endswith(f"_{end}")] for end in LATER}
+    first = [line for line in answers if not any(line in some for some in later.values())]
+    for label, group in (("", first), *((f"_{end}", some) for end, some in later.items())):
+        for way in WAYS:
+            some = [line for line in group if line["key"][0] == way]
+            if some:
+                rows += of_way(some, f"{way}{label}")
+            inside = [line["inside"] for line in some if line["inside"] is not None]
+            if inside:
+                share = 100 * sum(inside) / len(inside)
+                rows.append(row(f"coverage_90_pct{label}", share, "%", "higher"))
+    by_name = {entry["name"]: entry["value"] for entry in rows}
+    asleep, awake = (by_name.get(f"rotation_deg/encoder_{end}") for end in LATER)
+    if asleep is not None and awake is not None:
+        rows.append(row("gain_of_waking_deg", asleep - awake, "deg", "higher"))
     return rows
+
+
+def of_way(some: list[dict[str, Any]], label: str) -> list[Row]:
+    degrees = [line["rotation_deg"] for line in some]
+    below = 100 * sum(angle < 10 for angle in degrees) / len(degrees)
+    return [
+        row(f"rotation_deg/{label}", median(degrees), "deg"),
+        row(f"below_10deg_pct/{label}", below, "%", "higher"),
+        row(f"depth_pct/{label}", median(line["depth_pct"] for line in some), "%"),
+        row(f"cpu_s/{label}", median(line["cpu_s"] for line in some), "s"),
+    ]
 
 
 def main() -> None:
     parser = command_line(__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", default=["train", "score"])
+    parser.add_argument("parts", nargs="*", metavar="PART", default=["train", "wake", "score"])
     parser.add_argument("--name", choices=NAMES, default="spot")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--minutes", type=float, default=90.0, help="of training, a seed")
@@ -206,12 +268,14 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "scene_pose")
     arguments = parser.parse_args()
-    unknown = set(arguments.parts) - {"train", "score"}
+    unknown = set(arguments.parts) - {"train", "wake", "score"}
     if unknown:
-        parser.error(f"there is no part {', '.join(unknown)}; choose among train, score")
+        parser.error(f"there is no part {', '.join(unknown)}; choose among train, wake, score")
     rows: list[Row] = []
     if "train" in arguments.parts:
         train(arguments)
+    if "wake" in arguments.parts:
+        wake(arguments)
     if "score" in arguments.parts:
         with Meter() as progress:
             progress.stage("scoring")

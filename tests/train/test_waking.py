@@ -64,7 +64,8 @@ def test_what_was_remembered_is_believed_more():
         optimizer.zero_grad()
         module.wake_loss(step, 16).backward()
         optimizer.step()
-    assert float(module.wake_loss(999, 32).detach()) < before - 5.0  # nats, in windows not seen so far
+    # In windows that were not seen so far; nats.
+    assert float(module.wake_loss(999, 32).detach()) < before - 5.0
 
 
 @pytest.mark.slow

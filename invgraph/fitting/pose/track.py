@@ -45,6 +45,9 @@ USUAL = 0.1, 0.25  # error of an expected pose: relative to its distance, and ra
 SURPRISE = 3.0  # weight of its logarithm in the likelihood
 RETRY = 5  # frames between searches of the whole image while the object is lost
 
+# From linear RGB and its lens to poses ``camera_from_object``, likeliest first.
+Guess = Callable[[Float[Tensor, "h w 3"], Lens], Float[Tensor, "k 4 4"]]
+
 
 @dataclass(frozen=True, eq=False)
 class Tracked:
@@ -73,13 +76,19 @@ class Tracker:
         lens: of the images.
         init: ``camera_from_object`` in the first image, near which the object is looked for there;
             None to search all of it, which needs a model with colours.
+        guess: tells poses at which the object may be in an image, so that it is only searched for
+            where none of them is right.
 
     Raises:
         ValueError: neither a pose nor colours, or a pose from which the object is not in view.
     """
 
     def __init__(
-        self, model: KnownObject, lens: Lens, init: Float[Tensor, "4 4"] | None = None
+        self,
+        model: KnownObject,
+        lens: Lens,
+        init: Float[Tensor, "4 4"] | None = None,
+        guess: Guess | None = None,
     ) -> None:
         if init is None and model.albedo is None:
             raise ValueError(
@@ -91,6 +100,7 @@ class Tracker:
         if init is not None:
             check_view(model, self.camera, init)
         self.pose = init
+        self._guess = guess
         self._lost = 0
         self.color_model: ColorModel | None = None
 
@@ -296,8 +306,16 @@ class Tracker:
             )
             yield partial(wide, self.pose), ENOUGH
         else:
+            clear = -math.inf
+            if self._guess is not None:
+                yield partial(self._guessed, target), clear
+                clear = ENOUGH
             for near in dict.fromkeys((self.pose, None)):
-                yield partial(wide, near), -math.inf
+                yield partial(wide, near), clear
+
+    def _guessed(self, target: Target) -> list[Tensor]:
+        assert self._guess is not None
+        return list(self._guess(target.image, target.camera.lens))
 
     def _try(
         self, target: Target, color_model: ColorModel, starts: list[Tensor]
@@ -335,6 +353,7 @@ def estimate_pose(
     lens: Lens,
     model: KnownObject,
     init: Float[Tensor, "4 4"] | None = None,
+    guess: Guess | None = None,
 ) -> PoseBelief:
     """Where a known object is in one image.
 
@@ -344,11 +363,12 @@ def estimate_pose(
         model: the object.
         init: about where it is, ``camera_from_object``: within two diameters and 75 degrees; None
             to search everywhere, which needs a model with colours.
+        guess: as for :class:`Tracker`.
 
     Raises:
         ValueError: neither a pose nor colours, or a pose from which the object is not in view.
     """
-    return Tracker(model, lens, init).step(image)[0]
+    return Tracker(model, lens, init, guess).step(image)[0]
 
 
 def track(
@@ -356,6 +376,7 @@ def track(
     lens: Lens,
     model: KnownObject,
     init: Float[Tensor, "4 4"] | None = None,
+    guess: Guess | None = None,
 ) -> Iterator[Tracked]:
     """Follow a known object through a video.
 
@@ -364,11 +385,12 @@ def track(
         lens: of all frames.
         model: the object.
         init: ``camera_from_object`` in the first frame; None to search for it.
+        guess: as for :class:`Tracker`.
 
     Raises:
         ValueError: as for :func:`estimate_pose`, or a frame cannot be read.
     """
-    tracker = Tracker(model, lens, init)
+    tracker = Tracker(model, lens, init, guess)
     for frame in frames:
         image, _ = frame.load()
         began = time.monotonic()

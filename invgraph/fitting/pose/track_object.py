@@ -32,7 +32,9 @@ from invgraph.fitting.pose.record import (
     write_results,
 )
 from invgraph.fitting.pose.sequence import one_lens, read_sequence
-from invgraph.fitting.pose.track import Tracked, track
+from invgraph.fitting.pose.track import Guess, Tracked, track
+from invgraph.fitting.scene.guesses import Guesses
+from invgraph.fitting.scene.scene_model import load_scene_model
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.lens import Lens
 from invgraph.report import write_report
@@ -75,6 +77,7 @@ def track_object(
     init: Path | None = None,
     camera: Path | None = None,
     scale: float | None = None,
+    encoder: Path | None = None,
     resume: bool = False,
 ) -> TrackResult:
     """Find the pose of a known object in photos, each from that of the one before.
@@ -90,12 +93,14 @@ def track_object(
             object is searched for.
         camera: JSON file with the intrinsics, in place of those of the capture.
         scale: metres per unit of the model file.
+        encoder: what `invgraph train scene` made of the same object: it tells where the object may
+            be, and no search is needed where it is right.
         resume: go on after the last photo of the run in ``out``; a finished one is returned as it
             is.
 
     Raises:
-        ValueError: the photos, model, initial pose, intrinsics or the run folder are unusable; the
-            message says which and why.
+        ValueError: the photos, model, initial pose, intrinsics, encoder or run folder are unusable;
+            the message says which and why.
         KeyboardInterrupt: after Ctrl-C, once what there is was written.
     """
     check_out(out, resume)
@@ -105,7 +110,8 @@ def track_object(
         lens = one_lens(capture, camera)
         known = load_object(model, scale)
         start = None if init is None else torch.from_numpy(read_pose(init)).float()
-        given = {"object": model, "pose": init, "camera": camera}
+        guess = None if encoder is None else Guesses(load_scene_model(encoder), known)
+        given = {"object": model, "pose": init, "camera": camera, "encoder": encoder}
         settings = {key: None if path is None else str(path) for key, path in given.items()}
         facts = RunFacts(
             "pose",
@@ -118,7 +124,7 @@ def track_object(
             if resume and (metrics := folder.finished()) is not None:
                 return _finished(folder, metrics)
             progress.note(_opening(capture, known.name, camera))
-            tracking = _Tracking(capture, folder, known, lens)
+            tracking = _Tracking(capture, folder, known, lens, guess)
             interrupted = None
             try:
                 tracking.follow(start, progress.part(0.8))
@@ -162,8 +168,15 @@ class _Tracking:
         ValueError: the poses there are of other photos.
     """
 
-    def __init__(self, capture: Capture, folder: RunFolder, model: KnownObject, lens: Lens) -> None:
-        self.capture, self.folder, self.model = capture, folder, model
+    def __init__(
+        self,
+        capture: Capture,
+        folder: RunFolder,
+        model: KnownObject,
+        lens: Lens,
+        guess: Guess | None,
+    ) -> None:
+        self.capture, self.folder, self.model, self.guess = capture, folder, model, guess
         self.camera = Camera(lens, torch.eye(4))
         self.rows: list[PoseRow] = []
         self.skipped: list[str] = list(capture.skipped)
@@ -206,7 +219,7 @@ class _Tracking:
         while self.next < len(frames):
             left, begin = frames[self.next :], self._start(start)
             try:
-                for tracked in track(left, self.camera.lens, self.model, begin):
+                for tracked in track(left, self.camera.lens, self.model, begin, self.guess):
                     self._keep(tracked)
                     found = sum(row.found for row in self.rows)
                     progress.update(
