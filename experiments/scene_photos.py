@@ -1,0 +1,128 @@
+"""Is a known object found in whole photos, and is it missed where it is not there?
+
+    python experiments/scene_photos.py [--name spot] [--model RUN] [--count 50] [--first 0]
+                                       [--work DIR] [--json FILE]
+
+The photos are path-traced, 640x480, of objects that stand on a table (`pose_frames.py`, upright):
+spot, bob, dragon and cube in turn, under panoramas, among bodies of random colours. The model is an
+encoder of one of them (`invgraph train scene`, or what `scene_pose.py train` leaves), so that three
+quarters of the photos do not show what it looks for. Nothing is told but the lens.
+
+- found_auroc: how well the score tells photos with the object from others; of random numbers 50 %.
+- place_pct: photos with the object in which the finder's likeliest place is within a quarter of the
+  object's diameter of its middle.
+- success_pct: the pose is right: ADD below 10 % of the diameter; rotation_deg is of all photos.
+
+Seeds from 100 on are for development: the score's constants were chosen on 100 to 115.
+"""
+
+import json
+import os
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from measures import Row, command_line, row, write
+from pose_frames import Take, pose_frame
+from pose_models import NAMES, model_file
+
+from invgraph.evaluate.pose_metrics import add_distance, pose_error
+from invgraph.fitting.pose import load_object
+from invgraph.fitting.scene.find import find_scene
+from invgraph.fitting.scene.scene_model import load_scene_model
+from invgraph.geometry.sampling import sample_surface
+from invgraph.geometry.transforms import apply
+from invgraph.runs.progress import Meter
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("INVGRAPH_DATA", ROOT.parent / "shared" / "data"))
+SUCCESS = 0.1  # of the diameter
+
+
+def answers(arguments: Any) -> list[dict[str, Any]]:
+    """One line per photo; those in the file are not looked at again."""
+    model = load_scene_model(arguments.model)
+    known = load_object(model_file(arguments.name, DATA, arguments.work / "models"))
+    points, _ = sample_surface(known.mesh, 5000, torch.Generator().manual_seed(0))
+    file = arguments.work / f"photos_{arguments.name}_{model.facts['steps']}.jsonl"
+    lines = file.read_text().splitlines() if file.exists() else []
+    there = {line["seed"]: line for line in map(json.loads, lines)}
+    seeds = range(arguments.first, arguments.first + arguments.count)
+    with Meter() as progress, file.open("a") as kept:
+        progress.stage(arguments.name)
+        for done, seed in enumerate(seeds):
+            if seed in there:
+                continue
+            take = Take(NAMES[seed % len(NAMES)], seed, upright=True)
+            frame = pose_frame(take, DATA, arguments.work / "frames")
+            began = time.process_time()
+            found = find_scene(model, frame.image, frame.camera.lens)
+            line = {
+                "seed": seed,
+                "name": take.name,
+                "score": found.score,
+                "evidence": found.evidence,
+                "heat": float(found.heat.present),
+                "cpu_s": time.process_time() - began,
+            }
+            if take.name == arguments.name:
+                truth = frame.camera_from_object
+                middle = apply(truth, known.centre[None])
+                pixel, depth = frame.camera.lens.project(middle)
+                places, _ = found.heat.top(1)
+                size = float(frame.camera.focal.mean()) * known.diameter / float(depth)
+                line["off"] = float((places[0, 0, :2] - pixel[0]).norm()) / size
+                pose = found.camera_from_object
+                line["add"] = add_distance(points, pose, truth) / known.diameter
+                line["rotation_deg"] = pose_error(pose, truth)[1]
+            there[seed] = line
+            print(json.dumps(line), file=kept, flush=True)
+            progress.update((done + 1) / len(seeds), f"{done + 1} of {len(seeds)} photos")
+    return [there[seed] for seed in seeds]
+
+
+def auroc(positive: list[float], negative: list[float]) -> float:
+    """How often a positive is above a negative; ties count half."""
+    wins = [(p > n) + 0.5 * (p == n) for p in positive for n in negative]
+    return sum(wins) / len(wins)
+
+
+def measures(lines: list[dict[str, Any]], name: str) -> list[Row]:
+    own = [line for line in lines if line["name"] == name]
+    other = [line for line in lines if line["name"] != name]
+    rows = []
+    for key, label in (("evidence", "found_auroc"), ("heat", "finder_auroc")):
+        both = [[line[key] for line in some] for some in (own, other)]
+        rows.append(row(f"{label}/{name}", 100 * auroc(*both), "%", "higher"))
+    share = len(own) / 100
+    right = [line for line in own if line["add"] < SUCCESS]
+    confident = [line for line in other if line["score"] >= 0.5]
+    return [
+        *rows,
+        row(f"place_pct/{name}", sum(line["off"] < 0.25 for line in own) / share, "%", "higher"),
+        row(f"success_pct/{name}", len(right) / share, "%", "higher"),
+        row(f"found_of_right_pct/{name}",
+            100 * sum(line["score"] >= 0.5 for line in right) / max(len(right), 1), "%", "higher"),
+        row(f"found_of_absent_pct/{name}", 100 * len(confident) / len(other), "%"),
+        row(f"rotation_deg/{name}", median(line["rotation_deg"] for line in own), "deg"),
+        row(f"cpu_s/{name}", median(line["cpu_s"] for line in lines), "s"),
+    ]  # fmt: skip
+
+
+def main() -> None:
+    parser = command_line(__doc__)
+    parser.add_argument("--name", choices=NAMES, default="spot")
+    parser.add_argument("--model", type=Path, help="WORK/scene_NAME_0 when left out")
+    parser.add_argument("--count", type=int, default=50, help="photos")
+    parser.add_argument("--first", type=int, default=0, help="seed")
+    parser.add_argument("--work", type=Path, default=ROOT / "runs" / "scene_pose")
+    arguments = parser.parse_args()
+    if arguments.model is None:
+        arguments.model = arguments.work / f"scene_{arguments.name}_0"
+    write(measures(answers(arguments), arguments.name), arguments.json)
+
+
+if __name__ == "__main__":
+    main()
