@@ -7,7 +7,7 @@ import torch
 
 from invgraph.geometry import transforms
 from invgraph.geometry.transforms import difference, perturb
-from invgraph.scene.belief import PoseBelief
+from invgraph.scene.belief import DepthBelief, PoseBelief
 
 DEVIATIONS = torch.tensor([0.01, 0.02, 0.03, 0.1, 0.2, 0.3])
 
@@ -92,3 +92,50 @@ def test_spread_is_the_root_of_the_summed_variances():
     translation, rotation = belief().spread()
     assert translation == pytest.approx(math.sqrt(0.01**2 + 0.02**2 + 0.03**2), rel=1e-5)
     assert rotation == pytest.approx(math.sqrt(0.1**2 + 0.2**2 + 0.3**2), rel=1e-5)
+
+
+def test_the_density_is_that_of_a_normal_distribution():
+    one = belief()
+    at_peak = -float(DEVIATIONS.log().sum()) - 3 * math.log(2 * math.pi)
+    assert float(one.log_prob(one.poses)) == pytest.approx(at_peak, abs=1e-4)
+    step = torch.zeros(6)
+    step[1] = 2 * DEVIATIONS[1]
+    assert float(one.log_prob(perturb(one.poses, step))) == pytest.approx(at_peak - 2, abs=1e-3)
+    # Of two hypotheses far apart each holds its share.
+    far = torch.eye(4)
+    far[0, 3] = 50.0
+    two = belief(torch.stack([somewhere(), far]), (0.7, 0.3))
+    shares = (two.log_prob(two.poses) - at_peak).exp()
+    torch.testing.assert_close(shares, torch.tensor([0.7, 0.3]), rtol=1e-3, atol=1e-4)
+    assert torch.equal(two.mode, two.poses[0])
+
+
+def test_the_density_of_poses_integrates_to_one():
+    # Importance sampling from a belief that is twice as wide.
+    one = belief()
+    wide = PoseBelief(one.poses, one.weights, 2.25 * one.covariances, 1.0, True)
+    drawn = wide.sample(20_000, torch.Generator().manual_seed(3))
+    mass = float((one.log_prob(drawn) - wide.log_prob(drawn)).exp().mean())
+    assert mass == pytest.approx(1, abs=0.05)
+
+
+def test_entropy_of_poses_is_known():
+    expected = float(DEVIATIONS.log().sum()) + 3 * math.log(2 * math.pi * math.e)
+    found = float(belief().entropy(torch.Generator().manual_seed(4)))
+    assert found == pytest.approx(expected, abs=0.3)
+
+
+def test_depth_is_a_density_and_its_interval_holds_its_share():
+    one = DepthBelief(torch.tensor([[math.log(2.0)]]), torch.tensor([[0.2]]))
+    depth = torch.linspace(0.01, 30, 60_001)[:, None, None]
+    density = one.log_prob(depth).exp()[:, 0, 0]
+    width = float(depth[1] - depth[0])
+    assert float(density.sum()) * width == pytest.approx(1, abs=1e-3)
+    inside = one.contains(depth, 0.9)[:, 0, 0]
+    assert float(density[inside].sum()) * width == pytest.approx(0.9, abs=2e-3)
+    entropy = -float((density * density.clamp_min(1e-30).log()).sum()) * width
+    assert float(one.entropy()) == pytest.approx(entropy, abs=2e-3)
+    assert float(one.mode) == pytest.approx(float(depth[density.argmax()]), abs=2 * width)
+    drawn = one.sample(4000, torch.Generator().manual_seed(0))
+    assert drawn.shape == (4000, 1, 1)
+    assert float(one.contains(drawn, 0.5).float().mean()) == pytest.approx(0.5, abs=0.03)
