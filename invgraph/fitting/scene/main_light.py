@@ -1,0 +1,44 @@
+"""Where light comes from mostly, and how sure that is."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from invgraph.fitting.scene.object_prior import LIGHT
+from invgraph.scene.scene_belief import SceneBelief
+
+_LUMINANCE = torch.tensor([0.2126, 0.7152, 0.0722])
+_DRAWS = 400
+
+
+def main_direction(coefficients: Float[Tensor, "*batch 9 3"]) -> Float[Tensor, "*batch 3"]:
+    """Unit vectors towards the mean of the light, of its luminance: its harmonics of order 1.
+
+    Args:
+        coefficients: of radiance in spherical harmonics, in any frame.
+
+    Gradients:
+        Reach the coefficients; none is defined where the light is even.
+    """
+    y, z, x = (coefficients[..., 1:4, :] @ _LUMINANCE.to(coefficients)).unbind(-1)
+    return normalize(torch.stack([x, y, z], -1), dim=-1)
+
+
+def believed_direction(
+    belief: SceneBelief, share: float = 0.9, generator: torch.Generator | None = None
+) -> tuple[Float[Tensor, "b 3"], Float[Tensor, " b"]]:
+    """The direction of the main light, and the half-angle of the cone that should hold it.
+
+    Args:
+        belief: about scenes whose light is unknown.
+        share: how often the cone should hold the truth.
+        generator: of the samples from which both come.
+
+    Returns:
+        Unit vectors, in the frame of the light; radians.
+    """
+    drawn = main_direction(belief.marginal([LIGHT]).sample(_DRAWS, generator)[LIGHT])
+    middle = normalize(drawn.mean(0), dim=-1)
+    away = (drawn * middle).sum(-1).clamp(-1, 1).acos()
+    return middle, away.quantile(share, 0)
