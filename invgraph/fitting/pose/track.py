@@ -315,7 +315,7 @@ class Tracker:
 
     def _guessed(self, target: Target) -> list[Tensor]:
         assert self._guess is not None
-        return list(self._guess(target.image, target.camera.lens))
+        return list(self._guess(target.linear, target.camera.lens))
 
     def _try(
         self, target: Target, color_model: ColorModel, starts: list[Tensor]

@@ -142,7 +142,7 @@ class Objective:
             drawn = draw(self.prior, {**now, LIGHT: light}, self.lens)
             light = self.likelihood.light(drawn, light)
             value = self.likelihood.log_prob(drawn) + self.believed.log_prob(now)
-        [slope] = torch.autograd.grad(value.sum(), at)
+            [slope] = torch.autograd.grad(value.sum(), at)
         return slope.nan_to_num(0.0), light
 
     @torch.no_grad()

@@ -1,13 +1,15 @@
 """From a photo to what is believed of the scene with a known object in it."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from invgraph.fitting.scene.descent import descend
+from invgraph.encoders.scene_encoder import SIDE
+from invgraph.fitting.scene.descent import Descended, Objective, descend
 from invgraph.fitting.scene.object_prior import POSE
 from invgraph.fitting.scene.scene_model import SceneModel
 from invgraph.fitting.scene.sharpen import sharpened
@@ -20,6 +22,7 @@ from invgraph.scene.scene import Scene
 from invgraph.scene.scene_belief import SceneBelief
 
 WINDOWS = 3  # places of a photo that are looked at
+JUDGED = 4  # hypotheses by which they are compared
 # Evidence at which the object is as probably there as not, and over which that changes by e.
 EVEN, STEEP = 15.0, 5.0
 
@@ -89,9 +92,7 @@ def look_at_places(
         lens: of the photo.
         places: pixel and logarithm of the diameter, as :class:`HeatMap` tells them.
     """
-    pose = model.known.prior.distributions[POSE]
-    assert isinstance(pose, PoseInView)
-    sides = places[:, 2].exp() / math.sqrt(pose.size[0] * pose.size[1])
+    sides = places[:, 2].exp() / _usual_size(model)
     seen = [
         look_at_window(photo, lens, place, side)
         for place, side in zip(places[:, :2], sides.tolist(), strict=True)
@@ -105,13 +106,58 @@ def look_at_places(
     return Views(torch.stack(images), together, torch.stack(turns))
 
 
+def _usual_size(model: SceneModel) -> float:
+    """Share of a view's side that the object's ball takes, in the middle of the prior."""
+    low, high = _pose_prior(model).size
+    return math.sqrt(low * high)
+
+
+def _pose_prior(model: SceneModel) -> PoseInView:
+    pose = model.known.prior.distributions[POSE]
+    assert isinstance(pose, PoseInView)
+    return pose
+
+
+def looks(
+    model: SceneModel, photo: Float[Tensor, "h w 3"], lens: Lens, heat: HeatMap, windows: int
+) -> Iterator[tuple[Views, SceneBelief]]:
+    """Views of the likeliest places, and what the encoder believes about each, best first.
+
+    The encoder looks twice: the second time where, and as close as, it found the object at first.
+    The best is where its likeliest hypotheses explain the pixels best.
+
+    Args:
+        model: trained on the object.
+        photo: linear RGB.
+        lens: of the photo.
+        heat: of the photo.
+        windows: places that are looked at.
+    """
+    places, _ = heat.top(windows)
+    views = look_at_places(model, photo, lens, places[0])
+    guess, _ = model(views.images, views.lens)
+    origin = guess.mode[POSE][:, :3, 3:]
+    pixels, _ = lens.project((views.camera_from_view[:, :3, :3] @ origin)[..., 0])
+    size = 2 * _pose_prior(model).radius * views.lens.focal.mean(-1) / origin[:, 2, 0] / SIDE
+    closer = (size / _usual_size(model)).log()
+    places = torch.cat([pixels, (places[0, :, 2] + closer)[:, None]], -1)
+    views = look_at_places(model, photo, lens, places)
+    guess, _ = model(views.images, views.lens)
+    hypotheses = guess.top(JUDGED)
+    prior = model.known.prior.given(views.lens)
+    objective = Objective.of(prior, guess, views.images, views.lens)
+    found = objective.sorted(hypotheses.middles())
+    for index in found.log_likelihood[0].argsort(descending=True).tolist():
+        yield views[index], guess[index]
+
+
 def find_scene(
     model: SceneModel, photo: Float[Tensor, "h w 3"], lens: Lens, windows: int = WINDOWS
 ) -> FoundScene:
     """Where in a photo the object is, in which pose and light, and how sure that is.
 
     The finder tells where to look, the encoder what to expect there, and descent sharpens it; the
-    window whose pixels the object explains best is the answer.
+    first place where the object explains the pixels is the answer, else the one where it does best.
 
     Args:
         model: trained on the object.
@@ -120,17 +166,19 @@ def find_scene(
         windows: how many places are looked at.
     """
     heat = model.heat(photo)
-    places, held = heat.top(windows)
-    views = look_at_places(model, photo, lens, places[0])
-    guess, _ = model(views.images, views.lens)
-    prior = model.known.prior.given(views.lens)
-    ends = descend(prior, guess, views.images, views.lens)
-    evidence = ends.log_likelihood[0] + held[0].clamp_min(1e-6).log()
-    best = int(evidence.argmax())
-    view, guess, ends = views[best], guess[best], ends[best]
-    belief = sharpened(prior.given(view.lens), guess, ends, view.images, view.lens)
+    best: tuple[float, Views, SceneBelief, Descended] | None = None
+    for view, guess in looks(model, photo, lens, heat, windows):
+        ends = descend(model.known.prior.given(view.lens), guess, view.images, view.lens)
+        likely = float(ends.log_likelihood[0, 0])
+        if best is None or likely > best[0]:
+            best = likely, view, guess, ends
+        if likely > EVEN:
+            break
+    assert best is not None
+    likely, view, guess, ends = best
+    prior = model.known.prior.given(view.lens)
+    belief = sharpened(prior, guess, ends, view.images, view.lens)
     values = {path: value[0, 0] for path, value in ends.values.items()}
-    likely = float(ends.log_likelihood[0, 0])
     pose = model.known.camera_from_object(view.camera_from_view[0] @ values[POSE])
     score = 1 / (1 + math.exp((EVEN - likely) / STEEP))
     return FoundScene(heat, view, guess, belief, values, likely, score, pose)

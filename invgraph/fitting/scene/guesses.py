@@ -1,18 +1,18 @@
 """Where a trained encoder says that a known object may be: starts for a tracker."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from invgraph.fitting.pose.known_object import KnownObject
 from invgraph.fitting.scene.descent import descend
-from invgraph.fitting.scene.find import look_at_places
+from invgraph.fitting.scene.find import EVEN, WINDOWS, looks
 from invgraph.fitting.scene.object_prior import POSE
 from invgraph.fitting.scene.scene_model import SceneModel
 from invgraph.geometry.lens import Lens
 from invgraph.scene.distributions import PoseInView
 
 _SAME = 0.05  # relative difference of sizes of one object
-_WINDOWS = 2
 # Fewer and shorter descents than where nothing comes after them.
 _STARTS, _KEPT, _STEPS = 4, 2, 20
 
@@ -47,12 +47,13 @@ class Guesses:
             photo: linear RGB.
             lens: of the photo.
         """
-        places, held = self._model.heat(photo).top(_WINDOWS)
-        views = look_at_places(self._model, photo, lens, places[0])
-        belief, _ = self._model(views.images, views.lens)
-        prior = self._model.known.prior.given(views.lens)
-        ends = descend(prior, belief, views.images, views.lens, _STARTS, _KEPT, _STEPS)
-        poses = self._model.known.camera_from_object(views.camera_from_view @ ends.values[POSE])
-        evidence = ends.log_likelihood + held[0].clamp_min(1e-6).log()
-        order = evidence.flatten().argsort(descending=True)
-        return poses.flatten(0, 1)[order]
+        model, poses = self._model, []
+        for view, guess in looks(model, photo, lens, model.heat(photo), WINDOWS):
+            prior = model.known.prior.given(view.lens)
+            ends = descend(prior, guess, view.images, view.lens, _STARTS, _KEPT, _STEPS)
+            found = model.known.camera_from_object(view.camera_from_view @ ends.values[POSE][:, 0])
+            poses.append((float(ends.log_likelihood[0, 0]), found))
+            if poses[-1][0] > EVEN:
+                break
+        poses.sort(key=lambda item: -item[0])
+        return torch.cat([found for _, found in poses])
