@@ -25,6 +25,9 @@ time):
 - search: `estimate_pose` without an initial pose, which looks for the object any way up; a tenth of
   the crops, since it is slow.
 
+On dreams that nobody learned from, rank_deviation says whether beliefs are calibrated (1 if so;
+simulation-based calibration of the distance, an entry of the rotation and the light from above).
+
 rotation_deg is the median over all crops and seeds; coverage_90_pct the share of crops whose true
 pose is in the smallest region that should hold it in 90 %, by the encoder alone.
 """
@@ -47,9 +50,10 @@ from scene_crops import Crop, SceneCrop, scene_crop
 from torch import Tensor
 
 from invgraph.encoders.scene_encoder import SIDE
+from invgraph.evaluate.calibration_metrics import rank_deviation, ranks
 from invgraph.fitting.pose import KnownObject, estimate_pose, load_object
 from invgraph.fitting.scene.descent import descend, spread_belief
-from invgraph.fitting.scene.object_prior import POSE
+from invgraph.fitting.scene.object_prior import LIGHT, POSE
 from invgraph.fitting.scene.scene_model import SceneModel, load_scene_model
 from invgraph.fitting.scene.view import look_at_window
 from invgraph.geometry import transforms
@@ -67,7 +71,8 @@ LATER = ("dreams", "awake")  # how a training goes on
 PHOTOS = 40  # that it wakes to
 SEARCHED = 10  # one of so many crops is searched
 TOGETHER = 10  # crops that are answered at a time
-TWINS, SAMPLES, NEAR = 500, 200, 20.0  # dreams of the box; samples of beliefs; degrees
+TWINS, DREAMS = 500, 1000  # dreams of the box, and of the object
+SAMPLES, NEAR = 199, 20.0  # of a belief; degrees
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,6 +241,34 @@ def unlabelled(arguments: Any, index: int) -> Path:
     return folder
 
 
+def calibration(arguments: Any) -> list[Row]:
+    """Whether true values have even ranks among samples of the belief, on dreams."""
+    found: dict[str, list[Tensor]] = {}
+    held = []
+    for seed in arguments.seeds:
+        model = load_scene_model(folder_of(arguments, seed))
+        generator = torch.Generator().manual_seed(2)
+        dreams = dream(model.known.prior, DREAMS, SIDE, generator)
+        with torch.no_grad():
+            belief, _ = model.encoder(dreams.images, dreams.lens)
+        drawn, there = belief.sample(SAMPLES, generator), dreams.present
+        for name, path, entry in (
+            ("depth", POSE, (2, 3)),
+            ("rotation", POSE, (0, 2)),
+            ("light", LIGHT, (1, 1)),
+        ):
+            truth = dreams.values[path][(..., *entry)][there]
+            found.setdefault(name, []).append(ranks(truth, drawn[path][(..., *entry)][:, there]))
+        pose = {POSE: dreams.values[POSE]}
+        held.append(belief.marginal([POSE]).contains(pose, 0.9, generator)[there])
+    rows = [
+        row(f"rank_deviation/{name}", rank_deviation(torch.cat(some), SAMPLES), "")
+        for name, some in found.items()
+    ]
+    share = 100 * float(torch.cat(held).float().mean())
+    return [*rows, row("coverage_90_pct/dreams", share, "%", "higher")]
+
+
 def twins(arguments: Any) -> list[Row]:
     """How both modes of an object with two right answers are told."""
     mesh = arguments.work / "models" / "box.ply"
@@ -244,8 +277,9 @@ def twins(arguments: Any) -> list[Row]:
     side = np.abs(box.triangles_center / box.extents).argmax(1)
     box.unmerge_vertices()
     colors = np.array([[200, 60, 40], [60, 140, 60], [40, 60, 180]], np.uint8)[side]
-    box.visual.vertex_colors = np.repeat(colors, 3, 0)
-    box.export(mesh)
+    trimesh.Trimesh(
+        box.vertices, box.faces, vertex_colors=np.repeat(colors, 3, 0), process=False
+    ).export(mesh)
     out = arguments.work / "scene_box"
     if not finished(out):
         begun = (out / "run.json").exists()
@@ -327,7 +361,7 @@ def main() -> None:
         with Meter() as progress:
             progress.stage("scoring")
             answers = score(arguments, progress)
-        rows = measures(answers)
+        rows = measures(answers) + calibration(arguments)
     if "twins" in arguments.parts:
         rows += twins(arguments)
     write(rows, arguments.json)

@@ -46,6 +46,7 @@ class Finder(nn.Module):
         self.mixed = nn.Conv2d(_WIDTH, _WIDTH, 3, 1, 1)
         self.last = nn.Conv2d(_WIDTH, 7, 1)
         nn.init.normal_(self.last.weight, std=0.01)
+        assert self.last.bias is not None
         nn.init.zeros_(self.last.bias)
 
     def forward(
@@ -90,7 +91,9 @@ def pyramid(height: int, width: int) -> tuple[float, ...]:
     return tuple(scales)
 
 
-def _places(raw: Float[Tensor, "b 7 r c"], across: float, down: float) -> tuple[Tensor, ...]:
+def _places(
+    raw: Float[Tensor, "b 7 r c"], across: float, down: float
+) -> tuple[Tensor, Tensor, Tensor]:
     """Log-odds, means and standard deviations of a level's cells, in pixels of the image."""
     rows, columns = raw.shape[-2:]
     v, u = torch.meshgrid(
