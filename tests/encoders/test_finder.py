@@ -60,6 +60,7 @@ def test_the_loss_follows_its_gradient(finder):
 
     network = Finder().double()
     for parameter in (network.last.bias, network.mixed.bias):
+        assert parameter is not None
         [slope] = torch.autograd.grad(loss(), parameter)
         for index in (0, 3, 6):
             with torch.no_grad():

@@ -9,7 +9,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from invgraph.encoders.scene_encoder import SIDE
-from invgraph.fitting.scene.descent import Descended, Objective, descend
+from invgraph.fitting.scene.descent import (
+    KEPT,
+    STARTS,
+    STEPS,
+    Descended,
+    Objective,
+    descend,
+    draw,
+)
+from invgraph.fitting.scene.likelihood import Likelihood
 from invgraph.fitting.scene.object_prior import POSE
 from invgraph.fitting.scene.scene_model import SceneModel
 from invgraph.fitting.scene.sharpen import sharpened
@@ -23,8 +32,9 @@ from invgraph.scene.scene_belief import SceneBelief
 
 WINDOWS = 3  # places of a photo that are looked at
 JUDGED = 4  # hypotheses by which they are compared
-# Evidence at which the object is as probably there as not, and over which that changes by e.
-EVEN, STEEP = 15.0, 5.0
+# Agreement at which the object is as probably there as not, and over which the odds change by e;
+# chosen on path-traced crops and photos with other seeds and panoramas than those that are scored.
+EVEN, STEEP = 0.75, 0.03
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +68,8 @@ class FoundScene:
         guess: what the encoder believes about that window.
         belief: the same after descent.
         values: of the prior's unknowns in the likeliest scene, ``*shape`` by path.
-        evidence: logarithm of how much likelier the window's pixels are with the object.
-        score: the probability that the object is there.
+        agreement: of the photo's pattern with the likeliest scene's, up to 1.
+        score: the probability that the object is there, from the agreement.
         camera_from_object: its likeliest pose; the object's frame is its file's.
     """
 
@@ -68,7 +78,7 @@ class FoundScene:
     guess: SceneBelief
     belief: SceneBelief
     values: dict[str, Tensor]
-    evidence: float
+    agreement: float
     score: float
     camera_from_object: Float[Tensor, "4 4"]
 
@@ -151,6 +161,44 @@ def looks(
         yield views[index], guess[index]
 
 
+@dataclass(frozen=True, eq=False)
+class Look:
+    """A place of a photo after descent there.
+
+    Attributes:
+        view: of the place.
+        guess: what the encoder believes about it.
+        ends: of descent.
+        agreement: of the view's pattern with that of the likeliest end, up to 1.
+    """
+
+    view: Views
+    guess: SceneBelief
+    ends: Descended
+    agreement: float
+
+    @staticmethod
+    def after_descent(
+        model: SceneModel, view: Views, guess: SceneBelief, starts: int, kept: int, steps: int
+    ) -> "Look":
+        """The place after :func:`descend` there."""
+        prior = model.known.prior.given(view.lens)
+        ends = descend(prior, guess, view.images, view.lens, starts, kept, steps)
+        drawn = draw(prior, {path: value[:1] for path, value in ends.values.items()}, view.lens)
+        agreement = float(Likelihood.of(view.images).agreement(drawn))
+        return Look(view, guess, ends, agreement)
+
+    @property
+    def score(self) -> float:
+        """The probability that the object is there."""
+        return 1 / (1 + math.exp((EVEN - self.agreement) / STEEP))
+
+    def poses(self, model: SceneModel) -> Float[Tensor, "n 4 4"]:
+        """``camera_from_object`` of the ends, of the file's frame, the likeliest first."""
+        views = self.view.camera_from_view @ self.ends.values[POSE][:, 0]
+        return model.known.camera_from_object(views)
+
+
 def find_scene(
     model: SceneModel, photo: Float[Tensor, "h w 3"], lens: Lens, windows: int = WINDOWS
 ) -> FoundScene:
@@ -166,19 +214,17 @@ def find_scene(
         windows: how many places are looked at.
     """
     heat = model.heat(photo)
-    best: tuple[float, Views, SceneBelief, Descended] | None = None
+    best: Look | None = None
     for view, guess in looks(model, photo, lens, heat, windows):
-        ends = descend(model.known.prior.given(view.lens), guess, view.images, view.lens)
-        likely = float(ends.log_likelihood[0, 0])
-        if best is None or likely > best[0]:
-            best = likely, view, guess, ends
-        if likely > EVEN:
+        look = Look.after_descent(model, view, guess, STARTS, KEPT, STEPS)
+        if best is None or look.score > best.score:
+            best = look
+        if look.score > 0.5:
             break
     assert best is not None
-    likely, view, guess, ends = best
+    view, guess, ends = best.view, best.guess, best.ends
     prior = model.known.prior.given(view.lens)
     belief = sharpened(prior, guess, ends, view.images, view.lens)
     values = {path: value[0, 0] for path, value in ends.values.items()}
-    pose = model.known.camera_from_object(view.camera_from_view[0] @ values[POSE])
-    score = 1 / (1 + math.exp((EVEN - likely) / STEEP))
-    return FoundScene(heat, view, guess, belief, values, likely, score, pose)
+    [pose] = best.poses(model)[:1]
+    return FoundScene(heat, view, guess, belief, values, best.agreement, best.score, pose)

@@ -5,8 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from invgraph.fitting.pose.known_object import KnownObject
-from invgraph.fitting.scene.descent import descend
-from invgraph.fitting.scene.find import EVEN, WINDOWS, looks
+from invgraph.fitting.scene.find import WINDOWS, Look, looks
 from invgraph.fitting.scene.object_prior import POSE
 from invgraph.fitting.scene.scene_model import SceneModel
 from invgraph.geometry.lens import Lens
@@ -47,13 +46,11 @@ class Guesses:
             photo: linear RGB.
             lens: of the photo.
         """
-        model, poses = self._model, []
+        model, seen = self._model, []
         for view, guess in looks(model, photo, lens, model.heat(photo), WINDOWS):
-            prior = model.known.prior.given(view.lens)
-            ends = descend(prior, guess, view.images, view.lens, _STARTS, _KEPT, _STEPS)
-            found = model.known.camera_from_object(view.camera_from_view @ ends.values[POSE][:, 0])
-            poses.append((float(ends.log_likelihood[0, 0]), found))
-            if poses[-1][0] > EVEN:
+            look = Look.after_descent(model, view, guess, _STARTS, _KEPT, _STEPS)
+            seen.append(look)
+            if look.score > 0.5:
                 break
-        poses.sort(key=lambda item: -item[0])
-        return torch.cat([found for _, found in poses])
+        seen.sort(key=lambda look: -look.score)
+        return torch.cat([look.poses(model) for look in seen])

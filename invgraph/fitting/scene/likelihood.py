@@ -70,6 +70,28 @@ class Likelihood:
         return drawn.alpha * error / total
 
     @torch.no_grad()
+    def agreement(self, drawn: Render) -> Float[Tensor, "n b"]:
+        """How alike the patterns of the images and of the rendered objects are: up to 1.
+
+        The correlation of their colours over the pixels of an object, each channel about its mean,
+        in which pixels count by how likely they show it. Other things may have an object's colours,
+        and be likelier than their background; its pattern they do not have.
+
+        Args:
+            drawn: colour and coverage.
+        """
+        assert drawn.color is not None and drawn.alpha is not None
+        weight = (self.belongs(drawn) * (drawn.alpha == 1)).flatten(-2)[..., None]
+        weight = weight / weight.sum(-2, keepdim=True).clamp_min(1e-9)
+        seen = self.roots.expand_as(drawn.color).flatten(-3, -2)
+        shown = drawn.color.clamp_min(0).sqrt().flatten(-3, -2)
+        seen, shown = (x - (weight * x).sum(-2, keepdim=True) for x in (seen, shown))
+        products = [
+            (weight * x * y).sum((-1, -2)) for x, y in ((seen, shown), (seen, seen), (shown, shown))
+        ]
+        return products[0] / (products[1] * products[2]).sqrt().clamp_min(1e-9)
+
+    @torch.no_grad()
     def light(
         self, drawn: Render, coefficients: Float[Tensor, "n b 9 3"]
     ) -> Float[Tensor, "n b 9 3"]:

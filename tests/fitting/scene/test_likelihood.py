@@ -106,3 +106,27 @@ def test_the_light_is_found_though_something_is_in_front():
     seen = (drawn.alpha == 1)[0] & (torch.arange(64) >= 30)
     error = (again - drawn.color)[0][seen].abs().mean() / drawn.color[0][seen].mean()
     assert float(error) < 0.05
+
+
+def test_agreement_is_of_patterns():
+    known = object_prior(painted_cube())
+    _, drawn, values = cube()
+    image = photo(drawn)
+    assert float(Likelihood.of(image).agreement(_one(drawn))) == pytest.approx(1, abs=1e-3)
+    # Of one brightness or another, and half behind a board.
+    assert float(Likelihood.of(1.3 * image).agreement(_one(drawn))) > 0.97
+    hidden = image.clone()
+    hidden[:, :, :28] = torch.tensor([0.9, 0.8, 0.1])
+    assert float(Likelihood.of(hidden).agreement(_one(drawn))) > 0.9
+    # An even grey of the same size is no cube.
+    even = (
+        torch.where(drawn.alpha[..., None] == 1, 0.3, image) if drawn.alpha is not None else image
+    )
+    assert float(Likelihood.of(even).agreement(_one(drawn))) < 0.3
+    turned = perturb(values[POSE], torch.tensor([0, 0, 0, 0.0, 1.2, 0]))
+    other = render(
+        known.prior.scene({**values, POSE: turned}),
+        Camera(LENS, torch.eye(4)),
+        outputs=("color", "alpha"),
+    )
+    assert float(Likelihood.of(image).agreement(_one(other))) < 0.7
