@@ -9,9 +9,11 @@ from invgraph.fitting.scene.find import WINDOWS, Look, looks
 from invgraph.fitting.scene.object_prior import POSE
 from invgraph.fitting.scene.scene_model import SceneModel
 from invgraph.geometry.lens import Lens
+from invgraph.geometry.transforms import difference
 from invgraph.scene.distributions import PoseInView
 
 _SAME = 0.05  # relative difference of sizes of one object
+_TURN = 0.3  # rad, within which poses are one
 # Fewer and shorter descents than where nothing comes after them.
 _STARTS, _KEPT, _STEPS = 4, 2, 20
 
@@ -53,4 +55,9 @@ class Guesses:
             if look.score > 0.5:
                 break
         seen.sort(key=lambda look: -look.score)
-        return torch.cat([look.poses(model) for look in seen])
+        apart: list[Tensor] = []
+        for pose in torch.cat([look.poses(model) for look in seen]):
+            away = [difference(pose, other) for other in apart]
+            near = (float(step[3:].norm()) < _TURN for step in away)
+            apart += [pose] if not any(near) else []
+        return torch.stack(apart)
