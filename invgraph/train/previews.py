@@ -1,5 +1,6 @@
 """Pictures of what is learned, for a person to judge while it is being learned."""
 
+from dataclasses import replace
 from typing import Any
 
 import lightning
@@ -10,8 +11,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
 from invgraph.files.pictures import encode_png
+from invgraph.fitting.scene.memory import recall
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import bytes_from_unit, srgb_from_linear
+from invgraph.geometry.lens import Lens
 from invgraph.rendering.render import render
 from invgraph.report.depth_view import LEVELS, colours
 from invgraph.runs.folder import RunFolder
@@ -21,7 +24,7 @@ from invgraph.train.pairs import PairSet
 from invgraph.train.scene_module import Sleep
 
 _SHOWN = 4
-_DREAMS = 12
+_DREAMS, _JUDGED = 12, 96
 _EXTREMES = (0.02, 0.98)  # quantiles of inverse depth that take the first and the last colour
 _UNSURE = 0.5  # Laplace scale that takes the last colour
 _PAIRS = 24  # views of them are compared with one another
@@ -81,9 +84,10 @@ class Neighbours(lightning.Callback):
 
 
 class Dreamt(lightning.Callback):
-    """Held-out dreams, each above what the encoder believes to see, at every score.
+    """What the encoder believes to see, below what it is shown, at every held-out score.
 
-    Written to ``renders/`` in the run folder, and to TensorBoard where it is in use.
+    Held-out dreams; the worst of more of them; and, once it is awake, photos. Written to
+    ``renders/`` in the run folder, and to TensorBoard where it is in use.
 
     Args:
         folder: of the run; None in a process that does not write.
@@ -92,25 +96,46 @@ class Dreamt(lightning.Callback):
     def __init__(self, folder: RunFolder | None) -> None:
         self._folder = folder
 
+    @torch.no_grad()
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         if self._folder is None:
             return
-        numbers = Sleep.held_out(_DREAMS)
-        dreams = pl_module.dreams(Sleep.collate([numbers[i] for i in range(_DREAMS)]))
-        with torch.no_grad():
-            belief, _ = pl_module.encoder(dreams.images.to(pl_module.device), dreams.lens)
-            camera = Camera(dreams.lens, torch.eye(4).expand(_DREAMS, 4, 4))
-            scene = pl_module.known.prior.scene(belief.mode)
-            color = render(scene, camera, outputs=("color",)).color
-        assert color is not None
-        level = color.mean((1, 2, 3), keepdim=True).clamp_min(1e-3)
-        seen = srgb_from_linear((0.08 * color / level).clamp(0, 1))
-        rows = [dreams.images.movedim(1, -1), seen]
+        numbers = Sleep.held_out(_JUDGED)
+        dreams = pl_module.dreams(Sleep.collate([numbers[i] for i in range(_JUDGED)]))
+        belief, _ = pl_module.encoder(dreams.images.to(pl_module.device), dreams.lens)
+        surprise = torch.where(dreams.present, -belief.log_prob(dreams.values).cpu(), -torch.inf)
+        worst = surprise.argsort(descending=True)[:_DREAMS]
+        rows = []
+        for which in (torch.arange(_DREAMS), worst):
+            images, lens = dreams.images[which], _some(dreams.lens, which)
+            rows += [images.movedim(1, -1), _believed(pl_module, images, lens)]
+        if pl_module.memories:
+            generator = torch.Generator().manual_seed(0)
+            prior = pl_module.known.prior
+            photos, lens, _, _ = recall(pl_module.memories, prior, _DREAMS, generator)
+            shown = srgb_from_linear(photos).clamp(0, 1)
+            rows += [shown, _believed(pl_module, shown.movedim(-1, 1), lens)]
         picture = bytes_from_unit(torch.cat([torch.cat([*row], 1) for row in rows])).numpy()
         self._folder.write(f"renders/preview_{pl_module.done:06d}.png", encode_png(picture))
         write = getattr(getattr(trainer.logger, "experiment", None), "add_image", None)
         if write is not None:
             write("held_out/dreams", picture, pl_module.done, dataformats="HWC")
+
+
+def _some(lens: Lens, which: Tensor) -> Lens:
+    return replace(
+        lens, focal=lens.focal[which], principal=lens.principal.expand(len(lens.focal), 2)[which]
+    )
+
+
+def _believed(module: Any, images: Float[Tensor, "b 3 s s"], lens: Lens) -> Tensor:
+    """The likeliest scenes, ``b s s 3``, about as bright as images are."""
+    belief, _ = module.encoder(images.to(module.device), lens)
+    camera = Camera(lens, torch.eye(4).expand(len(images), 4, 4))
+    color = render(module.known.prior.scene(belief.mode), camera, outputs=("color",)).color
+    assert color is not None
+    level = color.mean((1, 2, 3), keepdim=True).clamp_min(1e-3)
+    return srgb_from_linear((0.08 * color / level).clamp(0, 1))
 
 
 def neighbours(
