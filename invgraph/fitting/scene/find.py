@@ -32,6 +32,7 @@ from invgraph.scene.scene_belief import SceneBelief
 
 WINDOWS = 3  # places of a photo that are looked at
 JUDGED = 4  # hypotheses by which they are compared
+_NEARER = math.log(2)  # as much nearer or farther may the second look be
 # Agreement at which the object is as probably there as not, and over which the odds change by e;
 # chosen on path-traced crops and photos with other seeds and panoramas than those that are scored.
 EVEN, STEEP = 0.75, 0.03
@@ -146,11 +147,7 @@ def looks(
     places, _ = heat.top(windows)
     views = look_at_places(model, photo, lens, places[0])
     guess, _ = model(views.images, views.lens)
-    origin = guess.mode[POSE][:, :3, 3:]
-    pixels, _ = lens.project((views.camera_from_view[:, :3, :3] @ origin)[..., 0])
-    size = 2 * _pose_prior(model).radius * views.lens.focal.mean(-1) / origin[:, 2, 0] / SIDE
-    closer = (size / _usual_size(model)).log()
-    places = torch.cat([pixels, (places[0, :, 2] + closer)[:, None]], -1)
+    places = _closer(model, views, guess, lens, places[0])
     views = look_at_places(model, photo, lens, places)
     guess, _ = model(views.images, views.lens)
     hypotheses = guess.top(JUDGED)
@@ -159,6 +156,22 @@ def looks(
     found = objective.sorted(hypotheses.middles())
     for index in found.log_likelihood[0].argsort(descending=True).tolist():
         yield views[index], guess[index]
+
+
+def _closer(
+    model: SceneModel, views: Views, guess: SceneBelief, lens: Lens, places: Tensor
+) -> Float[Tensor, "k 3"]:
+    """The places as the encoder sees them, within what it can have seen."""
+    origin = guess.mode[POSE][:, :3, 3]
+    depth = origin[:, 2].clamp_min(1e-6)
+    size = 2 * _pose_prior(model).radius * views.lens.focal.mean(-1) / depth / SIDE
+    closer = (size / _usual_size(model)).log().clamp(-_NEARER, _NEARER)
+    pixels, _ = lens.project((views.camera_from_view[:, :3, :3] @ origin[..., None])[..., 0])
+    away = (pixels - places[:, :2]).norm(dim=-1, keepdim=True)
+    there = away < places[:, 2:].exp()
+    return torch.cat(
+        [torch.where(there, pixels, places[:, :2]), places[:, 2:] + closer[:, None]], 1
+    )
 
 
 @dataclass(frozen=True, eq=False)
