@@ -25,8 +25,9 @@ time):
 - search: `estimate_pose` without an initial pose, which looks for the object any way up; a tenth of
   the crops, since it is slow.
 
-On dreams that nobody learned from, rank_deviation says whether beliefs are calibrated (1 if so;
-simulation-based calibration of the distance, an entry of the rotation and the light from above).
+On dreams that nobody learned from, rotation_deg/encoder/dreams is the encoder's error, and
+rank_deviation says whether its beliefs are calibrated (1 if so; simulation-based calibration of the
+distance, an entry of the rotation and the light from above).
 
 rotation_deg is the median over all crops and seeds; coverage_90_pct the share of crops whose true
 pose is in the smallest region that should hold it in 90 %, by the encoder alone.
@@ -244,7 +245,7 @@ def unlabelled(arguments: Any, index: int) -> Path:
 def calibration(arguments: Any) -> list[Row]:
     """Whether true values have even ranks among samples of the belief, on dreams."""
     found: dict[str, list[Tensor]] = {}
-    held = []
+    held, off = [], []
     for seed in arguments.seeds:
         model = load_scene_model(folder_of(arguments, seed))
         generator = torch.Generator().manual_seed(2)
@@ -259,6 +260,7 @@ def calibration(arguments: Any) -> list[Row]:
         ):
             truth = dreams.values[path][(..., *entry)][there]
             found.setdefault(name, []).append(ranks(truth, drawn[path][(..., *entry)][:, there]))
+        off.append(degrees_between(belief.mode[POSE], dreams.values[POSE])[there])
         pose = {POSE: dreams.values[POSE]}
         held.append(belief.marginal([POSE]).contains(pose, 0.9, generator)[there])
     rows = [
@@ -266,7 +268,11 @@ def calibration(arguments: Any) -> list[Row]:
         for name, some in found.items()
     ]
     share = 100 * float(torch.cat(held).float().mean())
-    return [*rows, row("coverage_90_pct/dreams", share, "%", "higher")]
+    return [
+        *rows,
+        row("coverage_90_pct/dreams", share, "%", "higher"),
+        row("rotation_deg/encoder/dreams", float(torch.cat(off).median()), "deg"),
+    ]
 
 
 def twins(arguments: Any) -> list[Row]:
@@ -292,10 +298,10 @@ def twins(arguments: Any) -> list[Row]:
     half = torch.diag(torch.tensor([-1.0, 1.0, -1.0]))
     truth = dreams.values[POSE][:, :3, :3]
     both = torch.stack([truth, truth @ half])
-    drawn = belief.sample(SAMPLES, generator)[POSE][..., :3, :3]
+    drawn = belief.sample(SAMPLES, generator)[POSE]
     off = degrees_between(drawn[:, None], both)
     mass = (off < NEAR).float().mean(0)[:, dreams.present]
-    nearer = degrees_between(belief.mode[POSE][..., :3, :3], both).amin(0)[dreams.present]
+    nearer = degrees_between(belief.mode[POSE], both).amin(0)[dreams.present]
     return [
         row("twins/rotation_deg", float(nearer.median()), "deg"),
         row("twins/near_either_pct", 100 * float(mass.sum(0).mean()), "%", "higher"),
@@ -304,6 +310,8 @@ def twins(arguments: Any) -> list[Row]:
 
 
 def degrees_between(a: Tensor, b: Tensor) -> Tensor:
+    """Of rotations, or of poses."""
+    a, b = a[..., :3, :3], b[..., :3, :3]
     cosine = ((a * b).sum((-1, -2)) - 1) / 2
     return cosine.clamp(-1, 1).acos().rad2deg()
 
