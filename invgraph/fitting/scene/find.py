@@ -12,7 +12,6 @@ from invgraph.fitting.scene.object_prior import POSE
 from invgraph.fitting.scene.scene_model import SceneModel
 from invgraph.fitting.scene.sharpen import sharpened
 from invgraph.fitting.scene.view import look_at_window
-from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.lens import Lens
 from invgraph.scene.distributions import PoseInView
@@ -72,11 +71,16 @@ class FoundScene:
 
     def scene(self, model: SceneModel) -> Scene:
         """The likeliest scene; :meth:`camera` sees it as the photo does."""
-        return model.known.prior.scene(self.values)
+        return fixed_light(model.known.prior.scene(self.values))
 
     def camera(self, lens: Lens) -> Camera:
         """The photo's camera."""
         return Camera(lens, self.view.camera_from_view[0])
+
+
+def fixed_light(scene: Scene) -> Scene:
+    """A scene in a view's frame whose light stays there when another camera looks at it."""
+    return replace(scene, lights=tuple(replace(light, frame="world") for light in scene.lights))
 
 
 def look_at_places(
