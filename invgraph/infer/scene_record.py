@@ -37,11 +37,13 @@ from invgraph.report.scene_pictures import (
 )
 from invgraph.runs.scene_records import HypothesisRecord, SceneRecord
 from invgraph.scene import Scene
+from invgraph.scene.heat_map import HeatMap
 from invgraph.scene.scene_belief import SceneBelief
 
 FOUND = 0.5  # least score of an object that is there
 VIEW_SIDE, GHOST_SIDE, GHOSTS = 320, 240, 32  # pixels, and samples of a belief
 TOLD = 8  # hypotheses in the record
+COVER = 0.2  # of its diameter: the standard deviation of a ball's pixels along one axis, about
 CELLS = 160  # of the heat map along the photo's longer side
 
 
@@ -119,19 +121,19 @@ def keep(
         seconds,
     )
     small = thumbnail(frame.image_path, SIDE)
-    heat = found.heat.picture(*frame.size, stride=max(1, max(frame.size) // CELLS))[0]
+    heat = covered(found.heat).picture(*frame.size, stride=max(1, max(frame.size) // CELLS))[0]
     warm = heat_over(small, heat, present)
     if not there:
-        return Kept(row, record, found.belief, {"where": warm}, None)
+        return Kept(row, record, found.belief, {"where": small, "heat": warm}, None)
     camera_from_view = found.view.camera_from_view[0]
     scene = file_scene(model.known, best, camera_from_view.mT)
     overlay = draw_overlay(small, scene, Camera(lens, torch.eye(4)), row)
-    drawn = (overlay.outlined != small).any(-1, keepdims=True)
     pictures = {
         "photo": small,
         "render": overlay.render,
         "difference": overlay.difference,
-        "where": np.where(drawn, overlay.outlined, warm),
+        "where": overlay.outlined,
+        "heat": warm,
     }
     pictures, record = _looked_at(model, photo, lens, found, told, pictures, record)
     placed, camera_from_object = around_object(scene)
@@ -182,6 +184,13 @@ def _looked_at(
     )
     more = {"guess": guess, "belief": belief, "light": ball}
     return {**pictures, **surface, **more}, record
+
+
+def covered(heat: HeatMap) -> HeatMap:
+    """Where the object's pixels may be, about: the places of its centre, widened by its size."""
+    reach = COVER * heat.means[..., 2:].exp()
+    wide = (heat.scales[..., :2].square() + reach.square()).sqrt()
+    return replace(heat, scales=torch.cat([wide, heat.scales[..., 2:]], -1))
 
 
 def _view(found: FoundScene, side: int) -> Lens:

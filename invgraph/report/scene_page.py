@@ -79,7 +79,7 @@ def _film(folder: RunContents, records: list[SceneRecord]) -> str:
 
 def _photos(folder: RunContents, records: list[SceneRecord]) -> list[str]:
     shown = records[:: max(1, -(-len(records) // SHOWN))]
-    roles = ("where", *MAPS, "guess", "belief", "light")
+    roles = ("where", "heat", *MAPS, "guess", "belief", "light")
     files = [
         (record.stem, role, file)
         for record in shown
@@ -114,13 +114,13 @@ def _picture(folder: RunContents, stem: str, role: str) -> Path | None:
 def _photo(index: int, record: SceneRecord, pictures: dict[str, str]) -> str:
     title = f"photo-{index}"
     head = f'<h2 id="{title}">{escape(record.frame)} {_badge(record)}</h2>'
-    where = _figure(
-        "where",
+    outlined = "The photo with the outline of the likeliest pose" if record.found else "The photo"
+    where = _figure("where", pictures, outlined, record.frame) + _figure(
+        "heat",
         pictures,
-        "Where it is: the outline of the likeliest pose, over the heat map of where it may be"
-        if record.found
-        else "The heat map of where it might have been, as strong as it was probable",
-        f"{record.frame} with the heat map",
+        "Where the finder expects it: bright is likely; it gives the object a probability of "
+        f"{record.present:.2f}",
+        f"Heat map of {record.frame}",
     )
     if not record.found:
         words = (
@@ -150,6 +150,7 @@ def _badge(record: SceneRecord) -> str:
 
 def _summary(record: SceneRecord, best: HypothesisRecord) -> str:
     azimuth, elevation = best.viewpoint
+    above = "above" if elevation >= 0 else "below"
     others = len(record.hypotheses) - 1
     rest = (
         "No other pose is probable."
@@ -157,8 +158,8 @@ def _summary(record: SceneRecord, best: HypothesisRecord) -> str:
         else f"{others} other {'pose is' if others == 1 else 'poses are'} possible, see below."
     )
     return (
-        f"{1e3 * best.distance_m:.0f} mm away, seen from {elevation:.0f}° above and "
-        f"{azimuth:.0f}° around; ± {best.sigma_mm:.1f} mm and ± {best.sigma_deg:.1f}° (1σ). {rest}"
+        f"{1e3 * best.distance_m:.0f} mm away, seen from {abs(elevation):.0f}° {above} its horizon "
+        f"at azimuth {azimuth:.0f}°; ± {best.sigma_mm:.1f} mm and ± {best.sigma_deg:.1f}° (1σ). {rest}"
     )
 
 
@@ -222,7 +223,7 @@ def _hypotheses(record: SceneRecord) -> str:
     head = "".join(
         f"<th>{word}</th>"
         for word in (
-            *("probability", "around °", "above °", "mm away", "1σ mm", "1σ °"),
+            *("probability", "azimuth °", "elevation °", "mm away", "1σ mm", "1σ °"),
             *("turn °", "tint", "roughness"),
         )
     )
@@ -238,8 +239,8 @@ def _hypotheses(record: SceneRecord) -> str:
     return (
         "<h3>Hypotheses</h3><div class='scroll'><table>"
         f"<tr><th></th>{head}</tr>{body}</table></div>"
-        f'<p class="hint">Score {record.score:.3f}; {record.seconds:.1f} s; the finder alone gave '
-        f"the object a probability of {record.present:.2f}. Turn is from the first one.</p>"
+        f'<p class="hint">Score {record.score:.3f}, found in {record.seconds:.1f} s. Azimuth is from '
+        "the object's z axis towards its x axis; the turn is from the first hypothesis.</p>"
     )
 
 
@@ -269,7 +270,7 @@ def _details(folder: RunContents, records: list[SceneRecord]) -> str:
     lines = ""
     if records:
         step = -(-len(records) // ROWS_SHOWN)
-        words = ("", "score", "around °", "above °", "mm away", "1σ mm", "1σ °", "s")
+        words = ("", "score", "azimuth °", "elevation °", "mm away", "1σ mm", "1σ °", "s")
         head = "".join(f"<th>{word}</th>" for word in words)
         body = "".join(_line(record) for record in records[::step])
         some = "" if step == 1 else f", every {step}th"

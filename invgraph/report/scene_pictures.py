@@ -21,8 +21,7 @@ GAIN = 3.0  # of differences
 BALL, ROOM = 320, 0.68  # pixels of the light's picture; the ball's share of them
 WHITE = 0.8  # albedo of the ball
 DOT, MEAN = (255, 170, 50), (64, 240, 140)
-HEAT = np.array([1.0, 0.45, 0.05])  # sRGB
-STRONGEST = 0.75  # opacity of heat
+HEATED, HOTTEST = 0.6, 0.8  # of the photo below a heat map; most opacity of heat
 Picture = UInt8[np.ndarray, "h w 3"]
 
 
@@ -155,17 +154,18 @@ def light_ball(
 
 
 def heat_over(picture: Picture, heat: Float[Tensor, "v u"], present: float) -> Picture:
-    """A picture under a translucent map of where the object may be, strongest where that peaks.
+    """A dim picture under the colours of where the object may be.
 
     Args:
         picture: sRGB.
-        heat: density, of any size.
+        heat: density, of any size; its highest value gets the lightest colour.
         present: probability that the object is there at all; at 0 nothing is drawn.
     """
     height, width = picture.shape[:2]
-    level = heat / heat.max().clamp_min(1e-30)
-    wide = torch.nn.functional.interpolate(
-        level[None, None].sqrt(), (height, width), mode="bilinear"
-    )[0, 0]
-    share = present * STRONGEST * wide.clamp(0, 1).numpy()[..., None]
-    return to_bytes((1 - share) * picture / 255 + share * HEAT)
+    level = (heat / heat.max().clamp_min(1e-30)).sqrt()
+    wide = torch.nn.functional.interpolate(level[None, None], (height, width), mode="bicubic")
+    share = wide[0, 0].clamp(0, 1).numpy()
+    color = colours()[(share * (LEVELS - 1)).round().astype(int)] / 255
+    opacity = present * np.minimum(2 * share, HOTTEST)[..., None]
+    dim = HEATED * picture.mean(-1, keepdims=True) / 255
+    return to_bytes((1 - opacity) * dim + opacity * color)

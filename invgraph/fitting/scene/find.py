@@ -137,5 +137,5 @@ def find_scene(
     values = {path: value[0, 0] for path, value in ends.values.items()}
     likely = float(ends.log_likelihood[0, 0])
     pose = model.known.camera_from_object(view.camera_from_view[0] @ values[POSE])
-    score = 1 / (1 + math.exp((EVEN - likely) / STEEP))
+    score = float(torch.tensor((likely - EVEN) / STEEP).sigmoid())
     return FoundScene(heat, view, guess, belief, values, likely, score, pose)
