@@ -158,8 +158,9 @@ def _summary(record: SceneRecord, best: HypothesisRecord) -> str:
         else f"{others} other {'pose is' if others == 1 else 'poses are'} possible, see below."
     )
     return (
-        f"{1e3 * best.distance_m:.0f} mm away, seen from {abs(elevation):.0f}° {above} its horizon "
-        f"at azimuth {azimuth:.0f}°; ± {best.sigma_mm:.1f} mm and ± {best.sigma_deg:.1f}° (1σ). {rest}"
+        f"{1e3 * best.distance_m:.0f} mm away, seen from {abs(elevation):.0f}° {above} its "
+        f"horizon at azimuth {azimuth:.0f}°; ± {best.sigma_mm:.1f} mm and "
+        f"± {best.sigma_deg:.1f}° (1σ). {rest}"
     )
 
 
@@ -239,8 +240,8 @@ def _hypotheses(record: SceneRecord) -> str:
     return (
         "<h3>Hypotheses</h3><div class='scroll'><table>"
         f"<tr><th></th>{head}</tr>{body}</table></div>"
-        f'<p class="hint">Score {record.score:.3f}, found in {record.seconds:.1f} s. Azimuth is from '
-        "the object's z axis towards its x axis; the turn is from the first hypothesis.</p>"
+        f'<p class="hint">Score {record.score:.3f}, found in {record.seconds:.1f} s. Azimuth is '
+        "from the object's z axis towards its x axis; the turn is from the first hypothesis.</p>"
     )
 
 

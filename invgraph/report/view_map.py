@@ -20,9 +20,9 @@ def view_map(guess: Sequence[Sequence[float]], belief: Sequence[Sequence[float]]
     rings = "".join(
         f'<circle class="{"shape" if elevation == 0 else "grid"}" fill="none" cx="{SIDE / 2}" '
         f'cy="{SIDE / 2}" r="{_reach(elevation):.1f}"/>'
-        for elevation in (60, 30, 0)
+        for elevation in (60.0, 30.0, 0.0)
     )
-    middle, rim = SIDE / 2, _reach(0)
+    middle, rim = SIDE / 2, _reach(0.0)
     names = "".join(
         f'<text x="{middle + x * (rim + 12):.0f}" y="{middle + y * (rim + 12) + 4:.0f}" '
         f'text-anchor="middle">{name}</text>'
