@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,32 +101,47 @@ def best_of(records: list[SceneRecord]) -> SceneRecord | None:
 
 
 def _record(values: dict[str, Any]) -> SceneRecord:
-    found = bool(values["found"])
-    scores = [_number(values[key]) for key in ("score", "present", "evidence", "seconds")]
-    begin = (str(values["frame"]), str(values["stem"]), found, *scores)
-    if not found:
-        return SceneRecord(*begin)
-    return SceneRecord(
-        *begin,
-        tuple(_hypothesis(entry) for entry in values["hypotheses"]),
-        _numbers(values["towards"], 3),
-        _number(values["uneven"]),
-        _number(values["light_sigma_deg"]),
-        _numbers(values["depth"], 2),
-        tuple(_numbers(pair, 2) for pair in values["guess"]),
-        tuple(_numbers(pair, 2) for pair in values["belief"]),
+    record = SceneRecord(
+        str(values["frame"]),
+        str(values["stem"]),
+        bool(values["found"]),
+        score=_number(values["score"]),
+        present=_number(values["present"]),
+        evidence=_number(values["evidence"]),
+        seconds=_number(values["seconds"]),
+    )
+    if not record.found:
+        return record
+    return replace(
+        record,
+        hypotheses=tuple(_hypothesis(entry) for entry in values["hypotheses"]),
+        towards=_numbers(values["towards"], 3),
+        uneven=_number(values["uneven"]),
+        light_sigma_deg=_number(values["light_sigma_deg"]),
+        depth=_numbers(values["depth"], 2),
+        guess=tuple(_numbers(pair, 2) for pair in values["guess"]),
+        belief=tuple(_numbers(pair, 2) for pair in values["belief"]),
     )
 
 
 def _hypothesis(values: dict[str, Any]) -> HypothesisRecord:
     return HypothesisRecord(
-        _number(values["probability"]),
-        _numbers(values["viewpoint"], 2),
-        *(_number(values[key]) for key in ("distance_m", "sigma_mm", "sigma_deg")),
-        _numbers(values["tint"], 3),
-        _number(values["roughness"]),
-        tuple(_numbers(row, 4) for row in values["camera_from_object"]),
+        probability=_number(values["probability"]),
+        viewpoint=_numbers(values["viewpoint"], 2),
+        distance_m=_number(values["distance_m"]),
+        sigma_mm=_number(values["sigma_mm"]),
+        sigma_deg=_number(values["sigma_deg"]),
+        tint=_numbers(values["tint"], 3),
+        roughness=_number(values["roughness"]),
+        camera_from_object=_matrix(values["camera_from_object"]),
     )
+
+
+def _matrix(values: Any) -> tuple[Numbers, ...]:
+    rows = tuple(_numbers(row, 4) for row in values)
+    if len(rows) != 4:
+        raise ValueError(f"expected 4 rows but got {len(rows)}.")
+    return rows
 
 
 def _numbers(values: Any, count: int) -> Numbers:
