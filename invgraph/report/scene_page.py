@@ -55,9 +55,8 @@ def _lead(folder: RunContents, records: list[SceneRecord]) -> str:
     found = sum(record.found for record in records)
     photos = "1 photo" if len(records) == 1 else f"{len(records)} photos"
     return (
-        f"{name}: found in {found} of {photos}. An encoder that learned from renders alone says "
-        "what each photo may show; descent through the renderer sharpens that on the photo. "
-        "What is uncertain stays so: it is drawn below."
+        f"{name}: found in {found} of {photos}. An encoder says what each photo may show, and "
+        "descent through the renderer sharpens that on the photo. What stays uncertain is drawn."
     )
 
 

@@ -1,6 +1,7 @@
 """From beliefs in a view's frame to poses, covariances and light before the photo's camera."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -41,10 +42,8 @@ def known() -> ObjectPrior:
 def belief(known: ObjectPrior) -> SceneBelief:
     values = known.prior.given(LENS).sample(4, torch.Generator().manual_seed(3))
     wide = SceneEncoder(known.prior, 4).ignorance(LENS, 1)
-    unknowns = [
-        type(u)(u.path, u.domain, u.shape, values[POSE][None] if u.path == POSE else u.around)
-        for u in wide.unknowns
-    ]
+    around = values[POSE][None]
+    unknowns = [replace(u, around=around) if u.path == POSE else u for u in wide.unknowns]
     weights = torch.tensor([[0.2, 0.0001, 0.7, 0.0999]]).log()
     means = {**wide.means, POSE: torch.zeros(1, 4, 6)}
     return SceneBelief(Unknowns(tuple(unknowns)), weights, means, wide.scales)
@@ -82,6 +81,18 @@ def test_hypotheses_come_by_their_probability(known: ObjectPrior, belief: SceneB
     # The file's centre of the ball is where the belief's origin is.
     at = transforms.apply(ours, known.centre[None])[0]
     assert torch.allclose(at, TURN[:3, :3] @ around[:3, 3], atol=1e-6)
+
+
+def test_descents_that_ended_at_the_same_pose_are_one(known: ObjectPrior, belief: SceneBelief):
+    poses = belief.middles()[POSE][:, 0].clone()
+    poses[1] = RigidPose().retract(torch.tensor([0.0, 0, 0, 0.05, 0, 0]), poses[0])
+    poses[3] = RigidPose().retract(torch.tensor([0.0, 0, 0, 0.5, 0, 0]), poses[0])
+    unknowns = [replace(u, around=poses[None]) if u.path == POSE else u for u in belief.unknowns]
+    weights = torch.tensor([[0.3, 0.28, 0.4, 0.02]]).log()
+    ends = replace(belief, unknowns=Unknowns(tuple(unknowns)), log_weights=weights)
+    told = hypotheses(known, ends, TURN)
+    assert [round(each.probability, 2) for each in told] == [0.58, 0.4, 0.02]
+    assert torch.allclose(told[0].values[POSE], poses[0], atol=1e-6)
 
 
 def test_a_scene_looks_the_same_in_every_frame(known: ObjectPrior, belief: SceneBelief):
