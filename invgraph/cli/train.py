@@ -211,8 +211,7 @@ def scene(
 
     The object is rendered in poses, lights and colours drawn at random, before anything and behind
     something; the network learns to tell the causes from the image, and how sure it can be. What
-    comes out is RUN/model.safetensors; docs/scenes.md says how to use it. A command that finds the
-    object in photos is still to come.
+    comes out is RUN/model.safetensors; `invgraph infer scene` finds the object in photos by it.
 
     Typical uses:
         invgraph train scene --object mug.obj --budget 40m
