@@ -1,5 +1,6 @@
 """``infer_scene``: what a trained encoder and descent say of the scene in each photo."""
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from invgraph.runs.facts import RunFacts, facts_of, identity
 from invgraph.runs.folder import METRICS, RENDERS, RunFolder, check_out, file_stem
 from invgraph.runs.progress import Meter, Progress
 from invgraph.runs.reader import SCENES, TRACK
-from invgraph.runs.scene_records import append_record
+from invgraph.runs.scene_records import append_record, best_of, read_records
 from invgraph.scene.scene_files import save_scene
 
 BELIEFS = "beliefs"  # folder
@@ -138,6 +139,8 @@ class _Work:
         self.model, self.capture, self.lenses, self.folder = model, capture, lenses, folder
         self.skipped: list[str] = list(capture.skipped)
         self.rows: list[PoseRow] = []
+        best = best_of(read_records(folder.path / SCENES))
+        self.surest = -math.inf if best is None else best.evidence  # of the scene in the folder
         table = folder.path / TRACK
         if table.is_file():
             self.rows = read_rows(table)
@@ -170,8 +173,8 @@ class _Work:
         kept.belief.save(folder.path / BELIEFS / f"{stem}.safetensors")
         for role, picture in kept.pictures.items():
             folder.write(f"{RENDERS}/{stem}_{role}.png", encode_png(picture, compress_level=3))
-        surest = max((row.score for row in self.rows if row.found), default=0.0)
-        if kept.placed is not None and row.score > surest:
+        if kept.placed is not None and kept.record.evidence > self.surest:
+            self.surest = kept.record.evidence
             save_scene(kept.placed.scene, folder.path)
             cameras = [(frame.name, "test", kept.placed.photo), (stem, VIEW, kept.placed.view)]
             folder.write_cameras(cameras)

@@ -27,6 +27,7 @@ MAPS = {
     "normal": "Normals",
     "albedo": "Albedo: the surface without its light",
 }
+DOUBTED = 0.5  # probability by the finder alone, below which the page says so
 EVEN = 0.15  # share by which the light from its main direction exceeds the mean, hardly to be seen
 
 
@@ -149,6 +150,8 @@ def _badge(record: SceneRecord) -> str:
 
 def _summary(record: SceneRecord, best: HypothesisRecord) -> str:
     azimuth, elevation = best.viewpoint
+    if record.present < DOUBTED:
+        rest += f" The finder doubts that it is there: {record.present:.2f}."
     above = "above" if elevation >= 0 else "below"
     others = len(record.hypotheses) - 1
     rest = (

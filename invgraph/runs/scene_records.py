@@ -96,8 +96,8 @@ def read_records(path: Path) -> list[SceneRecord]:
 
 
 def best_of(records: list[SceneRecord]) -> SceneRecord | None:
-    """The one whose object is there most surely, the first of equals; None if it never is."""
-    return max((r for r in records if r.found), key=lambda record: record.score, default=None)
+    """The one with most evidence for the object, the first of equals; None if it is in none."""
+    return max((r for r in records if r.found), key=lambda record: record.evidence, default=None)
 
 
 def _record(values: dict[str, Any]) -> SceneRecord:
