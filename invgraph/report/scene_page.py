@@ -150,8 +150,6 @@ def _badge(record: SceneRecord) -> str:
 
 def _summary(record: SceneRecord, best: HypothesisRecord) -> str:
     azimuth, elevation = best.viewpoint
-    if record.present < DOUBTED:
-        rest += f" The finder doubts that it is there: {record.present:.2f}."
     above = "above" if elevation >= 0 else "below"
     others = len(record.hypotheses) - 1
     rest = (
@@ -159,6 +157,8 @@ def _summary(record: SceneRecord, best: HypothesisRecord) -> str:
         if not others
         else f"{others} other {'pose is' if others == 1 else 'poses are'} possible, see below."
     )
+    if record.present < DOUBTED:
+        rest += f" The finder doubts that it is there: {record.present:.2f}."
     return (
         f"{1e3 * best.distance_m:.0f} mm away, seen from {abs(elevation):.0f}° {above} its "
         f"horizon at azimuth {azimuth:.0f}°; ± {best.sigma_mm:.1f} mm and "
