@@ -23,6 +23,7 @@ Start with a folder of photos whose cameras are known:
     invgraph train scene --object mug.obj                      learns to see a known object
     invgraph train encoder walk.mp4                            pre-trains its encoder, unlabelled
     invgraph infer depth runs/depth_walk other.mp4             depth of another video
+    invgraph infer scene runs/scene_mug photo.jpg              where it is, in which light
     invgraph render runs/my_photos --views 8 --out orbit.png   pictures from all around
     invgraph view runs/my_photos                               opens the report in a browser
     invgraph report runs/my_photos                             builds report.html again
@@ -87,6 +88,8 @@ def _run(name: str = "--help", *rest: str) -> None:
 
 def _stopped(words: Sequence[str]) -> str:
     """What Ctrl-C came to, and the command that goes on."""
+    if words and words[0] == "infer":
+        return f"stopped; go on with: {shlex.join(['invgraph', *words])}"
     if not words or words[0] not in RESUMABLE:
         return "stopped"
     again = [word for word in words if word != "--resume"]

@@ -1,11 +1,14 @@
-"""The command line of what was learned: ``invgraph infer depth``."""
+"""The command line of what was learned: ``invgraph infer depth | scene``."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from invgraph.cli.console import busy, say
+
+SCORED = ("found", "absent", "score_median", "seconds_per_frame")
 
 
 def depth(
@@ -49,4 +52,51 @@ def depth(
         print(f"{'Left out':16} {note}")
 
 
-COMMANDS = {"depth": depth}
+def scene(
+    model: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")],
+    images: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGES")],
+    /,
+    camera: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None,
+) -> None:
+    """Where a known object is in photos, in which pose, light and tint, and how sure that is.
+
+    Each photo is explained on its own: a heat map of where the object is, then a mixture of poses
+    and lights, sharpened on the photo by descent. Writes poses.csv with a covariance per photo,
+    beliefs/NAME.safetensors, scenes.jsonl with all hypotheses, scene.glb of the surest photo,
+    turntable.mp4, and report.html. Where the object is not, the score is below a half and no pose
+    is told. The same command goes on after Ctrl-C or a kill.
+
+    Typical uses:
+        invgraph infer scene runs/scene_mug photo.jpg --camera cam.json
+        invgraph infer scene model.safetensors my_photos --out runs/mugs
+
+    Args:
+        model: run folder of `invgraph train scene`, or its model.safetensors.
+        images: a photo, a folder of photos or a capture; of any size.
+        camera: JSON file with the intrinsics: px, py, u0, v0 (ViSP), K or cam_K, fx, fy, cx, cy
+            (BOP), or fl_x (transforms.json). Left out where the capture knows its cameras.
+        out: folder to write; inferred/NAME_OF_THE_IMAGES when left out.
+    """
+    say(f"reading {model} and {images}")
+    from invgraph.fitting.pose.sequence import read_sequence
+    from invgraph.fitting.scene.scene_model import load_scene_model
+    from invgraph.infer.infer_scene import infer_scene
+    from invgraph.report.measures import describe, number
+
+    network = load_scene_model(model)
+    capture = read_sequence(images)
+    folder = out if out is not None else Path("inferred") / capture.name
+    weights = model / "model.safetensors" if model.is_dir() else model
+    done = infer_scene(network, capture, folder, camera=camera, weights=weights)
+    for key in SCORED:
+        if key in done.metrics:
+            label, unit = describe(key)
+            print(f"{label:24} {number(done.metrics[key], unit)} {unit}".rstrip())
+    print(f"{'Poses':24} {folder / 'poses.csv'}")
+    print(f"{'Report':24} {done.report}")
+    if skipped := done.metrics["skipped"]:
+        print(f"invgraph: {len(skipped)} left out, first {skipped[0]}", file=sys.stderr)
+
+
+COMMANDS = {"depth": depth, "scene": scene}

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from invgraph.report.pose_rerun_log import write_track_rerun_log
+from invgraph.report.turntable import write_turntable
 from invgraph.runs.progress import Progress
 from invgraph.runs.reader import FILM, RERUN_LOG, RunContents, read_run
 from invgraph.scene import Scene
@@ -72,6 +73,11 @@ def complete_attachments(run: Path) -> None:
         if folder.rerun_log is None:
             with contextlib.suppress(ImportError):
                 write_track_rerun_log(run)
+        return
+    if folder.kind == "scenes":
+        if folder.film is None:
+            with contextlib.suppress(ImportError):
+                write_turntable(run)
         return
     try:
         made = (run / "scene.json").stat().st_mtime_ns

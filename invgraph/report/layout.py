@@ -29,6 +29,7 @@ COMMANDS: dict[Kind, str] = {
     "encoder": "invgraph train encoder",
     "scene": "invgraph train scene",
     "inference": "invgraph infer depth",
+    "scenes": "invgraph infer scene",
 }
 
 
@@ -88,7 +89,7 @@ class Page:
             return ""
         goes_on = (
             "The same command goes on with it."
-            if self.folder.kind == "inference"
+            if self.folder.kind in ("inference", "scenes")
             else f"<code>{COMMANDS[self.folder.kind]}</code> with <code>--resume</code> goes on "
             "with it."
         )

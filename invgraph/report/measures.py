@@ -22,6 +22,7 @@ KNOWN = {
     "difference_median": "Difference of patterns, median",
     "found": "Found",
     "lost": "Lost",
+    "absent": "Not there",
     "seconds_per_frame": "Time per photo, median",
     "sigma_mm": "1σ of the position",
     "sigma_deg": "1σ of the rotation",

@@ -16,6 +16,7 @@ from invgraph.report.odometry_page import write_odometry_page
 from invgraph.report.pictures import data_uris
 from invgraph.report.pose_page import write_track_page
 from invgraph.report.previews import previews_section
+from invgraph.report.scene_page import write_scene_page
 from invgraph.report.viewer import viewer_section
 from invgraph.report.viewer_data import read_points
 from invgraph.runs.reader import RunContents, ScoredView, finite, read_run
@@ -39,6 +40,8 @@ def write_report(run: Path) -> Path:
     folder = read_run(Path(run))
     if folder.kind == "pose":
         return write_track_page(folder)
+    if folder.kind == "scenes":
+        return write_scene_page(folder)
     if folder.kind == "odometry":
         return write_odometry_page(folder)
     if folder.kind in ("depth", "encoder", "inference"):

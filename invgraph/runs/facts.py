@@ -15,7 +15,17 @@ from typing import Any, Literal, get_args
 
 from invgraph.data import Capture
 
-Kind = Literal["object", "place", "pose", "odometry", "depth", "encoder", "scene", "inference"]
+Kind = Literal[
+    "object",
+    "place",
+    "pose",
+    "odometry",
+    "depth",
+    "encoder",
+    "scene",
+    "inference",
+    "scenes",
+]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _END = 1 << 20  # bytes
 
@@ -26,7 +36,7 @@ class RunFacts:
 
     Attributes:
         kind: of run: a fit of an object, a place, a known object's poses or a camera's motion; a
-            training of depth, of an encoder or of scenes; the inference of depth.
+            training of depth, of an encoder or of scenes; the inference of depth or of scenes.
         name: of what it is about, for a person.
         identity: of what it works on, as :func:`identity` tells it; a run that is resumed must
             have the same.

@@ -22,6 +22,9 @@ TUM, KITTI, POINTS = "trajectory_tum.txt", "trajectory_kitti.txt", "points.ply"
 # Of an object that was followed through photos.
 TRACK, HYPOTHESES = "poses.csv", "hypotheses.jsonl"
 TRACK_FILM, OVERLAYS = "overlay.mp4", "overlays"
+# Of scenes that were inferred.
+SCENES, TURNTABLE = "scenes.jsonl", "turntable.mp4"
+FILMS: dict[Kind, str] = {"pose": TRACK_FILM, "scenes": TURNTABLE}
 
 # What a finished run of each kind has besides its scores. A place keeps its light in its colours,
 # and an object that was found in no photo has no scene.
@@ -33,6 +36,7 @@ _WANTED: dict[Kind, set[str]] = {
     "encoder": {"log"},
     "scene": {"log"},
     "inference": {"log"},
+    "scenes": {"log"},
     "odometry": {"cameras", "log"},
 }
 
@@ -118,8 +122,8 @@ def read_run(path: Path) -> RunContents:
         missing.append("renders/*_photo.png and *_render.png (the comparisons)")
     previews = _find_previews(path)
     views = _views(metrics, pictures)
-    shown = TRACK_FILM if kind == "pose" else FILM
-    points, film, rerun_log = (_inside(path, name) for name in (POINTS, shown, RERUN_LOG))
+    film_name = FILMS.get(kind, FILM)
+    points, film, rerun_log = (_inside(path, name) for name in (POINTS, film_name, RERUN_LOG))
     return RunContents(
         path,
         kind,

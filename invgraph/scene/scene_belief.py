@@ -3,11 +3,13 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from invgraph.scene.belief_files import read_belief, write_belief
 from invgraph.scene.unknowns import Unknown, Unknowns
 
 _LOG_2PI = math.log(2 * math.pi)
@@ -68,6 +70,19 @@ class SceneBelief:
             {path: one(mean) for path, mean in self.means.items()},
             {path: one(scale) for path, scale in self.scales.items()},
         )
+
+    def save(self, path: Path) -> None:
+        """Write one safetensors file, which :meth:`load` reads back bit for bit."""
+        write_belief(path, self.unknowns, self.log_weights, self.means, self.scales)
+
+    @staticmethod
+    def load(path: Path) -> "SceneBelief":
+        """Read what :meth:`save` wrote; from a file that nobody vouches for.
+
+        Raises:
+            ValueError: there is no such file, it is damaged, or it holds something else.
+        """
+        return SceneBelief(*read_belief(path))
 
     def sample(self, count: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Values drawn from the belief, ``(count, *batch, *shape)`` by path."""

@@ -85,11 +85,16 @@ class FoundScene:
 
     def scene(self, model: SceneModel) -> Scene:
         """The likeliest scene; :meth:`camera` sees it as the photo does."""
-        return model.known.prior.scene(self.values)
+        return fixed_light(model.known.prior.scene(self.values))
 
     def camera(self, lens: Lens) -> Camera:
         """The photo's camera."""
         return Camera(lens, self.view.camera_from_view[0])
+
+
+def fixed_light(scene: Scene) -> Scene:
+    """A scene in a view's frame whose light stays there when another camera looks at it."""
+    return replace(scene, lights=tuple(replace(light, frame="world") for light in scene.lights))
 
 
 def look_at_places(
@@ -204,7 +209,7 @@ class Look:
     @property
     def score(self) -> float:
         """The probability that the object is there."""
-        return 1 / (1 + math.exp((EVEN - self.agreement) / STEEP))
+        return float(torch.tensor((self.agreement - EVEN) / STEEP).sigmoid())
 
     def poses(self, model: SceneModel) -> Float[Tensor, "n 4 4"]:
         """``camera_from_object`` of the ends, of the file's frame, the likeliest first."""

@@ -47,12 +47,30 @@ def look_at_window(
     scale = torch.linalg.det((lens.jacobian(axis[None])[0] @ rotation)[:, :2]).abs().sqrt()
     focal = (scale * size / side).expand(2)
     view = Lens(focal, torch.full_like(focal, size / 2), size, size)
-    fine = view.resize(size * _RAYS, size * _RAYS)
-    rays = fine.unproject(fine.pixel_centres, focal.new_ones(fine.height * fine.width))
+    camera_from_view = transforms.pose(rotation, rotation.new_zeros(3))
+    return look_through(image, lens, view, camera_from_view), view, camera_from_view
+
+
+def look_through(
+    image: Float[Tensor, "h w 3"], lens: Lens, view: Lens, camera_from_view: Float[Tensor, "4 4"]
+) -> Float[Tensor, "s t 3"]:
+    """What a pinhole camera at the same place sees that is turned.
+
+    Args:
+        image: of any channels' meaning; beyond its border its edge goes on.
+        lens: of the image.
+        view: of the result.
+        camera_from_view: a rotation.
+
+    Gradients:
+        Reach the image.
+    """
+    rotation = camera_from_view[:3, :3]
+    fine = view.resize(view.height * _RAYS, view.width * _RAYS)
+    rays = fine.unproject(fine.pixel_centres, image.new_ones(fine.height * fine.width))
     pixels, _ = lens.project(rays @ rotation.mT)
     grid = 2 * pixels / pixels.new_tensor([lens.width, lens.height]) - 1
     grid = grid.reshape(1, fine.height, fine.width, 2)
     planes = image.movedim(-1, 0)[None]
     found = grid_sample(planes, grid, padding_mode="border", align_corners=False)
-    crop = avg_pool2d(found, _RAYS)[0].movedim(0, -1)
-    return crop, view, transforms.pose(rotation, rotation.new_zeros(3))
+    return avg_pool2d(found, _RAYS)[0].movedim(0, -1)
