@@ -96,7 +96,7 @@ def read_records(path: Path) -> list[SceneRecord]:
 
 
 def best_of(records: list[SceneRecord]) -> SceneRecord | None:
-    """The one whose photo agrees most with the object, the first of equals; None if it is in none."""
+    """The one whose photo agrees most, the first of equals; None if the object is in none."""
     return max((r for r in records if r.found), key=lambda record: record.agreement, default=None)
 
 
