@@ -14,7 +14,7 @@ from invgraph.scene.scene_belief import SceneBelief
 from invgraph.scene.unknowns import Unknowns
 
 _REACH = 0.3  # units of descent, over which the slope is compared
-_FLATTEST = 0.04  # curvature per squared unit: no standard deviation is above 5 units
+_FLATTEST = 1.0  # curvature per squared unit: no standard deviation is above one
 
 
 def sharpened(
