@@ -143,9 +143,9 @@ class Tracker:
             return nowhere(pose), None, None
         if first or self._lost:
             candidates[0] = self._settle(target, color_model, candidates[0])
-        belief = mixture(self.model, candidates)
         fit, window, verdict = candidates[0]
-        if belief.found:
+        belief = self._told(target, color_model, mixture(self.model, candidates), candidates[0])
+        if is_there(verdict):
             self._advance(target, fit, window, verdict)
         else:
             self._lost += 1
@@ -252,6 +252,26 @@ class Tracker:
                 break
             fit, (window, verdict) = finer, seen
         return fit, window, replace(verdict, likelihood=chosen[2].likelihood)
+
+    def _told(
+        self, target: Target, color_model: ColorModel, belief: PoseBelief, chosen: Candidate
+    ) -> PoseBelief:
+        """The belief with a score that does not depend on the camera, as far as colours are given.
+
+        Only what is told changes: with this verdict in the descents, poses went astray.
+        """
+        fit, window, before = chosen
+        colors = color_model.vertex_colors
+        if colors.source == "seen":  # by this camera
+            return belief
+        verdict = assess(
+            self.model, target, color_model.palette, colors, fit.pose, window, any_camera=True
+        )
+        if verdict is None:
+            return belief
+        likelihood = verdict.likelihood - self._surprise(fit.pose)
+        verdict = replace(verdict, likelihood=likelihood)
+        return replace(belief, score=verdict.score, found=is_there(verdict))
 
     def _judge(
         self, target: Target, color_model: ColorModel, pose: Tensor
