@@ -154,7 +154,7 @@ def _border(
 def _photographed(
     window: Window, normals: Tensor, target: Target, vertex_colors: VertexColors, shown: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """As :func:`lit`, but as the camera shows the colours; those above 1 are cut off in the image."""
+    """As :func:`lit`, but as the camera shows it: what is above 1 is cut off in the image."""
     color = contour.sample(window.cut(target.root), window.pixels[shown][:, None])[..., 0].T
     albedo = vertex_colors.albedo
 

@@ -260,7 +260,7 @@ class Tracker:
 
         Only what is told changes: with this verdict in the descents, poses went astray.
         """
-        fit, window, before = chosen
+        fit, window, _ = chosen
         colors = color_model.vertex_colors
         if colors.source == "seen":  # by this camera
             return belief
