@@ -15,7 +15,14 @@ from invgraph.fitting.pose.assess import Assessment, assess
 from invgraph.fitting.pose.color_model import MARGIN, ColorModel, initial_color_model, learn_palette
 from invgraph.fitting.pose.hypotheses import Comparison, descend
 from invgraph.fitting.pose.known_object import KnownObject
-from invgraph.fitting.pose.mixture import WORSE, Candidate, is_there, mixture, nowhere
+from invgraph.fitting.pose.mixture import (
+    SOLVED,
+    WORSE,
+    Candidate,
+    is_there,
+    mixture,
+    nowhere,
+)
 from invgraph.fitting.pose.refine import Fit, refine, slide
 from invgraph.fitting.pose.search import search, search_close
 from invgraph.fitting.pose.surface import VertexColors
@@ -271,7 +278,7 @@ class Tracker:
             return belief
         likelihood = verdict.likelihood - self._surprise(fit.pose)
         verdict = replace(verdict, likelihood=likelihood)
-        return replace(belief, score=verdict.score, found=is_there(verdict))
+        return replace(belief, score=verdict.score, found=is_there(verdict, SOLVED))
 
     def _judge(
         self, target: Target, color_model: ColorModel, pose: Tensor

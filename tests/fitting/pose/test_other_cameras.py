@@ -10,7 +10,7 @@ from tracking_scenes import backdrop, painted_cube, photo, pose_at, view
 from invgraph.fitting.pose import KnownObject, Tracker
 from invgraph.fitting.pose.assess import Assessment, assess, oddity
 from invgraph.fitting.pose.color_model import MARGIN, initial_color_model
-from invgraph.fitting.pose.mixture import is_there
+from invgraph.fitting.pose.mixture import SOLVED, is_there
 from invgraph.fitting.pose.window import Target, crop_window
 from invgraph.geometry.color import linear_from_srgb, srgb_from_linear
 from invgraph.geometry.transforms import perturb
@@ -60,16 +60,16 @@ def test_the_verdict_does_not_depend_on_the_camera(camera):
     other, dark = shown(image, *response), told(model, texture)
     before = judged(dark, other, TRUE, any_camera=False)
     verdict = judged(dark, other, TRUE, any_camera=True)
-    assert is_there(plain) and is_there(verdict)
+    assert is_there(plain) and is_there(verdict, SOLVED)
     assert verdict.score > before.score and verdict.score > 0.6 * plain.score
-    assert not is_there(judged(dark, other, WRONG, any_camera=True))
+    assert not is_there(judged(dark, other, WRONG, any_camera=True), SOLVED)
 
 
 def test_without_another_camera_the_verdict_is_about_the_same():
     model = painted_cube()
     image = photo(model, TRUE, view(), backdrop())
     one, other = (judged(model, image, TRUE, any_camera) for any_camera in (False, True))
-    assert abs(one.score - other.score) < 0.1 and is_there(other)
+    assert abs(one.score - other.score) < 0.1 and is_there(other, SOLVED)
 
 
 def test_only_the_verdict_depends_on_it(monkeypatch):
