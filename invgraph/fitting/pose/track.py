@@ -263,13 +263,13 @@ class Tracker:
     def _told(
         self, target: Target, color_model: ColorModel, belief: PoseBelief, chosen: Candidate
     ) -> PoseBelief:
-        """The belief with a score that does not depend on the camera, as far as colours are given.
+        """The belief, with the verdict under any camera if the object would not be found else.
 
         Only what is told changes: with this verdict in the descents, poses went astray.
         """
         fit, window, _ = chosen
         colors = color_model.vertex_colors
-        if colors.source == "seen":  # by this camera
+        if belief.found or colors.source == "seen":  # by this camera
             return belief
         verdict = assess(
             self.model, target, color_model.palette, colors, fit.pose, window, any_camera=True
@@ -277,8 +277,9 @@ class Tracker:
         if verdict is None:
             return belief
         likelihood = verdict.likelihood - self._surprise(fit.pose)
-        verdict = replace(verdict, likelihood=likelihood)
-        return replace(belief, score=verdict.score, found=is_there(verdict, SOLVED))
+        if not is_there(replace(verdict, likelihood=likelihood), SOLVED):
+            return belief
+        return replace(belief, score=verdict.score, found=True)
 
     def _judge(
         self, target: Target, color_model: ColorModel, pose: Tensor
