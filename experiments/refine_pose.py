@@ -1,7 +1,7 @@
 """From how far away is the pose of a known object found, and is its uncertainty honest?
 
     python experiments/refine_pose.py [rendered] [real] [hidden] [growth] [--count N] [--upright]
-                                      [--json FILE]
+                                      [--camera random] [--starts START ...] [--json FILE]
 
 Starts are the true pose, shifted by exactly 1, 4 or 16 cm in a random direction and turned by 1, 10
 or 40 degrees about a random axis; `none` is no start at all. A direction is drawn again where the
@@ -9,7 +9,10 @@ object's centre would leave the picture, since such a start is refused. One imag
 
 - rendered: frames by Mitsuba 3 with exact poses (`pose_frames.py` says what they show), the objects
   spot, bob, dragon and cube in turn. Shape and colours of the object are told, light is not. With
-  --upright the objects stand on the table, and trials and measures are called `upright`.
+  --upright the objects stand on the table, and trials and measures are called `upright`. With
+  --camera random each goes through another camera's response (`camera_response.py`: exposure to
+  overexposure, white balance, tone curve, saturation, sharpening, JPEG, noise), half of the
+  textures that are told are too dark, and trials and measures are called `camera`.
 - real: dragon and cube of desk_objects, 640x480, frames spread over all 99. Colours are what
   frame 0 shows at the initial pose that is given there, and their median where it shows nothing;
   the truth moves with the tag board and is good to about 1 cm, which is near the limit for
@@ -22,6 +25,12 @@ make even the cube's sides differ. translation_mm and rotation_deg are medians o
 with `_all` of all answers. wrong_pct: said to be found, but no success. coverage_90_pct is the
 share of rendered frames whose truth is in the 90 % region, over the successes from starts of 1 and
 10 degrees: the uncertainty about the right answer; with `_all` over everything said to be found.
+Of `camera`, success_pct is the share of poses that are right, said to be found or not,
+found_of_right_pct the share of these that are said to be found, and wrong_but_found_pct the share
+of all answers that are said to be found and are not right.
+
+Answers are appended to a file in --work as they come, and not computed twice: take another folder
+for another version of the code.
 
 Rendering takes 4 to 8 CPU seconds a frame, the first time only; with 50 seeds there are 606
 answers, each of which costs what `estimate_pose` takes (`seconds`).
@@ -31,14 +40,16 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
+from types import MappingProxyType
 
 import torch
 import track_desk
+from camera_response import CameraResponse
 from measures import Row, command_line, write
 from pose_frames import Take, pose_frame
 from pose_models import NAMES, model_file
@@ -74,6 +85,7 @@ WORSE = {
 }
 SUCCESS = 0.1  # of the diameter
 Estimate = Callable[[Tensor, Lens, KnownObject, Tensor | None], PoseBelief]
+Key = tuple[str, str, str, int, str]  # part, start, name, seed, case
 
 
 @dataclass(frozen=True)
@@ -96,8 +108,20 @@ class Trial:
     seconds: float
 
     @property
+    def right(self) -> bool:
+        return self.add_share < SUCCESS
+
+    @property
     def success(self) -> bool:
-        return self.found and self.add_share < SUCCESS
+        return self.found and self.right
+
+    @property
+    def key(self) -> Key:
+        return self.part, self.start, self.name, self.seed, self.case
+
+
+Kept = Mapping[Key, Trial]
+NOTHING: Kept = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +161,11 @@ def attempt(
     start: str,
     seed: int,
     case: str = "",
+    kept: Kept = NOTHING,
 ) -> Trial:
+    """The answer to one image; one that is kept is not computed again."""
+    if (part, start, item.name, seed, case) in kept:
+        return kept[part, start, item.name, seed, case]
     init = None if start == "none" else perturbed(truth, camera, start, seed)
     began = time.perf_counter()
     belief = estimate(image, camera.lens, item.model, init)
@@ -157,18 +185,39 @@ def told(name: str, work: Path) -> Subject:
     return Subject.of(name, load_object(model_file(name, DATA, work / "models")))
 
 
-def rendered(estimate: Estimate, count: int, work: Path, upright: bool = False) -> Iterator[Trial]:
+def rendered(
+    estimate: Estimate,
+    count: int,
+    work: Path,
+    kept: Kept = NOTHING,
+    starts: Sequence[str] = (*STARTS, "none"),
+    upright: bool = False,
+    other_camera: bool = False,
+) -> Iterator[Trial]:
     items = {name: told(name, work) for name in NAMES}
+    part = "camera" if other_camera else "upright" if upright else "rendered"
     for seed in range(count):
         take = Take(NAMES[seed % len(NAMES)], seed, upright=upright)
         frame = pose_frame(take, DATA, work / "frames")
-        for start in (*STARTS, "none"):
-            yield attempt(estimate, items[take.name], frame.image, frame.camera,
-                          frame.camera_from_object, "upright" if upright else "rendered", start,
-                          seed)  # fmt: skip
+        item, image = items[take.name], frame.image
+        if other_camera:
+            item, image = other(item, image, CameraResponse.random(seed), seed)
+        for start in starts:
+            yield attempt(estimate, item, image, frame.camera, frame.camera_from_object, part,
+                          start, seed, kept=kept)  # fmt: skip
 
 
-def real(estimate: Estimate, count: int, work: Path) -> Iterator[Trial]:
+def other(
+    item: Subject, image: Tensor, response: CameraResponse, seed: int
+) -> tuple[Subject, Tensor]:
+    """The picture as another camera shows it, and the object as it is told along with it."""
+    albedo = item.model.albedo
+    told_albedo = None if albedo is None else response.texture(albedo)
+    model = replace(item.model, albedo=told_albedo)
+    return replace(item, model=model), response.photograph(image, seed)
+
+
+def real(estimate: Estimate, count: int, work: Path, kept: Kept = NOTHING) -> Iterator[Trial]:
     capture = read_capture(track_desk.DATA)
     lens = capture.frames[0].lens
     assert lens is not None
@@ -185,26 +234,27 @@ def real(estimate: Estimate, count: int, work: Path) -> Iterator[Trial]:
             index = 1 + 41 * seed % (len(capture.frames) - 1)
             image = capture.frames[index].load()[0]
             for start in STARTS:
-                yield attempt(estimate, item, image, camera, truth[index], "real", start, seed)
+                yield attempt(estimate, item, image, camera, truth[index], "real", start, seed,
+                              kept=kept)  # fmt: skip
 
 
-def hidden(estimate: Estimate, count: int, work: Path) -> Iterator[Trial]:
+def hidden(estimate: Estimate, count: int, work: Path, kept: Kept = NOTHING) -> Iterator[Trial]:
     item = told("dragon", work)
     for share in SHARES:
         for seed in range(min(count, HIDDEN_SEEDS)):
             frame = pose_frame(Take("dragon", seed, hidden=share), DATA, work / "frames")
             yield attempt(estimate, item, frame.image, frame.camera, frame.camera_from_object,
-                          "hidden", "10deg", seed, f"{100 * share:.0f}pct")  # fmt: skip
+                          "hidden", "10deg", seed, f"{100 * share:.0f}pct", kept)  # fmt: skip
 
 
-def growth(estimate: Estimate, count: int, work: Path) -> Iterator[Trial]:
+def growth(estimate: Estimate, count: int, work: Path, kept: Kept = NOTHING) -> Iterator[Trial]:
     item = told("spot", work)
     for case, changes in WORSE.items():
         for seed in range(min(count, GROWTH_SEEDS)):
             take = replace(Take("spot", seed, distance=0.5), **changes)
             frame = pose_frame(take, DATA, work / "frames")
             yield attempt(estimate, item, frame.image, frame.camera, frame.camera_from_object,
-                          "growth", "1deg", seed, case)  # fmt: skip
+                          "growth", "1deg", seed, case, kept)  # fmt: skip
 
 
 # Each part and how many answers it gives.
@@ -214,6 +264,13 @@ PARTS: dict[str, tuple[Callable[..., Iterator[Trial]], Callable[[int], int]]] = 
     "hidden": (hidden, lambda count: len(SHARES) * min(count, HIDDEN_SEEDS)),
     "growth": (growth, lambda count: len(WORSE) * min(count, GROWTH_SEEDS)),
 }
+
+
+def read_trials(file: Path) -> dict[Key, Trial]:
+    """The answers that a file keeps."""
+    lines = file.read_text().splitlines() if file.exists() else []
+    trials = [Trial(**json.loads(line)) for line in lines]
+    return {trial.key: trial for trial in trials}
 
 
 def percent(flags: Sequence[bool]) -> float:
@@ -242,6 +299,21 @@ def measures(trials: Sequence[Trial], label: str) -> list[Row]:
         shift, turn = [t.translation_mm for t in chosen], [t.rotation_deg for t in chosen]
         rows.append(row(f"translation_mm{end}/{label}", middle(shift), "mm", "lower"))
         rows.append(row(f"rotation_deg{end}/{label}", middle(turn), "deg", "lower"))
+    return rows
+
+
+def camera_measures(trials: Sequence[Trial]) -> list[Row]:
+    """Whether poses are right under other cameras, and whether they are said to be found."""
+    rows = []
+    for start in (*dict.fromkeys(t.start for t in trials), ""):
+        some = [t for t in trials if start in ("", t.start)]
+        end = f"/camera/{start}" if start else ""
+        right, wrong = [t.right for t in some], [t.found and not t.right for t in some]
+        found = [t.found for t in some if t.right]
+        if start:
+            rows.append(row(f"success_pct{end}", percent(right), "%", "higher"))
+        rows.append(row(f"found_of_right_pct{end}", percent(found), "%", "higher"))
+        rows.append(row(f"wrong_but_found_pct{end}", percent(wrong), "%", "lower"))
     return rows
 
 
@@ -313,6 +385,8 @@ def report(trials: Sequence[Trial], work: Path) -> list[Row]:
     for part in dict.fromkeys(t.part for t in trials):
         some = [t for t in trials if t.part == part]
         print(f"\n{part}", table(some, lambda t: t.case or t.start), sep="\n")
+        if part == "camera":
+            rows += camera_measures(some)
         if part in ("rendered", "upright", "real"):
             print(table(some, lambda t: f"{t.name} {t.start}"))
             for start in dict.fromkeys(t.start for t in some):
@@ -334,6 +408,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=50, help="seeds per start")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "refine_pose")
     parser.add_argument("--upright", action="store_true", help="rendered objects stand")
+    parser.add_argument("--camera", choices=["random"], help="responses of rendered frames")
+    every = (*STARTS, "none")
+    parser.add_argument("--starts", nargs="+", choices=every, default=every, help="of rendered")
     arguments = parser.parse_args()
     unknown = [part for part in arguments.parts if part not in PARTS]
     if unknown:
@@ -341,22 +418,32 @@ def main() -> None:
 
     trials: list[Trial] = []
     arguments.work.mkdir(parents=True, exist_ok=True)
-    kept = arguments.work / ("trials_upright.jsonl" if arguments.upright else "trials.jsonl")
-    with Meter() as progress, kept.open("w") as file:
+    end = "_camera" * bool(arguments.camera) + "_upright" * arguments.upright
+    file = arguments.work / f"trials{end}.jsonl"
+    kept = read_trials(file)
+    with Meter() as progress, file.open("a") as more:
         for number, part in enumerate(arguments.parts, 1):
-            run, answers = PARTS[part]
+            run, wanted = PARTS[part]
+            total = wanted(arguments.count)
             if run is rendered:
-                run = partial(rendered, upright=arguments.upright)
+                total = len(arguments.starts) * arguments.count
+                run = partial(
+                    rendered,
+                    starts=arguments.starts,
+                    upright=arguments.upright,
+                    other_camera=arguments.camera is not None,
+                )
             progress.stage(part, number / len(arguments.parts))
-            total = answers(arguments.count)
-            for done, trial in enumerate(run(estimate_pose, arguments.count, arguments.work), 1):
+            answers = run(estimate_pose, arguments.count, arguments.work, kept=kept)
+            for done, trial in enumerate(answers, 1):
                 trials.append(trial)
-                print(json.dumps(asdict(trial)), file=file, flush=True)
+                if trial.key not in kept:
+                    print(json.dumps(asdict(trial)), file=more, flush=True)
                 progress.update(done / total, f"{done} of {total}")
     rows = report(trials, arguments.work)
     for entry in rows:
         print(f"{entry['name']:40} {entry['value']:10.3f} {entry['unit']}")
-    print(f"every answer: {kept}")
+    print(f"every answer: {file}")
     write(rows, arguments.json)
 
 

@@ -1,8 +1,9 @@
 """The experiment on refined poses: starts, success and coverage are what their names say."""
 
 import importlib
+import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from xml.etree import ElementTree
 
 import pytest
@@ -161,6 +162,48 @@ def test_trials_of_upright_objects_are_called_so(study, item, tmp_path, monkeypa
         assert f"success_pct/{part}/1deg" in names
         assert ("coverage_90_pct/upright" if upright else "coverage_90_pct") in names
         assert f"\n{part}\n" in capsys.readouterr().out
+
+
+def test_measures_under_other_cameras_by_hand(study, item):
+    base = replace(_attempt(study, item, _answering([0.003, 0.0, 0, 0, 0, 0])), part="camera")
+    lost, wrong = replace(base, found=False), replace(base, add_share=0.5)
+    rows = study.camera_measures([base, base, lost, wrong, replace(base, start="none")])
+    values = {row["name"]: row["value"] for row in rows}
+    assert values["success_pct/camera/1deg"] == 75 and values["success_pct/camera/none"] == 100
+    assert values["found_of_right_pct/camera/1deg"] == pytest.approx(200 / 3)
+    assert values["found_of_right_pct"] == 75 and values["wrong_but_found_pct"] == 20
+
+
+def test_answers_that_are_kept_are_not_computed_again(study, item, tmp_path):
+    trial = _attempt(study, item, _answering([0.003, 0.0, 0, 0, 0, 0]))
+    file = tmp_path / "trials.jsonl"
+    assert study.read_trials(file) == {}
+    file.write_text(json.dumps(asdict(trial)) + "\n")
+    kept = study.read_trials(file)
+    image = torch.zeros(480, 640, 3)
+
+    def ask(seed):
+        never = None  # would fail if it were called
+        return study.attempt(
+            never, item, image, CAMERA, _truth(), "rendered", "1deg", seed, kept=kept
+        )
+
+    assert ask(0) == trial
+    with pytest.raises(TypeError, match="not callable"):
+        ask(1)
+
+
+def test_camera_responses_follow_their_seeds(experiments):
+    cameras = importlib.import_module("camera_response")
+    one = cameras.CameraResponse.random(3)
+    assert one == cameras.CameraResponse.random(3) != cameras.CameraResponse.random(4)
+    assert min(one.gains) == 1 and 1 / 3 <= one.exposure <= 3 and 40 <= one.quality <= 95
+    grey = torch.full((32, 32, 3), 0.2)
+    double = cameras.CameraResponse(exposure=2.0).photograph(grey, 0)
+    assert torch.allclose(double, 2 * grey, atol=0.01)
+    assert (cameras.CameraResponse(exposure=9.0).photograph(grey, 0) == 1).all()
+    dark = cameras.CameraResponse(dark=True).texture(torch.full((5, 3), 0.5))
+    assert torch.allclose(dark, torch.full((5, 3), cameras.DARK))
 
 
 def test_the_dragon_is_where_the_first_desk_photo_shows_it(study, data_dir):

@@ -1,5 +1,6 @@
 """How well a pose explains an image, pixel by pixel."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,8 @@ from invgraph.fitting.pose.refine import LEAST_POINTS, compared, lit
 from invgraph.fitting.pose.surface import VertexColors
 from invgraph.fitting.pose.window import Target, Window
 from invgraph.geometry import transforms
+from invgraph.photometric.color_density import color_density, likely_error
+from invgraph.photometric.response import CLIPPED, respond, solve_response
 from invgraph.raster import interpolate
 
 USUAL = 0.08  # error of a known colour, root of linear
@@ -60,10 +63,14 @@ def assess(
     vertex_colors: VertexColors,
     pose: Float[Tensor, "4 4"],
     window: Window,
+    any_camera: bool = False,
 ) -> Assessment | None:
     """Compare the render of a pose with the image.
 
     Args:
+        any_camera: solve what the camera made of the colours, take overexposed ones as such, and
+            allow for a texture that is too dark. For a pose that is settled: with so much freedom,
+            poses are told apart less sharply.
         window: ``crop_window(model, target.camera, pose, margin)`` with a margin of at least 8 px.
 
     Returns:
@@ -74,7 +81,9 @@ def assess(
     if len(shown) < LEAST_POINTS:
         return None
     image = window.cut(target.root)
-    light, wanted = lit(window, normals, target, vertex_colors, shown)
+    light, wanted = (_photographed if any_camera else lit)(
+        window, normals, target, vertex_colors, shown
+    )
     drawn = torch.cat([wanted, (vertex_colors.seen > 0).float()[:, None]], -1)
     at = interpolate(drawn[None], model.mesh.topology, window.fragments)[0]
     covered = window.covered
@@ -82,13 +91,14 @@ def assess(
     inside, everywhere = palette.inside.mean(0)[cell], target.everywhere[cell]
     around = torch.bincount(cell[~covered], minlength=CELLS).float()
     outside = torch.lerp(everywhere, density(around[None])[0, cell], NEARBY)
-    away = (image.permute(1, 2, 0) - at[..., :3]).abs().sum(-1)
+    likeness = color_density if any_camera else _uncut_density
+    colors = image.permute(1, 2, 0)
     known = at[..., 3] > 0.5
-    own = torch.where(known, likely_error(away, (USUAL,)), inside)
+    own = torch.where(known, likeness(at[..., :3], colors, (USUAL,)), inside)
     likely = own / (own + everywhere)
-    own = torch.where(known, likely_error(away, ERRORS), inside)
+    own = torch.where(known, likeness(at[..., :3], colors, ERRORS), inside)
     gain = (own / outside).clamp(HIDDEN, SEEN).log()
-    border = _border(model, target, window, own / (own + outside), outside)
+    border = _border(model, target, window, own / (own + outside), outside, any_camera)
     spread = covered.float()[None, None]
     near = max_pool2d(spread, 2 * RING + 3, 1, RING + 1) - max_pool2d(spread, 3, 1, 1)
     ring = near[0, 0] > 0
@@ -101,7 +111,7 @@ def assess(
     hidden = covered & (share[0, 0] < 0.3)
     # Objects in utter darkness or glare explain anything: light like the rest's is likelier.
     level = surface.shading(light, normals[shown]).mean().sqrt() / target.bright
-    odd = (level.log().abs() - LEVEL).clamp_min(0).square() * ODD
+    odd = oddity(level, vertex_colors.lift if any_camera else 1.0) * ODD
     size = float(target.camera.focal.mean()) * model.diameter / float(pose[2, 3])
     patch = PATCH * max(1.0, size / PATCH_PX) ** 2
     places = OUTLINE * min(1.0, size / PATCH_PX)
@@ -110,13 +120,19 @@ def assess(
 
 
 def _border(
-    model: KnownObject, target: Target, window: Window, like: Tensor, outside: Tensor
+    model: KnownObject,
+    target: Target,
+    window: Window,
+    like: Tensor,
+    outside: Tensor,
+    any_camera: bool,
 ) -> float:
     """How much likelier the colours across the outline are if a border is there: mean logarithm.
 
     Args:
         like: per pixel of the window, the probability that its colour is the object's there.
         outside: density of its colour anywhere else.
+        any_camera: no border shows between parts that are both overexposed.
     """
     rim = contour.outline(model, window.seen, window.pixels, window.camera, window.covered)
     sides = [rim.pixels + way * target.blur * rim.normals for way in (-1, 1)]
@@ -129,7 +145,39 @@ def _border(
     inner, outer = (side[usable] for side in sides)
     step = [contour.sample(image, side[:, None])[..., 0] for side in (inner, outer)]
     gain = border_gain((step[1] - step[0]).abs().sum(0), contour.nearest(outside, outer))
-    return float(torch.lerp(torch.tensor(SMOOTH), gain, contour.nearest(like, inner)).mean())
+    gain = torch.lerp(torch.tensor(SMOOTH), gain, contour.nearest(like, inner))
+    if any_camera:
+        gain = gain.where(~(torch.minimum(*step) > CLIPPED).all(0), 0.0)
+    return float(gain.mean())
+
+
+def _photographed(
+    window: Window, normals: Tensor, target: Target, vertex_colors: VertexColors, shown: Tensor
+) -> tuple[Tensor, Tensor]:
+    """As :func:`lit`, but as the camera shows it: what is above 1 is cut off in the image."""
+    color = contour.sample(window.cut(target.root), window.pixels[shown][:, None])[..., 0].T
+    albedo = vertex_colors.albedo
+
+    def drawn(color: Tensor) -> tuple[Tensor, Tensor]:
+        light = surface.find_light(albedo[shown], normals[shown], color.square(), overexposed=True)
+        return light, (albedo * surface.shading(light, normals)).sqrt()
+
+    first = drawn(color)[1][shown]
+    response = solve_response(first, color, torch.ones(len(shown)))
+    before = (color - respond(first, response) + first).clamp_min(0)  # what the camera did to it
+    light, roots = drawn(before)
+    return light, respond(roots, response)
+
+
+def oddity(level: Float[Tensor, "*shape"], lift: float) -> Float[Tensor, "*shape"]:
+    """How far light is from any that is usual, squared logarithm.
+
+    Args:
+        level: root of the light, relative to that of the image's bright parts.
+        lift: how much darker than the object its given colours may be, linear.
+    """
+    away = level.log()
+    return ((away - 0.5 * math.log(lift) - LEVEL).clamp_min(0) + (-away - LEVEL).clamp_min(0)) ** 2
 
 
 def border_gain(
@@ -145,14 +193,6 @@ def border_gain(
     return (outside / anywhere).log().clamp(SMOOTH, BROKEN)
 
 
-def likely_error(
-    away: Float[Tensor, "*shape"], usual: tuple[float, ...]
-) -> Float[Tensor, "*shape"]:
-    """Density of a colour that is known but for an error.
-
-    Args:
-        away: sum of the differences of the three roots of colours.
-        usual: mean differences of one channel, equally likely.
-    """
-    parts = [torch.exp(-away / error) / (2 * error) ** 3 for error in usual]
-    return torch.stack(parts).mean(0)
+def _uncut_density(drawn: Tensor, seen: Tensor, usual: tuple[float, ...]) -> Tensor:
+    """As :func:`color_density` where nothing is overexposed."""
+    return likely_error((drawn - seen).abs().sum(-1), usual)

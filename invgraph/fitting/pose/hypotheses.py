@@ -21,13 +21,13 @@ from invgraph.fitting.pose.assess import (
     SEEN,
     SMOOTH,
     border_gain,
-    likely_error,
 )
 from invgraph.fitting.pose.known_object import KnownObject
 from invgraph.fitting.pose.surface import VertexColors
 from invgraph.fitting.pose.window import NEAREST, Target
 from invgraph.geometry import transforms
 from invgraph.geometry.topology import Topology
+from invgraph.photometric.color_density import likely_error
 from invgraph.raster import interpolate, rasterize
 
 AT_ONCE = 300  # poses that are rendered together

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -9,10 +10,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from invgraph.fitting.pose.contour import sample
+from invgraph.photometric.response import CLIPPED
 from invgraph.rendering import harmonics
 
 TINT = 0.6  # logarithm of a channel's share of light, from which it is cut back
 RIDGE = 0.005  # of the light's coefficients beyond the constant one, per point
+FAIR = 0.25  # squared albedo of which that is a share, or less where a dark texture is allowed for
+BRIGHT = 0.8  # the brightest colours of most textures; darker ones may be brightened up to it
 FACING = 0.2  # cosine: surfaces seen at a flatter angle are not compared
 PATIENCE = 60.0  # frames that an albedo remembers
 
@@ -36,6 +40,12 @@ class VertexColors:
     def source(self) -> Literal["seen", "given"]:
         """Where the colours are from: the images or the model's file."""
         return "given" if bool(self.seen.isinf().any()) else "seen"
+
+    @cached_property
+    def lift(self) -> float:
+        """How much brighter the true colours may well be: textures of a file are often too dark."""
+        bright = float(self.albedo.amax(1)[:: len(self.albedo) // 2000 + 1].quantile(0.95))
+        return max(1.0, BRIGHT / max(bright, 0.02)) if self.source == "given" else 1.0
 
     @staticmethod
     def plain(count: int) -> "VertexColors":
@@ -88,7 +98,10 @@ def columns(normals: Float[Tensor, "*shape 3"]) -> Float[Tensor, "*shape 9"]:
 
 
 def find_light(
-    albedo: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"], color: Float[Tensor, "n 3"]
+    albedo: Float[Tensor, "n 3"],
+    normals: Float[Tensor, "n 3"],
+    color: Float[Tensor, "n 3"],
+    overexposed: bool = False,
 ) -> Float[Tensor, "9 3"]:
     """The light, spherical harmonics of order 2, under which surfaces have their colours.
 
@@ -99,19 +112,26 @@ def find_light(
         albedo: linear RGB.
         normals: of the frame in which the light is wanted.
         color: as seen, linear RGB.
+        overexposed: colours may be cut off at white, where more light is no error, and the albedo
+            may be too dark.
     """
     shape = columns(normals)
     design = albedo.T[..., None] * shape  # 3 n 9
     wanted = color.T[..., None]
-    ridge = torch.full((9,), RIDGE * len(albedo) * 0.25)
+    fair = min(FAIR, float(albedo.square().mean())) if overexposed else FAIR
+    ridge = torch.full((9,), RIDGE * len(albedo) * fair)
     ridge[0] = 1e-6
     weight = torch.ones_like(wanted)
+    clipped = wanted > CLIPPED**2
     light = torch.zeros(3, 9, 1)
     for _ in range(3):
         light = torch.linalg.solve(
             design.mT @ (weight * design) + torch.diag(ridge), design.mT @ (weight * wanted)
         )
-        error = wanted - design @ light
+        found = design @ light
+        if overexposed:
+            wanted = torch.where(clipped, torch.maximum(found, wanted), wanted)
+        error = wanted - found
         scale = 1.48 * error.abs().median() + 0.01
         weight = 1 / (1 + (error / (2 * scale)).square().sum(0, keepdim=True))
     return whitened(light[..., 0].T)

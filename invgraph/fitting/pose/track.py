@@ -15,7 +15,14 @@ from invgraph.fitting.pose.assess import Assessment, assess
 from invgraph.fitting.pose.color_model import MARGIN, ColorModel, initial_color_model, learn_palette
 from invgraph.fitting.pose.hypotheses import Comparison, descend
 from invgraph.fitting.pose.known_object import KnownObject
-from invgraph.fitting.pose.mixture import WORSE, Candidate, is_there, mixture, nowhere
+from invgraph.fitting.pose.mixture import (
+    SOLVED,
+    WORSE,
+    Candidate,
+    is_there,
+    mixture,
+    nowhere,
+)
 from invgraph.fitting.pose.refine import Fit, refine, slide
 from invgraph.fitting.pose.search import search, search_close
 from invgraph.fitting.pose.surface import VertexColors
@@ -143,9 +150,9 @@ class Tracker:
             return nowhere(pose), None, None
         if first or self._lost:
             candidates[0] = self._settle(target, color_model, candidates[0])
-        belief = mixture(self.model, candidates)
         fit, window, verdict = candidates[0]
-        if belief.found:
+        belief = self._told(target, color_model, mixture(self.model, candidates), candidates[0])
+        if is_there(verdict):
             self._advance(target, fit, window, verdict)
         else:
             self._lost += 1
@@ -252,6 +259,27 @@ class Tracker:
                 break
             fit, (window, verdict) = finer, seen
         return fit, window, replace(verdict, likelihood=chosen[2].likelihood)
+
+    def _told(
+        self, target: Target, color_model: ColorModel, belief: PoseBelief, chosen: Candidate
+    ) -> PoseBelief:
+        """The belief, with the verdict under any camera if the object would not be found else.
+
+        Only what is told changes: with this verdict in the descents, poses went astray.
+        """
+        fit, window, _ = chosen
+        colors = color_model.vertex_colors
+        if belief.found or colors.source == "seen":  # by this camera
+            return belief
+        verdict = assess(
+            self.model, target, color_model.palette, colors, fit.pose, window, any_camera=True
+        )
+        if verdict is None:
+            return belief
+        likelihood = verdict.likelihood - self._surprise(fit.pose)
+        if not is_there(replace(verdict, likelihood=likelihood), SOLVED):
+            return belief
+        return replace(belief, score=verdict.score, found=True)
 
     def _judge(
         self, target: Target, color_model: ColorModel, pose: Tensor

@@ -1,0 +1,106 @@
+"""Photographs by other cameras: their colours are pushed, and the verdict is the same."""
+
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from tracking_scenes import backdrop, painted_cube, photo, pose_at, view
+
+from invgraph.fitting.pose import KnownObject, Tracker
+from invgraph.fitting.pose.assess import Assessment, assess, oddity
+from invgraph.fitting.pose.color_model import MARGIN, initial_color_model
+from invgraph.fitting.pose.mixture import SOLVED, is_there
+from invgraph.fitting.pose.window import Target, crop_window
+from invgraph.geometry.color import linear_from_srgb, srgb_from_linear
+from invgraph.geometry.transforms import perturb
+
+TRUE = pose_at((0.5, 0.6, 0.2), (0.01, -0.01, 0.45))
+WRONG = perturb(TRUE, torch.tensor([0.0, 0.0, 0.0, 1.2, 0.9, 0.0]))
+# Exposure, saturation, gamma, contrast, brightness of the texture that is told.
+CAMERAS = [(1.5, 1.7, 0.8, 0.6, 0.35), (0.4, 0.7, 1.3, 0.0, 1.0)]
+
+
+def shown(
+    linear: torch.Tensor, exposure: float, saturation: float, gamma: float, contrast: float
+) -> torch.Tensor:
+    """What another camera makes of a picture, decoded to linear values."""
+    light = (exposure * linear * torch.tensor([1.3, 1.0, 1.15])).clamp(0, 1)
+    grey = light.mean(-1, keepdim=True)
+    light = (grey + saturation * (light - grey)).clamp(0, 1)
+    curve = srgb_from_linear(light) ** gamma
+    curve = curve + contrast * (curve.square() * (3 - 2 * curve) - curve)
+    return linear_from_srgb((curve * 255).round() / 255)
+
+
+def told(model: KnownObject, texture: float) -> KnownObject:
+    assert model.albedo is not None
+    return replace(model, albedo=texture * model.albedo)
+
+
+def judged(
+    model: KnownObject, image: torch.Tensor, pose: torch.Tensor, any_camera: bool
+) -> Assessment:
+    target = Target(image, view())
+    known = initial_color_model(model, target, pose)
+    window = crop_window(model, target.camera, pose, MARGIN)
+    assert window is not None
+    verdict = assess(
+        model, target, known.palette, known.vertex_colors, pose, window, any_camera=any_camera
+    )
+    assert verdict is not None
+    return verdict
+
+
+@pytest.mark.parametrize("camera", CAMERAS)
+def test_the_verdict_does_not_depend_on_the_camera(camera):
+    model, (*response, texture) = painted_cube(), camera
+    image = photo(model, TRUE, view(), backdrop())
+    plain = judged(model, image, TRUE, any_camera=False)
+    other, dark = shown(image, *response), told(model, texture)
+    before = judged(dark, other, TRUE, any_camera=False)
+    verdict = judged(dark, other, TRUE, any_camera=True)
+    assert is_there(plain) and is_there(verdict, SOLVED)
+    assert verdict.score > before.score and verdict.score > 0.6 * plain.score
+    assert not is_there(judged(dark, other, WRONG, any_camera=True), SOLVED)
+
+
+def test_without_another_camera_the_verdict_is_about_the_same():
+    model = painted_cube()
+    image = photo(model, TRUE, view(), backdrop())
+    one, other = (judged(model, image, TRUE, any_camera) for any_camera in (False, True))
+    assert abs(one.score - other.score) < 0.1 and is_there(other, SOLVED)
+
+
+def test_only_the_verdict_on_what_would_not_be_found_depends_on_it(monkeypatch):
+    model, (*response, texture) = painted_cube(), CAMERAS[0]
+    image = photo(model, TRUE, view(), backdrop())
+    near = perturb(TRUE, torch.tensor([0.003, -0.002, 0.004, 0.03, -0.02, 0.02]))
+    track = sys.modules[Tracker.__module__]
+    asked = []
+
+    def watched(*args: object, any_camera: bool = False) -> Assessment | None:
+        asked.append(any_camera)
+        return assess(*args, any_camera=any_camera)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(track, "assess", watched)
+    monkeypatch.setattr(track.Tracker, "_searches", lambda *_: iter(()))
+    assert Tracker(model, view().lens, near).step(image)[0].found and not any(asked)
+
+    asked.clear()
+    dark, other = told(model, texture), shown(image, *response)
+    belief, verdict, _ = Tracker(dark, view().lens, near).step(other)
+    assert asked.count(True) == 1 and asked[-1] and len(asked) > 5
+    assert verdict is not None and belief.found and belief.score > verdict.score
+    monkeypatch.setattr(track.Tracker, "_told", lambda *args: args[3])
+    plain, _, _ = Tracker(dark, view().lens, near).step(other)
+    assert not plain.found and plain.score == verdict.score
+    assert torch.equal(plain.poses, belief.poses) and torch.equal(plain.weights, belief.weights)
+    assert torch.equal(plain.covariances, belief.covariances)
+
+
+def test_light_may_be_as_much_too_bright_as_a_texture_may_be_too_dark():
+    level = torch.tensor([0.5, 0.55, 1.0, 1.8, 3.0])
+    plain, lifted = oddity(level, 1.0), oddity(level, 4.0)
+    assert plain[1:4].tolist() == [0, 0, 0] and plain[0] > 0 and plain[4] > 0
+    assert lifted[0] == plain[0] and lifted[4] == 0  # a factor of 4, so 2 in roots
