@@ -16,7 +16,6 @@ from invgraph.cli import main
 from invgraph.data.object_pose_files import read_rows
 from invgraph.encoders.finder import Finder
 from invgraph.encoders.scene_encoder import SceneEncoder
-from invgraph.fitting.scene.descent import descend
 from invgraph.fitting.scene.find import FoundScene, find_scene
 from invgraph.fitting.scene.object_prior import POSE, object_prior
 from invgraph.fitting.scene.scene_model import SceneModel, load_scene_model
@@ -46,8 +45,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """One window, few steps, small pictures, a short film."""
     monkeypatch.setattr(module, "find_scene", quick_find)
-    small = partial(descend, starts=2, kept=1, steps=2)
-    monkeypatch.setattr("invgraph.fitting.scene.find.descend", small)
+    for name, value in (("STARTS", 2), ("KEPT", 1), ("STEPS", 2)):
+        monkeypatch.setattr(f"invgraph.fitting.scene.find.{name}", value)
     for name, value in (("VIEW_SIDE", 64), ("GHOST_SIDE", 48), ("GHOSTS", 4)):
         monkeypatch.setattr(f"invgraph.infer.scene_record.{name}", value)
     monkeypatch.setattr("invgraph.report.turntable.VIEWS", 4)

@@ -103,7 +103,9 @@ class Estimator:
         camera: Camera,
         model: KnownObject,
         init: torch.Tensor | None,
+        guess: object = None,
     ) -> Iterator[Tracked]:
+        assert guess is None
         self.starts.append(init)
         assert camera.principal.tolist() == [32, 24]
         for frame in frames:
