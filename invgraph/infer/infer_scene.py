@@ -2,7 +2,6 @@
 
 import math
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from invgraph.data.intrinsics import KINDS, read_intrinsics
 from invgraph.data.object_pose_files import PoseRow, append_row, read_rows, write_rows
 from invgraph.files.atomic import fingerprint
 from invgraph.files.pictures import encode_png
+from invgraph.fitting.pose.track_object import TrackResult
 from invgraph.fitting.scene.find import find_scene
 from invgraph.fitting.scene.scene_model import SceneModel
 from invgraph.geometry.lens import Lens
@@ -31,23 +31,6 @@ from invgraph.scene.scene_files import save_scene
 BELIEFS = "beliefs"  # folder
 
 
-@dataclass(frozen=True, eq=False)
-class SceneResult:
-    """What came out.
-
-    Attributes:
-        rows: the pose in each photo that could be read.
-        metrics: what ``metrics.json`` holds.
-        run: the run folder.
-        report: the report page.
-    """
-
-    rows: tuple[PoseRow, ...]
-    metrics: dict[str, Any]
-    run: Path
-    report: Path
-
-
 def infer_scene(
     model: SceneModel,
     capture: Capture,
@@ -55,7 +38,7 @@ def infer_scene(
     *,
     camera: Path | None = None,
     weights: Path,
-) -> SceneResult:
+) -> TrackResult:
     """Find a known object in photos, each on its own, with its light and what else it may be.
 
     The run folder gets the row of each photo in ``poses.csv`` at once; film and report follow when
@@ -106,7 +89,7 @@ def infer_scene(
         report = write_report(folder.path)
     if interrupted is not None:
         raise interrupted
-    return SceneResult(tuple(work.rows), metrics, folder.path, report)
+    return TrackResult(tuple(work.rows), metrics, folder.path, report)
 
 
 def lens_of(frame: Frame, file: Path | None) -> Lens:
