@@ -20,6 +20,7 @@ from invgraph.geometry.color import srgb_from_linear
 MARGIN = 24  # px of surroundings whose colours are learnt
 LEARN = 0.15  # share of a frame in the palette
 AREA = 0.25  # radius around a place in which colours are local, relative to the diameter
+CORE = 0.2  # share of the object that is not at its outline, from which that alone is learnt
 OWN = 3.0  # times likelier on the object than in the image: such a colour is the object's
 
 
@@ -81,7 +82,9 @@ def learn_palette(
     flat = window.camera.homogeneous_pixels(places)
     radius = AREA * model.diameter * float(target.camera.focal.mean()) / float(pose[2, 3])
     covered = window.covered
-    grown = max_pool2d(covered[None].float(), 5, 1, 2)[0] > 0
+    grown, beyond = (max_pool2d(mark[None].float(), 5, 1, 2)[0] > 0 for mark in (covered, ~covered))
+    core = covered & ~beyond
+    inside = core if core.sum() > CORE * covered.sum() else covered
     cell = window.cut(target.cell[None])[0]
     drawn = predicted(model, window, pose, target, vertex_colors)
     wanted = cell
@@ -90,10 +93,9 @@ def learn_palette(
     shown = cell if hidden is None else torch.where(hidden, wanted, cell)
     outside = ~grown
     if before is not None:
-        inside = before.inside.mean(0)[cell]
-        outside &= inside < OWN * target.everywhere[cell]
+        outside &= before.inside.mean(0)[cell] < OWN * target.everywhere[cell]
     pixels = flat[:, :2] / flat[:, 2:].clamp_min(1e-6)
-    return colors.palette(model.places, pixels, radius, shown, wanted, covered, outside)
+    return colors.palette(model.places, pixels, radius, shown, wanted, inside, outside)
 
 
 def _palette_of_model(model: KnownObject, target: Target, vertex_colors: VertexColors) -> Palette:
