@@ -1,7 +1,8 @@
 """From how far away is the pose of a known object found, and is its uncertainty honest?
 
     python experiments/refine_pose.py [rendered] [real] [hidden] [growth] [--count N] [--upright]
-                                      [--camera random] [--starts START ...] [--json FILE]
+                                      [--encoder RUN ...] [--camera random] [--starts START ...]
+                                      [--json FILE]
 
 Starts are the true pose, shifted by exactly 1, 4 or 16 cm in a random direction and turned by 1, 10
 or 40 degrees about a random axis; `none` is no start at all. A direction is drawn again where the
@@ -10,6 +11,8 @@ object's centre would leave the picture, since such a start is refused. One imag
 - rendered: frames by Mitsuba 3 with exact poses (`pose_frames.py` says what they show), the objects
   spot, bob, dragon and cube in turn. Shape and colours of the object are told, light is not. With
   --upright the objects stand on the table, and trials and measures are called `upright`. With
+  --encoder, too, what `invgraph train scene` learned of some of the objects says where to look
+  first; only frames of these are tried, and trials and measures are called `encoder`. With
   --camera random each goes through another camera's response (`camera_response.py`: exposure to
   overexposure, white balance, tone curve, saturation, sharpening, JPEG, noise), half of the
   textures that are told are too dark, and trials and measures are called `camera`.
@@ -58,8 +61,9 @@ from torch import Tensor
 from invgraph.data import read_capture
 from invgraph.evaluate.pose_metrics import add_distance, pose_error
 from invgraph.fitting.pose import KnownObject, Tracker, estimate_pose, load_object
+from invgraph.fitting.scene.guesses import Guesses
+from invgraph.fitting.scene.scene_model import load_scene_model
 from invgraph.geometry.camera import Camera
-from invgraph.geometry.lens import Lens
 from invgraph.geometry.sampling import sample_surface
 from invgraph.geometry.transforms import exp_so3, pose
 from invgraph.report.charts import Axis, line_chart
@@ -84,7 +88,7 @@ WORSE = {
     "0.80 m": {"distance": 0.8},
 }
 SUCCESS = 0.1  # of the diameter
-Estimate = Callable[[Tensor, Lens, KnownObject, Tensor | None], PoseBelief]
+Estimate = Callable[..., PoseBelief]  # of image, lens, model and initial pose, or None
 Key = tuple[str, str, str, int, str]  # part, start, name, seed, case
 
 
@@ -193,17 +197,24 @@ def rendered(
     starts: Sequence[str] = (*STARTS, "none"),
     upright: bool = False,
     other_camera: bool = False,
+    encoders: Sequence[Path] = (),
 ) -> Iterator[Trial]:
     items = {name: told(name, work) for name in NAMES}
+    models = {model.known.name: model for model in map(load_scene_model, encoders)}
+    guesses = {name: Guesses(model, items[name].model) for name, model in models.items()}
     part = "camera" if other_camera else "upright" if upright else "rendered"
+    part = "encoder" if guesses else part
     for seed in range(count):
         take = Take(NAMES[seed % len(NAMES)], seed, upright=upright)
+        if guesses and take.name not in guesses:
+            continue
         frame = pose_frame(take, DATA, work / "frames")
         item, image = items[take.name], frame.image
         if other_camera:
             item, image = other(item, image, CameraResponse.random(seed), seed)
         for start in starts:
-            yield attempt(estimate, item, image, frame.camera, frame.camera_from_object, part,
+            answer = partial(estimate, guess=guesses[take.name]) if guesses else estimate
+            yield attempt(answer, item, image, frame.camera, frame.camera_from_object, part,
                           start, seed, kept=kept)  # fmt: skip
 
 
@@ -387,11 +398,11 @@ def report(trials: Sequence[Trial], work: Path) -> list[Row]:
         print(f"\n{part}", table(some, lambda t: t.case or t.start), sep="\n")
         if part == "camera":
             rows += camera_measures(some)
-        if part in ("rendered", "upright", "real"):
+        if part in ("rendered", "upright", "encoder", "real"):
             print(table(some, lambda t: f"{t.name} {t.start}"))
             for start in dict.fromkeys(t.start for t in some):
                 rows += measures([t for t in some if t.start == start], f"{part}/{start}")
-        if part in ("rendered", "upright"):
+        if part in ("rendered", "upright", "encoder"):
             rows += coverage(some, "" if part == "rendered" else f"/{part}")
         if part == "hidden":
             for case in dict.fromkeys(t.case for t in some):
@@ -408,6 +419,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=50, help="seeds per start")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "refine_pose")
     parser.add_argument("--upright", action="store_true", help="rendered objects stand")
+    parser.add_argument(
+        "--encoder", type=Path, nargs="+", default=[], metavar="RUN", help="of standing objects"
+    )
     parser.add_argument("--camera", choices=["random"], help="responses of rendered frames")
     every = (*STARTS, "none")
     parser.add_argument("--starts", nargs="+", choices=every, default=every, help="of rendered")
@@ -418,7 +432,10 @@ def main() -> None:
 
     trials: list[Trial] = []
     arguments.work.mkdir(parents=True, exist_ok=True)
+    if arguments.encoder and not arguments.upright:
+        parser.error("--encoder is about standing objects; add --upright")
     end = "_camera" * bool(arguments.camera) + "_upright" * arguments.upright
+    end += "_encoder" * bool(arguments.encoder)
     file = arguments.work / f"trials{end}.jsonl"
     kept = read_trials(file)
     with Meter() as progress, file.open("a") as more:
@@ -432,6 +449,7 @@ def main() -> None:
                     starts=arguments.starts,
                     upright=arguments.upright,
                     other_camera=arguments.camera is not None,
+                    encoders=arguments.encoder,
                 )
             progress.stage(part, number / len(arguments.parts))
             answers = run(estimate_pose, arguments.count, arguments.work, kept=kept)

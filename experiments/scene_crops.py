@@ -43,7 +43,7 @@ from pose_frames import (
 from pose_models import NAMES, known_object, upright
 from torch import Tensor
 
-from invgraph import Camera, Lens
+from invgraph import Camera, Lens, Object
 from invgraph.geometry.transforms import apply, rotate
 from invgraph.rendering.environment import panorama_directions
 from invgraph.runs.progress import Meter
@@ -138,35 +138,69 @@ def scene_crop(crop: Crop, data: Path, folder: Path) -> SceneCrop:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """What stands where before a crop's camera, under which sky.
+
+    Attributes:
+        item: the object, standing.
+        centre: of its bounding box, in its own frame.
+        radius: of the ball about the centre that holds it, m.
+        camera: of the crop.
+        sky: the panorama, turned.
+        panorama: its name.
+        rng: for all that comes after.
+    """
+
+    item: Object
+    centre: Tensor
+    radius: float
+    camera: Camera
+    sky: Tensor
+    panorama: str
+    rng: np.random.Generator
+
+    @staticmethod
+    def of(crop: Crop, data: Path) -> "Stage":
+        words = f"{crop.name} {crop.split}"
+        rng = np.random.default_rng([crop.seed, zlib.crc32(words.encode())])
+        item = known_object(crop.name, data)
+        middle_of_object, radius = middle(item)
+        item = replace(item, world_from_object=stand(item.mesh, upright(crop.name), rng))
+        centre = apply(item.world_from_object, middle_of_object[None])[0]
+        distance = radius * rng.uniform(*DISTANCES)
+        photo = look(centre, radius, distance, rng, ELEVATIONS)
+        camera = window(photo, centre, radius, rng)
+        files = of_split(crop.split, data)
+        file = files[rng.integers(len(files))]
+        sky = panorama([file], rng)
+        return Stage(item, middle_of_object, radius, camera, sky, file.stem, rng)
+
+    def seen(self, direction: Tensor) -> Tensor:
+        """A direction of the world in the camera's frame."""
+        return rotate(self.camera.camera_from_world, direction[None])[0]
+
+
 def photograph(crop: Crop, data: Path) -> tuple[np.ndarray, dict[str, Any]]:
     """The 8-bit picture and its truth."""
-    words = f"{crop.name} {crop.split}"
-    rng = np.random.default_rng([crop.seed, zlib.crc32(words.encode())])
-    item = known_object(crop.name, data)
-    middle_of_object, radius = middle(item)
-    item = replace(item, world_from_object=stand(item.mesh, upright(crop.name), rng))
-    centre = apply(item.world_from_object, middle_of_object[None])[0]
-    distance = radius * rng.uniform(*DISTANCES)
-    photo = look(centre, radius, distance, rng, ELEVATIONS)
-    camera = window(photo, centre, radius, rng)
-    files = of_split(crop.split, data)
-    file = files[rng.integers(len(files))]
-    sky = panorama([file], rng)
+    stage = Stage.of(crop, data)
+    item, camera, radius, rng = stage.item, stage.camera, stage.radius, stage.rng
+    centre = apply(item.world_from_object, stage.centre[None])[0]
     material = unlike_ours(rng)
     items = [item, table(rng), *clutter(centre, radius, camera, rng)]
     wanted, own_seed = rng.uniform(*HIDDEN), int(rng.integers(2**31))
     if crop.seed % EVERY == 0:
         items.append(occluder(items, camera, centre, radius, wanted, own_seed))
-    picture = develop(trace(lit(items, sky), camera, SAMPLES, material, REACH), own_seed)
+    picture = develop(trace(lit(items, stage.sky), camera, SAMPLES, material, REACH), own_seed)
     return picture, {
         "crop": asdict(crop),
         "focal": camera.focal.tolist(),
         "principal": camera.principal.tolist(),
         "camera_from_object": (camera.camera_from_world @ item.world_from_object).tolist(),
         "hidden": hidden_share(items, camera),
-        "panorama": file.stem,
-        "light": rotate(camera.camera_from_world, main_light(sky)[None])[0].tolist(),
-        "centre": middle_of_object.tolist(),
+        "panorama": stage.panorama,
+        "light": stage.seen(main_light(stage.sky)).tolist(),
+        "centre": stage.centre.tolist(),
         "radius": radius,
         "material": material,
     }
@@ -214,6 +248,21 @@ def main_light(sky: Tensor) -> Tensor:
     faintest = luminance[falling[(held < MAIN_LIGHT * held[-1]).sum()]]
     brightest = luminance >= faintest
     toward = light[brightest] @ directions[upper].reshape(-1, 3)[brightest].double()
+    return torch.nn.functional.normalize(toward, dim=0).float()
+
+
+def mean_light(sky: Tensor) -> Tensor:
+    """Unit direction of the mean of the upper half's light, world frame: its dominant direction.
+
+    Source:
+        Sloan, Stupid Spherical Harmonics Tricks (2008), "optimal linear direction".
+    """
+    height, width = sky.shape[:2]
+    directions, solid = panorama_directions(height, width)
+    upper = slice(0, height // 2)
+    luminance = sky[upper] @ torch.tensor([0.2126, 0.7152, 0.0722])
+    light = (luminance * solid[upper]).flatten().double()
+    toward = light @ directions[upper].reshape(-1, 3).double()
     return torch.nn.functional.normalize(toward, dim=0).float()
 
 

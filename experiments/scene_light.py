@@ -8,6 +8,9 @@ brightest tenth of the upper half's light. Light is solved as spherical harmonic
 the pose is found, and its main direction is that of its order 1. Panoramas differ in how much of a
 main light they have, so the median of each is told, too.
 
+A panorama also has a dominant direction, the mean of all light from above, whether or not any one
+lamp is there: light_angle_deg/dominant is how far the same answers are from that.
+
 light_angle_deg/mitsuba is the median over all crops; light_in_90_pct the share of crops in which
 the truth is in the cone that should hold it in 90 %; light_angle_deg/up what is had by saying that
 light comes from straight above.
@@ -20,7 +23,7 @@ from statistics import median
 import torch
 from measures import command_line, row, write
 from pose_models import NAMES
-from scene_crops import Crop, scene_crop
+from scene_crops import Crop, Stage, mean_light, scene_crop
 from scene_pose import TOGETHER, Views
 from torch import Tensor
 
@@ -52,6 +55,7 @@ def main() -> None:
     generator = torch.Generator().manual_seed(0)
     off: list[float] = []
     up: list[float] = []
+    dominant: list[float] = []
     inside: list[bool] = []
     panoramas: list[str] = []
     with Meter() as progress:
@@ -73,6 +77,10 @@ def main() -> None:
             angles = degrees(direction, truth)
             off += angles
             inside += [a <= c for a, c in zip(angles, cone.rad2deg().tolist(), strict=True)]
+            stages = [Stage.of(item.crop, DATA) for item in items]
+            mean = torch.stack([stage.seen(mean_light(stage.sky)) for stage in stages])
+            mean = rotate(views.camera_from_view.mT, mean[:, None])[:, 0]
+            dominant += degrees(direction, mean)
             # The objects stand upright, y up.
             up += degrees(views.truth[:, :3, 1], truth)
             panoramas += [item.panorama for item in items]
@@ -80,6 +88,7 @@ def main() -> None:
     rows = [
         row("light_angle_deg/mitsuba", median(off), "deg"),
         row("light_angle_deg/up", median(up), "deg"),
+        row("light_angle_deg/dominant", median(dominant), "deg"),
         row("light_in_90_pct", 100 * sum(inside) / len(inside), "%", "higher"),
     ]
     for name in sorted(set(panoramas)):

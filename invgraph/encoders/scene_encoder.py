@@ -29,11 +29,19 @@ class SceneEncoder(nn.Module):
     The pose of one object has many hypotheses, spread over its prior: the network gives each a
     probability and a Gaussian in the chart around it. What else is free has one Gaussian.
 
+    Few dreams are near any one hypothesis, so what they have in common is said once: one matrix
+    towards which all are turned, one that makes hypotheses likely which are like it. What each
+    says for itself is added.
+
     Args:
         prior: whose unknowns are inferred; one of them a :class:`PoseInView`, the others
             :class:`Gaussian`.
         hypotheses: about the rotation.
         network: "light" or "resnet18".
+
+    Source:
+        Probabilities from one matrix as Mohlin et al., Probabilistic orientation estimation with
+        matrix Fisher distributions (2020), over a finite set of rotations.
 
     Raises:
         ValueError: a prior with other distributions.
@@ -64,10 +72,11 @@ class SceneEncoder(nn.Module):
         size = sum(math.prod(d.scale.shape) for d in others.values())
         self.log_weights = nn.Linear(_WIDTH, hypotheses)
         self.rotation = nn.Linear(_WIDTH, 6 * hypotheses)
+        self.common = nn.Linear(_WIDTH, 18)
         self.place = nn.Linear(_WIDTH, 6)
         self.rest = nn.Linear(_WIDTH, 2 * size)
         self.present = nn.Linear(_WIDTH, 1)
-        for last in (self.log_weights, self.rotation, self.place, self.rest, self.present):
+        for last in (*self._heads, self.present):
             nn.init.normal_(last.weight, std=0.01)
             nn.init.zeros_(last.bias)
 
@@ -88,8 +97,8 @@ class SceneEncoder(nn.Module):
         seen = relu(self.joined(seen))
         with torch.autocast(images.device.type, enabled=False):
             seen = seen.float()
-            raw = (self.log_weights, self.rotation, self.place, self.rest)
-            return self._belief(lens, *(layer(seen) for layer in raw)), self.present(seen)[:, 0]
+            belief = self._belief(lens, *(layer(seen) for layer in self._heads))
+            return belief, self.present(seen)[:, 0]
 
     def ignorance(self, lens: Lens, count: int) -> SceneBelief:
         """What an encoder believes that has learned nothing: all hypotheses alike, and wide.
@@ -98,16 +107,30 @@ class SceneEncoder(nn.Module):
             lens: of the images; one or one per image.
             count: of the images.
         """
-        layers = (self.log_weights, self.rotation, self.place, self.rest)
-        return self._belief(lens, *(self.turns.new_zeros(count, x.out_features) for x in layers))
+        zeros = (self.turns.new_zeros(count, layer.out_features) for layer in self._heads)
+        return self._belief(lens, *zeros)
+
+    @property
+    def _heads(self) -> tuple[nn.Linear, ...]:
+        """The last layers that tell the belief, in the order of :meth:`_belief`."""
+        return (self.log_weights, self.rotation, self.common, self.place, self.rest)
 
     def _belief(
-        self, lens: Lens, log_weights: Tensor, rotation: Tensor, place: Tensor, rest: Tensor
+        self,
+        lens: Lens,
+        log_weights: Tensor,
+        rotation: Tensor,
+        common: Tensor,
+        place: Tensor,
+        rest: Tensor,
     ) -> SceneBelief:
         around, unit = self._charts(lens, len(place))
         where, how_well = place[:, None].chunk(2, -1)
         turn, how_sure = rotation.unflatten(1, (-1, 6)).chunk(2, -1)
         where, how_well = where.expand_as(turn), how_well.expand_as(turn)
+        toward, likely = common.unflatten(1, (2, 3, 3)).unbind(1)
+        turn = turn + _sine(toward[:, None] @ self.turns.mT) / _TURN
+        log_weights = log_weights + torch.einsum("bij,kij->bk", likely, self.turns)
         unit = torch.cat([unit, torch.full_like(unit, _TURN)], -1)[:, None]
         means = {self.path: unit * torch.cat([where, turn], -1)}
         scales = {self.path: torch.diag_embed(unit * _scale(torch.cat([how_well, how_sure], -1)))}
@@ -138,6 +161,11 @@ class SceneEncoder(nn.Module):
             origin[:, None].expand(-1, len(self.turns), -1),
         )
         return around, unit
+
+
+def _sine(turn: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3"]:
+    """Of rotations, the axis times the sine of the angle: nearly the chart's coordinates."""
+    return (turn - turn.mT).flatten(-2)[..., [7, 2, 3]] / 2
 
 
 def _scale(raw: Tensor) -> Tensor:

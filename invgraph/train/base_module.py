@@ -84,7 +84,7 @@ class Learning(lightning.LightningModule):
         self.log(f"held_out/{self.score}", score, on_epoch=True, sync_dist=True, batch_size=1)
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.AdamW(self.families())
+        optimizer = torch.optim.AdamW(self.families(), fused=True)
         first = self.done
 
         def share_of_rate(moved: int) -> float:
@@ -103,8 +103,8 @@ class Learning(lightning.LightningModule):
     def average(self) -> None:
         """Let the averaged weights follow the weights."""
         keep = min(_KEEP, (1 + self.done) / (10 + self.done))
-        for name, value in self._weights():
-            self.averaged[name].lerp_(value, 1 - keep)
+        names, values = zip(*self._weights(), strict=True)
+        torch._foreach_lerp_([self.averaged[name] for name in names], list(values), 1 - keep)
 
     @torch.no_grad()
     def use(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:

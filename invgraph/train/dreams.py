@@ -1,7 +1,7 @@
 """Dreams: images of scenes drawn from a prior, whose causes are therefore known."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,7 +10,9 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.lens import Lens
+from invgraph.rendering import harmonics
 from invgraph.rendering.render import render
+from invgraph.scene import Scene, SphericalHarmonicLight
 from invgraph.scene.prior import Prior
 
 FOCAL = (1.0, 3.5)  # of the lenses, in image sides
@@ -61,7 +63,7 @@ def dream(prior: Prior, count: int, side: int, generator: torch.Generator) -> Dr
     lens = Lens(focal.expand(count, 2), middle, side, side)
     values = prior.given(lens).sample(count, generator)
     drawn = render(
-        prior.scene(values),
+        with_lamp(prior.scene(values), generator),
         Camera(lens, torch.eye(4).expand(count, 4, 4)),
         outputs=("color", "alpha"),
     )
@@ -80,6 +82,25 @@ def dream(prior: Prior, count: int, side: int, generator: torch.Generator) -> Dr
     left = (shown[behind] * ~hider).sum((1, 2, 3)) / shown[behind].sum((1, 2, 3)).clamp_min(1)
     present[behind] &= left >= SEEN
     return Dreams(photograph(scene.clamp_min(0), generator), lens, values, present)
+
+
+def with_lamp(scene: Scene, generator: torch.Generator) -> Scene:
+    """A scene whose light is sharper, as if part of it came from one lamp.
+
+    The prior's light is smooth. Lamps and the sun cast shadows with borders: to light of order 2
+    this adds, in orders 3 and 4, a random share of what a lamp has that shines from where most
+    light comes from. Nothing is believed about it.
+    """
+    [light] = scene.lights
+    assert isinstance(light, SphericalHarmonicLight)
+    first = light.coefficients[:, 1:4]
+    middle = first.mean(-1)
+    toward = middle[:, [2, 0, 1]] / middle.norm(dim=-1, keepdim=True).clamp_min(1e-9)
+    lamp = harmonics.basis(toward, harmonics.MAX_ORDER)[..., None]
+    strength = (first * lamp[:, 1:4]).sum(1, keepdim=True) / lamp[:, 1:4].square().sum(1, True)
+    share = torch.rand(len(first), 1, 1, generator=generator)
+    sharper = torch.cat([light.coefficients, share * strength * lamp[:, 9:]], 1)
+    return replace(scene, lights=(replace(light, coefficients=sharper),))
 
 
 def clutter(count: int, side: int, generator: torch.Generator) -> Float[Tensor, "n 3 s s"]:

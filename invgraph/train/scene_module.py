@@ -22,6 +22,7 @@ from invgraph.train.settings import SceneSettings
 
 CANVAS = 96  # pixels of the sides of the finder's dreams
 LEAST, MOST = 16.0, 80.0  # diameter of the object's ball in them, pixels
+OTHERS = 0.1  # weight of all that is not the pose: light has many numbers, which drown it
 _FEWER = 8  # dreams of the encoder for one of the finder
 _AWAKE = 4  # dreams for one window of a photo
 _EVER = 1 << 40  # more dreams than anybody waits for
@@ -105,17 +106,19 @@ class SceneTraining(Learning):
         with torch.autocast(self.device.type, enabled=False):
             there = dreams.present.float()
             share = there / there.sum().clamp_min(1)
-            parts = {"loss": -(belief.log_prob(dreams.values) * share).sum()}
+            pose = belief.marginal([POSE])
+            parts = {"pose": -(pose.log_prob(dreams.values) * share).sum()}
+            others = belief.marginal([path for path in belief.means if path != POSE])
+            parts["others"] = -(others.log_prob(dreams.values) * share).sum()
             parts["presence"] = binary_cross_entropy_with_logits(present, there)
             parts["place"] = self.place_loss(numbers[: max(len(numbers) // _FEWER, 1)])
+            parts["loss"] = parts["pose"] + OTHERS * parts["others"]
             parts["loss"] = parts["loss"] + parts["presence"] + parts["place"]
             if self.memories and self.training:
                 count = max(len(numbers) // _AWAKE, 1)
                 parts["awake"] = self.wake_loss(int(numbers[0]), count)
                 parts["loss"] = parts["loss"] + count / len(numbers) * parts["awake"]
             with torch.no_grad():
-                pose = belief.marginal([POSE])
-                parts["pose"] = -(pose.log_prob(dreams.values) * share).sum()
                 turn = pose.mode[POSE][:, :3, :3] * dreams.values[POSE][:, :3, :3]
                 cosine = (turn.sum((1, 2)) - 1) / 2
                 angle = cosine.clamp(-1, 1).acos().rad2deg()[dreams.present]

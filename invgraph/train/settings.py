@@ -99,9 +99,9 @@ class SceneSettings(Settings):
     network: str = "light"
     height: int = 64
     width: int = 64
-    batch: int = 128
-    steps: int = 30_000
-    rate: float = 1e-3
+    batch: int = 64
+    steps: int = 60_000
+    rate: float = 2e-3
     hypotheses: int = 128
     upright: bool = True
     object_scale: float | None = None

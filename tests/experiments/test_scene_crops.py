@@ -59,6 +59,17 @@ def _window(frames, crops, seed):
     return item, centre, radius, photo, crops.window(photo, centre, radius, rng)
 
 
+def test_the_dominant_direction_is_the_mean_of_the_light_from_above(crops):
+    """A sky alike all over is bright on average straight above; of two lamps it is between them."""
+    above = torch.tensor([0.0, 1.0, 0.0])
+    assert torch.allclose(crops.mean_light(torch.ones(32, 64, 3)), above, atol=1e-4)
+    directions, _ = panorama_directions(64, 128)
+    two = [torch.tensor([0.8, 0.6, 0.0]), torch.tensor([0.0, 0.6, 0.8])]
+    sky = sum(torch.exp(200 * (directions @ lamp - 1)) for lamp in two)[..., None].expand(-1, -1, 3)
+    between = torch.nn.functional.normalize(two[0] + two[1], dim=0)
+    assert float(crops.mean_light(sky) @ between) > 0.9999
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_a_window_is_about_the_object_and_keeps_the_rays_of_the_photo(frames, crops, seed):
     _, centre, radius, photo, camera = _window(frames, crops, seed)

@@ -14,8 +14,10 @@ from invgraph.files.tensors import read_tensors
 from invgraph.fitting.scene.object_prior import POSE, object_prior
 from invgraph.fitting.scene.scene_model import load_scene_model
 from invgraph.geometry.camera import Camera
+from invgraph.rendering import harmonics
 from invgraph.rendering.render import render
-from invgraph.train.dreams import ABSENT, clutter, dream, photograph
+from invgraph.scene import Scene, SphericalHarmonicLight
+from invgraph.train.dreams import ABSENT, clutter, dream, photograph, with_lamp
 from invgraph.train.scene_module import SceneTraining, Sleep
 from invgraph.train.settings import SceneSettings
 from invgraph.train.train_scene import train_scene
@@ -45,6 +47,21 @@ def weights(out: Path) -> dict[str, torch.Tensor]:
     stored = read_tensors(out / "model.safetensors", "")
     assert stored is not None
     return stored[0]
+
+
+def test_a_lamp_sharpens_the_light_that_comes_from_one_place():
+    """Light that is a lamp's up to order 2 gets a share of the orders 3 and 4 of the same lamp."""
+    toward = torch.nn.functional.normalize(
+        torch.tensor([[0.3, -0.5, 0.8], [-0.2, 0.9, 0.1]]), dim=-1
+    )
+    lamp = torch.tensor([2.0, 3.0, 4.0]) * harmonics.basis(toward, 4)[..., None]
+    scene = Scene((), (SphericalHarmonicLight(lamp[:, :9], frame="camera"),))
+    sharper = with_lamp(scene, torch.Generator().manual_seed(0)).lights[0]
+    assert isinstance(sharper, SphericalHarmonicLight) and sharper.frame == "camera"
+    torch.testing.assert_close(sharper.coefficients[:, :9], lamp[:, :9])
+    share = (sharper.coefficients * lamp)[:, 9:].sum((1, 2)) / lamp[:, 9:].square().sum((1, 2))
+    torch.testing.assert_close(sharper.coefficients[:, 9:], share[:, None, None] * lamp[:, 9:])
+    assert bool(((share >= 0) & (share <= 1)).all()) and float(share[0]) != float(share[1])
 
 
 def test_dreams_show_what_they_say():
