@@ -139,8 +139,7 @@ class Tracker:
                 candidates += self._descend(target, color_model, [start])
         if (self.model.albedo is not None or not first) and self._lost % RETRY == 0:
             for find, clear in self._searches(target, color_model, first):
-                best = candidates[0][2] if candidates else None
-                if best and is_there(best) and best.border >= clear:
+                if candidates and self._clear(target, color_model, candidates[0], clear):
                     break
                 candidates += self._try(target, color_model, find())
                 candidates.sort(key=lambda item: -item[2].likelihood)
@@ -265,21 +264,35 @@ class Tracker:
     ) -> PoseBelief:
         """The belief, with the verdict under any camera if the object would not be found else.
 
-        Only what is told changes: with this verdict in the descents, poses went astray.
+        The pose stays: with this verdict in the descents, poses went astray.
         """
+        verdict = None if belief.found else self._under_any_camera(target, color_model, chosen)
+        return belief if verdict is None else replace(belief, score=verdict.score, found=True)
+
+    def _clear(
+        self, target: Target, color_model: ColorModel, chosen: Candidate, clear: float
+    ) -> bool:
+        """Whether the object is so clearly there that it is not looked for elsewhere."""
+        _, _, verdict = chosen
+        if is_there(verdict) and verdict.border >= clear:
+            return True
+        return self._under_any_camera(target, color_model, chosen) is not None
+
+    def _under_any_camera(
+        self, target: Target, color_model: ColorModel, chosen: Candidate
+    ) -> Assessment | None:
+        """The verdict if what a camera makes of colours is solved, and the object then is there."""
         fit, window, _ = chosen
         colors = color_model.vertex_colors
-        if belief.found or colors.source == "seen":  # by this camera
-            return belief
+        if colors.source == "seen":  # by this camera
+            return None
         verdict = assess(
             self.model, target, color_model.palette, colors, fit.pose, window, any_camera=True
         )
         if verdict is None:
-            return belief
+            return None
         likelihood = verdict.likelihood - self._surprise(fit.pose)
-        if not is_there(replace(verdict, likelihood=likelihood), SOLVED):
-            return belief
-        return replace(belief, score=verdict.score, found=True)
+        return verdict if is_there(replace(verdict, likelihood=likelihood), SOLVED) else None
 
     def _judge(
         self, target: Target, color_model: ColorModel, pose: Tensor
