@@ -1,15 +1,19 @@
 """Photographs by other cameras: their colours are pushed, and the verdict is the same."""
 
+import math
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn.functional import max_pool2d
 from tracking_scenes import backdrop, painted_cube, photo, pose_at, view
 
 from invgraph.fitting.pose import KnownObject, Tracker
 from invgraph.fitting.pose.assess import Assessment, assess, oddity
-from invgraph.fitting.pose.color_model import MARGIN, initial_color_model
+from invgraph.fitting.pose.color_model import MARGIN, initial_color_model, learn_palette
+from invgraph.fitting.pose.colors import cells
 from invgraph.fitting.pose.mixture import SOLVED, is_there
 from invgraph.fitting.pose.window import Target, crop_window
 from invgraph.geometry.color import linear_from_srgb, srgb_from_linear
@@ -97,6 +101,44 @@ def test_only_the_verdict_on_what_would_not_be_found_depends_on_it(monkeypatch):
     assert not plain.found and plain.score == verdict.score
     assert torch.equal(plain.poses, belief.poses) and torch.equal(plain.weights, belief.weights)
     assert torch.equal(plain.covariances, belief.covariances)
+
+
+def test_what_is_clear_under_any_camera_is_not_looked_for_elsewhere(monkeypatch):
+    model, (*response, texture) = painted_cube(), CAMERAS[0]
+    dark = told(model, texture)
+    image = shown(photo(model, TRUE, view(), backdrop()), *response)
+    near = perturb(TRUE, torch.tensor([0.003, -0.002, 0.004, 0.03, -0.02, 0.02]))
+    searched = []
+
+    def searches(*_: object) -> Iterator[tuple[Callable[[], list[torch.Tensor]], float]]:
+        yield (lambda: searched.append(True) or []), math.inf  # no outline is as clear as that
+
+    track = sys.modules[Tracker.__module__]
+    monkeypatch.setattr(track.Tracker, "_searches", searches)
+    assert Tracker(dark, view().lens, near).step(image)[0].found and not searched
+    Tracker(dark, view().lens, near).step(shown(backdrop(), *response))
+    assert searched
+
+
+def test_colours_at_the_outline_are_nobodys():
+    """What runs over the outline, as colours of compressed photos do, is on neither side learnt."""
+    model = painted_cube()
+    image = photo(model, TRUE, view(), backdrop())
+    window = crop_window(model, view(), TRUE, MARGIN)
+    assert window is not None
+    covered = window.covered[None].float()
+    grown = max_pool2d(covered, 3, 1, 1)[0] > 0
+    band = grown & (max_pool2d(1 - covered, 3, 1, 1)[0] > 0)  # a pixel to either side
+    magenta = torch.tensor([0.8, 0.0, 0.8])
+    height, width = band.shape
+    image[window.top : window.top + height, window.left : window.left + width][band] = magenta
+    target = Target(image, view())
+    known = initial_color_model(model, target, TRUE)
+    palette = learn_palette(model, target, TRUE, window, known.vertex_colors)
+    [there] = cells(srgb_from_linear(magenta)[None])
+    usual = palette.inside.max()
+    assert float(palette.inside[:, there].max()) < 0.01 * float(usual)
+    assert float(palette.outside[:, there].max()) < 0.01 * float(palette.outside.max())
 
 
 def test_light_may_be_as_much_too_bright_as_a_texture_may_be_too_dark():
