@@ -60,7 +60,7 @@ from invgraph.fitting.scene.view import look_at_window
 from invgraph.geometry import transforms
 from invgraph.geometry.lens import Lens
 from invgraph.runs.progress import Meter, Progress
-from invgraph.train.dreams import dream
+from invgraph.train.dreams import dream, with_shadows
 from invgraph.train.settings import SceneSettings
 from invgraph.train.train_scene import train_scene
 
@@ -251,7 +251,7 @@ def calibration(arguments: Any) -> list[Row]:
     for seed in arguments.seeds:
         model = load_scene_model(folder_of(arguments, seed))
         generator = torch.Generator().manual_seed(2)
-        dreams = dream(model.known.prior, DREAMS, SIDE, generator)
+        dreams = dream(with_shadows(model.known.prior), DREAMS, SIDE, generator)
         with torch.no_grad():
             belief, _ = model.encoder(dreams.images, dreams.lens)
         drawn, there = belief.sample(SAMPLES, generator), dreams.present
@@ -298,7 +298,7 @@ def twins(arguments: Any) -> list[Row]:
         train_scene(mesh, out, SceneSettings(), resume=begun, budget_s=60 * arguments.minutes / 9)
     model = load_scene_model(out)
     generator = torch.Generator().manual_seed(1)
-    dreams = dream(model.known.prior, TWINS, SIDE, generator)
+    dreams = dream(with_shadows(model.known.prior), TWINS, SIDE, generator)
     with torch.no_grad():
         belief, _ = model.encoder(dreams.images, dreams.lens)
     half = torch.diag(torch.tensor([-1.0, 1.0, -1.0]))
