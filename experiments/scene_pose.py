@@ -1,8 +1,8 @@
 """Does an encoder that only dreamt say where a known object is, and does descent sharpen it?
 
-    python experiments/scene_pose.py [train] [wake] [score] [twins] [--seeds 0 1 2] [--minutes 90]
-                                     [--count 200] [--split test] [--name spot] [--work DIR]
-                                     [--json FILE]
+    python experiments/scene_pose.py [train] [wake] [score] [basin] [twins] [--seeds 0 1 2]
+                                     [--minutes 90] [--count 200] [--split test] [--name spot]
+                                     [--work DIR] [--json FILE]
 
 - train: an encoder per seed from dreams alone (`invgraph train scene`), so many minutes each; a
   training that was stopped goes on.
@@ -12,6 +12,8 @@
   panoramas and in a material that no training has seen, off centre, a quarter of them partly
   hidden. Answers are appended to a file as they come, and not computed twice.
 
+- basin: descents on the likelihood alone that begin off the truth, turned about a random axis, on
+  the same crops: basin_pct is the share that ends within 5 degrees of it.
 - twins: an encoder of a box that looks the same when it is turned by half, dreamt for a ninth of
   the time; on dreams that it has not seen, the error to the nearer of the two right poses, and the
   probability within 20 degrees of the less probable one: half of what is near either, if right.
@@ -34,6 +36,7 @@ pose is in the smallest region that should hold it in 90 %, by the encoder alone
 """
 
 import json
+import math
 import os
 import shutil
 import time
@@ -60,13 +63,14 @@ from invgraph.fitting.scene.view import look_at_window
 from invgraph.geometry import transforms
 from invgraph.geometry.lens import Lens
 from invgraph.runs.progress import Meter, Progress
-from invgraph.train.dreams import dream
+from invgraph.scene.unknowns import Unknowns
+from invgraph.train.dreams import dream, with_shadows
 from invgraph.train.settings import SceneSettings
 from invgraph.train.train_scene import train_scene
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("INVGRAPH_DATA", ROOT.parent / "shared" / "data"))
-PARTS = ("train", "wake", "score", "twins")
+PARTS = ("train", "wake", "score", "basin", "twins")
 WAYS = ("encoder", "both", "descent", "search")
 LATER = ("dreams", "awake")  # how a training goes on
 PHOTOS = 40  # that it wakes to
@@ -74,6 +78,8 @@ SEARCHED = 10  # one of so many crops is searched
 TOGETHER = 10  # crops that are answered at a time
 TWINS, DREAMS = 500, 1000  # dreams of the box, and of the object
 HELD = 100  # of the latter, on which regions are tried, which takes long
+OFF, HOME = (10, 20, 30, 45, 60), 5.0  # degrees that descents begin off, and at which they are home
+FLAT = 100.0  # times wider than an encoder's ignorance: a belief that says nothing
 SAMPLES, NEAR = 199, 20.0  # of a belief; degrees
 
 
@@ -251,7 +257,7 @@ def calibration(arguments: Any) -> list[Row]:
     for seed in arguments.seeds:
         model = load_scene_model(folder_of(arguments, seed))
         generator = torch.Generator().manual_seed(2)
-        dreams = dream(model.known.prior, DREAMS, SIDE, generator)
+        dreams = dream(with_shadows(model.known.prior), DREAMS, SIDE, generator)
         with torch.no_grad():
             belief, _ = model.encoder(dreams.images, dreams.lens)
         drawn, there = belief.sample(SAMPLES, generator), dreams.present
@@ -281,6 +287,40 @@ def calibration(arguments: Any) -> list[Row]:
     ]
 
 
+def basin(arguments: Any) -> list[Row]:
+    """From how far off descents come home."""
+    model = load_scene_model(folder_of(arguments, arguments.seeds[0]))
+    generator = torch.Generator().manual_seed(3)
+    ends: dict[int, list[Tensor]] = {off: [] for off in OFF}
+    for first in range(0, arguments.count, TOGETHER):
+        seeds = range(first, min(first + TOGETHER, arguments.count))
+        views = Views.of([crop_of(arguments, index) for index in seeds])
+        prior = model.known.prior.given(views.lens)
+        nothing = model.encoder.ignorance(views.lens, len(seeds)).top(1)
+        truth = views.truth @ transforms.pose(torch.eye(3), model.known.centre)
+        for off in OFF:
+            axes = torch.randn(len(seeds), 3, generator=generator)
+            turn = math.radians(off) * torch.nn.functional.normalize(axes, dim=-1)
+            start = transforms.perturb(truth, torch.cat([torch.zeros_like(turn), turn], -1))
+            unknowns = [
+                replace(each, around=start[:, None]) if each.path == POSE else each
+                for each in nothing.unknowns
+            ]
+            scales = {path: FLAT * scale for path, scale in nothing.scales.items()}
+            flat = replace(nothing, unknowns=Unknowns(tuple(unknowns)), scales=scales)
+            found = descend(prior, flat, views.images, views.lens).values[POSE][0]
+            ends[off].append(degrees_between(found, truth))
+    return [
+        row(
+            f"basin_pct/{off}deg",
+            100 * float((torch.cat(some) < HOME).float().mean()),
+            "%",
+            "higher",
+        )
+        for off, some in ends.items()
+    ]
+
+
 def twins(arguments: Any) -> list[Row]:
     """How both modes of an object with two right answers are told."""
     mesh = arguments.work / "models" / "box.ply"
@@ -298,7 +338,7 @@ def twins(arguments: Any) -> list[Row]:
         train_scene(mesh, out, SceneSettings(), resume=begun, budget_s=60 * arguments.minutes / 9)
     model = load_scene_model(out)
     generator = torch.Generator().manual_seed(1)
-    dreams = dream(model.known.prior, TWINS, SIDE, generator)
+    dreams = dream(with_shadows(model.known.prior), TWINS, SIDE, generator)
     with torch.no_grad():
         belief, _ = model.encoder(dreams.images, dreams.lens)
     half = torch.diag(torch.tensor([-1.0, 1.0, -1.0]))
@@ -376,6 +416,8 @@ def main() -> None:
             progress.stage("scoring")
             answers = score(arguments, progress)
         rows = measures(answers) + calibration(arguments)
+    if "basin" in arguments.parts:
+        rows += basin(arguments)
     if "twins" in arguments.parts:
         rows += twins(arguments)
     write(rows, arguments.json)

@@ -17,7 +17,7 @@ from invgraph.scene.distributions import PoseInView
 from invgraph.scene.prior import Prior
 from invgraph.train.base_module import Learning
 from invgraph.train.dataset import Numbered
-from invgraph.train.dreams import Dreams, dream
+from invgraph.train.dreams import Dreams, dream, with_shadows
 from invgraph.train.settings import SceneSettings
 
 CANVAS = 96  # pixels of the sides of the finder's dreams
@@ -84,6 +84,7 @@ class SceneTraining(Learning):
     def __init__(self, settings: SceneSettings, known: ObjectPrior) -> None:
         super().__init__(settings)
         self.known = known
+        self._shadowed = with_shadows(known.prior)
         self.encoder = SceneEncoder(known.prior, settings.hypotheses, settings.network)
         self.finder = Finder(settings.network)
         self.memories: list[Memory] = []
@@ -91,7 +92,7 @@ class SceneTraining(Learning):
 
     def dreams(self, numbers: Tensor) -> Dreams:
         """The dreams with these numbers; the same whenever they are dreamt together."""
-        return self._dream(self.known.prior, numbers, self.settings.width)
+        return self._dream(self._shadowed, numbers, self.settings.width)
 
     def _dream(self, prior: Prior, numbers: Tensor, side: int) -> Dreams:
         seed = hash((self.settings.seed, side, int(numbers[0]))) % (1 << 62)
@@ -140,7 +141,7 @@ class SceneTraining(Learning):
 
     def place_loss(self, numbers: Tensor) -> Tensor:
         """How wrong the finder is about the dreams with these numbers; they have their own size."""
-        prior = self.known.prior
+        prior = self._shadowed
         pose = prior.distributions[POSE]
         assert isinstance(pose, PoseInView)
         anywhere = replace(pose, size=(LEAST / CANVAS, MOST / CANVAS), offset=0.5)

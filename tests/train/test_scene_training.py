@@ -11,17 +11,21 @@ from trainings import stopped_after
 
 from invgraph.cli import main
 from invgraph.files.tensors import read_tensors
-from invgraph.fitting.scene.object_prior import POSE, object_prior
+from invgraph.fitting.scene.object_prior import LIGHT, POSE, object_prior, prior_of
 from invgraph.fitting.scene.scene_model import load_scene_model
 from invgraph.geometry.camera import Camera
+from invgraph.geometry.lens import Lens
+from invgraph.geometry.mesh import Mesh
 from invgraph.rendering import harmonics
 from invgraph.rendering.render import render
 from invgraph.scene import Scene, SphericalHarmonicLight
-from invgraph.train.dreams import ABSENT, clutter, dream, photograph, with_lamp
+from invgraph.scene.distributions import Upright
+from invgraph.train.dreams import ABSENT, clutter, dream, photograph, with_lamp, with_shadows
 from invgraph.train.scene_module import SceneTraining, Sleep
 from invgraph.train.settings import SceneSettings
 from invgraph.train.train_scene import train_scene
 
+LENS = Lens(torch.full((2,), 110.0), torch.full((2,), 32.0), 64, 64)
 SMALL = SceneSettings(batch=32, steps=4, hypotheses=32)
 
 
@@ -62,6 +66,26 @@ def test_a_lamp_sharpens_the_light_that_comes_from_one_place():
     share = (sharper.coefficients * lamp)[:, 9:].sum((1, 2)) / lamp[:, 9:].square().sum((1, 2))
     torch.testing.assert_close(sharper.coefficients[:, 9:], share[:, None, None] * lamp[:, 9:])
     assert bool(((share >= 0) & (share <= 1)).all()) and float(share[0]) != float(share[1])
+
+
+def test_objects_of_dreams_shadow_themselves():
+    """In a notch between two boxes it is darker than in the open, and nowhere brighter."""
+    boxes = [trimesh.creation.box((0.1, 0.04, 0.04)), trimesh.creation.box((0.04, 0.04, 0.2))]
+    boxes[0].apply_translation((0.07, 0, 0))
+    whole = trimesh.util.concatenate(boxes).subdivide().subdivide()
+    mesh = Mesh(torch.tensor(whole.vertices).float(), torch.tensor(whole.faces).int())
+    prior = prior_of(mesh, torch.full((len(whole.vertices), 3), 0.5), Upright())
+    values = prior.given(LENS).sample(8, torch.Generator().manual_seed(0))
+    values[LIGHT] = torch.zeros(8, 9, 3)
+    values[LIGHT][:, 0] = 3.5
+    camera = Camera(LENS, torch.eye(4))
+    dark, open_ = (
+        render(each.scene(values), camera, outputs=("color",)).color
+        for each in (with_shadows(prior), prior)
+    )
+    assert dark is not None and open_ is not None
+    assert float((dark - open_).max()) < 0.01 * float(open_.max())
+    assert float((dark / open_.clamp_min(1e-6))[open_ > 0.1].min()) < 0.8
 
 
 def test_dreams_show_what_they_say():

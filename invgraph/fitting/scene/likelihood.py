@@ -98,8 +98,7 @@ class Likelihood:
         """The lights under which the scenes look most like the images, camera frame.
 
         One round of robust least squares: pixels count by how likely they show the object under the
-        light so far. What gloss adds to a matt surface in the open is taken as it was rendered, and
-        so is the share of light that shadows leave.
+        light so far, and what is not matt in them is taken as it was rendered.
 
         Args:
             drawn: colour, coverage, albedo and normals under the light so far.
@@ -111,10 +110,8 @@ class Likelihood:
         irradiance = harmonics.irradiance_coefficients(coefficients.flatten(0, 1))
         matt = harmonics.evaluate(irradiance, normal.flatten(1, 2)) / math.pi
         matt = albedo * matt.unflatten(1, normal.shape[1:3])
-        color = drawn.color.flatten(0, 1)
-        share = torch.where(matt > 0, color / matt.clamp_min(1e-6), 1.0).clamp(0, 1)
         image = self.roots.square().expand_as(drawn.color).flatten(0, 1)
-        wanted, albedo = image - (color - share * matt), share * albedo
+        wanted = image - (drawn.color.flatten(0, 1) - matt)
         weight = self.belongs(drawn) * (drawn.alpha == 1)
         found = solve_light(wanted, albedo, normal, weight.flatten(0, 1))
         return found.unflatten(0, batch)

@@ -10,7 +10,6 @@ from torch import Tensor
 from invgraph.fitting.pose.known_object import KnownObject
 from invgraph.geometry import transforms
 from invgraph.geometry.mesh import Mesh
-from invgraph.rendering.visibility import visibility
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
 from invgraph.scene.distributions import AnyRotation, Distribution, Gaussian, PoseInView, Upright
 from invgraph.scene.domains import Free, Positive
@@ -23,7 +22,6 @@ ACROSS = 28.0  # cells along the diameter, within which vertices become one
 # Standard deviations of light of order 1 and 2, relative to the constant part; of log roughness; of
 # log tint.
 UNEVEN, GLOSS, TINTED = (0.45, 0.25), 0.4, 0.15
-DIRECTIONS = 128  # from which light may be kept away
 GREY = 0.93  # correlation of the light's channels
 
 
@@ -71,8 +69,7 @@ def prior_of(mesh: Mesh, albedo: Float[Tensor, "v 3"], rotation: AnyRotation | U
     light[0] = math.sqrt(4 * math.pi)
     spread = torch.empty(9, 3)
     spread[0], spread[1:4], spread[4:] = 0.1, UNEVEN[0], UNEVEN[1]
-    table = visibility(mesh, DIRECTIONS, 128)
-    thing = Object(mesh, torch.eye(4), material, table, tint=torch.ones(3))
+    thing = Object(mesh, torch.eye(4), material, tint=torch.ones(3))
     free: dict[str, Distribution] = {
         POSE: PoseInView(rotation, radius),
         LIGHT: Gaussian(light, spread * light[0, 0], Free(), GREY),
