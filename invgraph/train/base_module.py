@@ -103,8 +103,8 @@ class Learning(lightning.LightningModule):
     def average(self) -> None:
         """Let the averaged weights follow the weights."""
         keep = min(_KEEP, (1 + self.done) / (10 + self.done))
-        names, values = zip(*self._weights(), strict=True)
-        torch._foreach_lerp_([self.averaged[name] for name in names], list(values), 1 - keep)
+        for name, value in self._weights():
+            self.averaged[name].lerp_(value, 1 - keep)
 
     @torch.no_grad()
     def use(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:

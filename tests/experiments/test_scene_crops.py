@@ -65,7 +65,8 @@ def test_the_dominant_direction_is_the_mean_of_the_light_from_above(crops):
     assert torch.allclose(crops.mean_light(torch.ones(32, 64, 3)), above, atol=1e-4)
     directions, _ = panorama_directions(64, 128)
     two = [torch.tensor([0.8, 0.6, 0.0]), torch.tensor([0.0, 0.6, 0.8])]
-    sky = sum(torch.exp(200 * (directions @ lamp - 1)) for lamp in two)[..., None].expand(-1, -1, 3)
+    lamps = torch.stack([torch.exp(200 * (directions @ lamp - 1)) for lamp in two])
+    sky = lamps.sum(0)[..., None].expand(-1, -1, 3)
     between = torch.nn.functional.normalize(two[0] + two[1], dim=0)
     assert float(crops.mean_light(sky) @ between) > 0.9999
 

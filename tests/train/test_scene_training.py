@@ -72,9 +72,11 @@ def test_objects_of_dreams_shadow_themselves():
     """In a notch between two boxes it is darker than in the open, and nowhere brighter."""
     boxes = [trimesh.creation.box((0.1, 0.04, 0.04)), trimesh.creation.box((0.04, 0.04, 0.2))]
     boxes[0].apply_translation((0.07, 0, 0))
-    whole = trimesh.util.concatenate(boxes).subdivide().subdivide()
-    mesh = Mesh(torch.tensor(whole.vertices).float(), torch.tensor(whole.faces).int())
-    prior = prior_of(mesh, torch.full((len(whole.vertices), 3), 0.5), Upright())
+    parts = [box.subdivide().subdivide() for box in boxes]
+    vertices = torch.cat([torch.tensor(part.vertices).float() for part in parts])
+    faces = [torch.tensor(part.faces).int() for part in parts]
+    mesh = Mesh(vertices, torch.cat([faces[0], faces[1] + len(parts[0].vertices)]))
+    prior = prior_of(mesh, torch.full((len(vertices), 3), 0.5), Upright())
     values = prior.given(LENS).sample(8, torch.Generator().manual_seed(0))
     values[LIGHT] = torch.zeros(8, 9, 3)
     values[LIGHT][:, 0] = 3.5
