@@ -137,12 +137,16 @@ class Tracker:
             else:
                 start = slide(self.model, target, color_model.vertex_colors, self.pose)
                 candidates += self._descend(target, color_model, [start])
+        near = candidates
         if (self.model.albedo is not None or not first) and self._lost % RETRY == 0:
             for find, clear in self._searches(target, color_model, first):
                 if candidates and self._clear(target, color_model, candidates[0], clear):
                     break
-                candidates += self._try(target, color_model, find())
+                candidates = candidates + self._try(target, color_model, find())
                 candidates.sort(key=lambda item: -item[2].likelihood)
+            found = candidates is near or self._clear(target, color_model, candidates[0])
+            if near and not found:
+                candidates = near  # an expected pose gives way to none that is as doubtful
         if not candidates:
             self._lost += 1
             pose = self.pose if self.pose is not None else torch.eye(4)
@@ -270,9 +274,9 @@ class Tracker:
         return belief if verdict is None else replace(belief, score=verdict.score, found=True)
 
     def _clear(
-        self, target: Target, color_model: ColorModel, chosen: Candidate, clear: float
+        self, target: Target, color_model: ColorModel, chosen: Candidate, clear: float = -math.inf
     ) -> bool:
-        """Whether the object is so clearly there that it is not looked for elsewhere."""
+        """Whether the object is there, by this camera or any, and its outline as clear."""
         _, _, verdict = chosen
         if is_there(verdict) and verdict.border >= clear:
             return True

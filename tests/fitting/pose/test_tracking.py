@@ -1,6 +1,7 @@
 """A known object is found, followed, lost and found again in small renders with exact truth."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import tracking_scenes
 from tracking_scenes import painted_cube, pose_at, view
 
 from invgraph.fitting.pose import KnownObject, Tracker, estimate_pose
+from invgraph.fitting.pose.refine import Fit
 from invgraph.geometry.transforms import difference, perturb
 from invgraph.scene.belief import PoseBelief
 
@@ -62,6 +64,27 @@ def test_an_object_that_is_gone_is_lost_and_found_when_it_is_back(model):
     for _ in range(6):
         belief = tracker.step(photo(model, TRUE))[0]
     assert belief.found and away(belief, TRUE)[0] < 8.0
+
+
+@pytest.mark.parametrize(("score", "stays"), [(0.0, True), (0.9, False)])
+def test_an_expected_pose_gives_way_only_to_one_at_which_the_object_is(
+    model, monkeypatch, score, stays
+):
+    image, far = photo(model, None), perturb(TRUE, torch.tensor([0.15, 0.0, 0.0, 0.0, 1.5, 0.0]))
+
+    def found(tracker, target, colors, _):
+        judged = tracker._judge(target, colors, far)
+        assert judged is not None
+        window, verdict = judged
+        likely = dataclasses.replace(verdict, likelihood=100.0, score=score)
+        return [(Fit(far, torch.eye(6)), window, likely)]
+
+    monkeypatch.setattr(Tracker, "_try", found)
+    monkeypatch.setattr(Tracker, "_searches", lambda *_: iter([(list, math.inf)]))
+    monkeypatch.setattr(Tracker, "_settle", lambda *args: args[3])
+    belief, _, _ = Tracker(model, view().lens, TRUE).step(image)
+    assert belief.found is not stays
+    assert torch.equal(belief.pose, far) is not stays
 
 
 @pytest.mark.slow
