@@ -1,6 +1,5 @@
 """What a belief about the scene in a view says about the photo that the view is of."""
 
-import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -129,17 +128,6 @@ def around_object(scene: Scene) -> tuple[Scene, Float[Tensor, "4 4"]]:
     return replace(scene, objects=(moved,), lights=lights), pose
 
 
-def directions(coefficients: Float[Tensor, "*b 9 3"]) -> Float[Tensor, "*b 3"]:
-    """Where most light of spherical harmonics comes from: the direction of their order 1.
-
-    Its length is the share of the mean light by which the light from there exceeds that.
-    """
-    grey = coefficients.mean(-1)
-    # Order 1 is y, z, x times sqrt(3 / 4 pi), order 0 is sqrt(1 / 4 pi).
-    vector = grey[..., [3, 1, 2]] * math.sqrt(3)
-    return vector / grey[..., :1].clamp_min(1e-6)
-
-
 def viewpoints(poses: Float[Tensor, "*b 4 4"]) -> Float[Tensor, "*b 2"]:
     """From where cameras see an object that stands on its xz plane, y up.
 
@@ -153,9 +141,3 @@ def viewpoints(poses: Float[Tensor, "*b 4 4"]) -> Float[Tensor, "*b 2"]:
     towards = -(rotation.mT @ shift[..., None])[..., 0]
     x, y, z = (towards / towards.norm(dim=-1, keepdim=True).clamp_min(1e-12)).unbind(-1)
     return torch.stack([torch.atan2(x, z), y.clamp(-1, 1).asin()], -1).rad2deg()
-
-
-def degrees_apart(towards: Float[Tensor, "3"], others: Float[Tensor, "n 3"]) -> float:
-    """How far directions of any length are from one, as the root of the mean square; degrees."""
-    cosine = torch.nn.functional.cosine_similarity(others, towards[None], dim=-1).clamp(-1, 1)
-    return float(cosine.acos().square().mean().sqrt().rad2deg())

@@ -12,6 +12,7 @@ from invgraph.data.frame import Frame
 from invgraph.data.images import thumbnail
 from invgraph.data.object_pose_files import PoseRow
 from invgraph.fitting.scene.find import FoundScene, fixed_light
+from invgraph.fitting.scene.main_light import believed_direction, main_direction, unevenness
 from invgraph.fitting.scene.object_prior import LIGHT, POSE, ROUGHNESS, TINT
 from invgraph.fitting.scene.scene_model import SceneModel
 from invgraph.fitting.scene.view import look_through
@@ -20,8 +21,6 @@ from invgraph.geometry.lens import Lens
 from invgraph.infer.hypotheses import (
     Hypothesis,
     around_object,
-    degrees_apart,
-    directions,
     file_scene,
     hypotheses,
     viewpoints,
@@ -40,6 +39,7 @@ from invgraph.scene import Scene
 from invgraph.scene.heat_map import HeatMap
 from invgraph.scene.scene_belief import SceneBelief
 
+CONE = 0.9  # how often the cone about the main light should hold it
 FOUND = 0.5  # least score of an object that is there
 VIEW_SIDE, GHOST_SIDE, GHOSTS = 320, 240, 32  # pixels, and samples of a belief
 TOLD = 8  # hypotheses in the record
@@ -167,17 +167,16 @@ def _looked_at(
     ]
     guess, belief = (ghosts(fixed_light(prior.scene(each)), medium, crop) for each in samples)
     turn = camera_from_view[:3, :3]
-    towards = directions(told[0].values[LIGHT]) @ turn.mT
-    others = directions(samples[1][LIGHT]) @ turn.mT
+    [towards], [cone] = believed_direction(found.belief, CONE, torch.Generator().manual_seed(0))
+    towards = turn @ towards
     light = harmonics.rotate(told[0].values[LIGHT], turn.mT)
-    ball = light_ball(light, towards, others)
-    strength = float(towards.norm())
+    ball = light_ball(light, towards, main_direction(samples[1][LIGHT]) @ turn.mT)
     record = replace(
         record,
         hypotheses=tuple(_numbers(each) for each in told[:TOLD]),
-        towards=tuple((towards / max(strength, 1e-9)).tolist()),
-        uneven=strength,
-        light_sigma_deg=degrees_apart(towards, others),
+        towards=tuple(towards.tolist()),
+        uneven=float(unevenness(told[0].values[LIGHT])),
+        light_cone_deg=math.degrees(float(cone)),
         depth=depth,
         guess=_pairs(viewpoints(samples[0][POSE])),
         belief=_pairs(viewpoints(samples[1][POSE])),

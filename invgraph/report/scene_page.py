@@ -215,8 +215,8 @@ def light_words(record: SceneRecord) -> str:
     angle = math.degrees(math.acos(max(-1.0, min(1.0, -z))))
     return (
         f"Most light comes from {' and '.join(sides)}, {angle:.0f}° off the direction to the "
-        f"camera (± {record.light_sigma_deg:.0f}°), {100 * record.uneven:.0f} % stronger than the "
-        "mean of all directions."
+        f"camera, {100 * record.uneven:.0f} % stronger than the mean of all directions. A cone of "
+        f"{record.light_cone_deg:.0f}° to all sides should hold that direction in 90 %."
     )
 
 

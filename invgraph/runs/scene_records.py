@@ -50,7 +50,7 @@ class SceneRecord:
         hypotheses: the likeliest first.
         towards: where most light comes from, unit, along the camera's axes.
         uneven: by what share of the mean light the light from there exceeds it.
-        light_sigma_deg: uncertainty of ``towards``.
+        light_cone_deg: half-angle of the cone about ``towards`` that should hold it in 90 %.
         depth: nearest and farthest distance along the axis of the view, m.
         guess: viewpoints of samples of the encoder's guess, as in :class:`HypothesisRecord`.
         belief: of samples of the belief after descent.
@@ -66,7 +66,7 @@ class SceneRecord:
     hypotheses: tuple[HypothesisRecord, ...] = ()
     towards: Numbers = ()
     uneven: float = 0.0
-    light_sigma_deg: float = 0.0
+    light_cone_deg: float = 0.0
     depth: Numbers = ()
     guess: tuple[Numbers, ...] = ()
     belief: tuple[Numbers, ...] = ()
@@ -117,7 +117,7 @@ def _record(values: dict[str, Any]) -> SceneRecord:
         hypotheses=tuple(_hypothesis(entry) for entry in values["hypotheses"]),
         towards=_numbers(values["towards"], 3),
         uneven=_number(values["uneven"]),
-        light_sigma_deg=_number(values["light_sigma_deg"]),
+        light_cone_deg=_number(values["light_cone_deg"]),
         depth=_numbers(values["depth"], 2),
         guess=tuple(_numbers(pair, 2) for pair in values["guess"]),
         belief=tuple(_numbers(pair, 2) for pair in values["belief"]),

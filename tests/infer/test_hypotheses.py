@@ -15,14 +15,11 @@ from invgraph.geometry.camera import Camera
 from invgraph.geometry.lens import Lens
 from invgraph.infer.hypotheses import (
     around_object,
-    degrees_apart,
-    directions,
     file_scene,
     hypotheses,
     pose_covariance,
     viewpoints,
 )
-from invgraph.rendering import harmonics
 from invgraph.rendering.render import render
 from invgraph.scene.domains import RigidPose
 from invgraph.scene.scene_belief import SceneBelief
@@ -117,18 +114,6 @@ def test_a_scene_looks_the_same_in_every_frame(known: ObjectPrior, belief: Scene
         assert float((seen[0].color - other.color).abs().mean()) < 1e-4
         assert float((seen[0].color - other.color).abs().quantile(0.99)) < 1e-3
     assert float(seen[0].color.max()) > 0.1  # type: ignore[union-attr]
-
-
-def test_light_comes_from_where_it_shines_most():
-    towards = torch.nn.functional.normalize(torch.tensor([0.3, -0.8, 0.4]), dim=0)
-    ways = harmonics.fibonacci_sphere(4000)
-    values = (1 + 0.5 * ways @ towards)[:, None].expand(-1, 3)
-    weights = torch.full((4000,), 4 * math.pi / 4000)
-    found = directions(harmonics.project(values, ways, weights, 2))
-    assert torch.allclose(found, 0.5 * towards, atol=1e-3)
-    others = torch.stack([towards, 3 * towards])
-    assert degrees_apart(towards, others) < 0.1
-    assert degrees_apart(torch.tensor([1.0, 0, 0]), torch.eye(3)[1:]) == pytest.approx(90, abs=0.1)
 
 
 def test_viewpoints_by_hand():

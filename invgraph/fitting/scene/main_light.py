@@ -1,5 +1,7 @@
 """Where light comes from mostly, and how sure that is."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -21,8 +23,23 @@ def main_direction(coefficients: Float[Tensor, "*batch 9 3"]) -> Float[Tensor, "
     Gradients:
         Reach the coefficients; none is defined where the light is even.
     """
-    y, z, x = (coefficients[..., 1:4, :] @ _LUMINANCE.to(coefficients)).unbind(-1)
-    return normalize(torch.stack([x, y, z], -1), dim=-1)
+    return normalize(_mean(coefficients), dim=-1)
+
+
+def unevenness(coefficients: Float[Tensor, "*batch 9 3"]) -> Float[Tensor, "*batch"]:
+    """By what share of the mean light that from the main direction exceeds it, in order 1.
+
+    Gradients:
+        Reach the coefficients; none is defined where the light is even.
+    """
+    level = coefficients[..., 0, :] @ _LUMINANCE.to(coefficients)
+    # Order 1 is y, z, x times sqrt(3 / 4 pi), order 0 is sqrt(1 / 4 pi).
+    return math.sqrt(3) * _mean(coefficients).norm(dim=-1) / level.clamp_min(1e-6)
+
+
+def _mean(coefficients: Tensor) -> Tensor:
+    """The direction of the mean light's luminance, of any length."""
+    return (coefficients[..., 1:4, :] @ _LUMINANCE.to(coefficients))[..., [2, 0, 1]]
 
 
 def believed_direction(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from invgraph.fitting.scene.main_light import believed_direction, main_direction
+from invgraph.fitting.scene.main_light import believed_direction, main_direction, unevenness
 from invgraph.fitting.scene.object_prior import LIGHT
 from invgraph.rendering import harmonics
 from invgraph.scene.domains import Free
@@ -29,6 +29,18 @@ def test_one_lamp_is_where_it_is(direction):
     # As bright again in green, it is the same; turned, it turns.
     found = main_direction(lamp(toward) * torch.tensor([1.0, 2.0, 0.5]))
     torch.testing.assert_close(found, normalize(toward, dim=0), rtol=0, atol=1e-5)
+
+
+def test_light_comes_from_where_it_shines_most():
+    """Light that is half as strong again from one side, and half as weak from the other."""
+    towards = normalize(torch.tensor([0.3, -0.8, 0.4]), dim=0)
+    ways = harmonics.fibonacci_sphere(4000)
+    values = (1 + 0.5 * ways @ towards)[:, None].expand(-1, 3)
+    weights = torch.full((4000,), 4 * math.pi / 4000)
+    light = harmonics.project(values, ways, weights, 2)
+    torch.testing.assert_close(main_direction(light), towards, rtol=0, atol=1e-3)
+    assert float(unevenness(light)) == pytest.approx(0.5, abs=1e-3)
+    assert float(unevenness(3 * light)) == pytest.approx(0.5, abs=1e-3)
 
 
 def test_the_cone_is_as_wide_as_what_is_unknown():
