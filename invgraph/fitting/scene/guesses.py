@@ -13,6 +13,7 @@ from invgraph.geometry.transforms import difference
 from invgraph.scene.distributions import PoseInView
 
 _SAME = 0.05  # relative difference of sizes of one object
+_LIKELY = 0.75  # agreement at which no other place is looked at: a tracker judges it
 _TURN = 0.3  # rad, within which poses are one
 # Fewer and shorter descents than where nothing comes after them.
 _STARTS, _KEPT, _STEPS = 4, 2, 20
@@ -52,9 +53,9 @@ class Guesses:
         for view, guess in looks(model, photo, lens, model.heat(photo), WINDOWS):
             look = Look.after_descent(model, view, guess, _STARTS, _KEPT, _STEPS)
             seen.append(look)
-            if look.score > 0.5:
+            if look.agreement > _LIKELY:
                 break
-        seen.sort(key=lambda look: -look.score)
+        seen.sort(key=lambda look: -look.agreement)
         apart: list[Tensor] = []
         for pose in torch.cat([look.poses(model) for look in seen]):
             away = [difference(pose, other) for other in apart]
