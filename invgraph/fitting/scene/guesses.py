@@ -16,7 +16,7 @@ _SAME = 0.05  # relative difference of sizes of one object
 _LIKELY = 0.75  # agreement at which no other place is looked at: a tracker judges it
 _TURN = 0.3  # rad, within which poses are one
 # Fewer and shorter descents than where nothing comes after them.
-_STARTS, _KEPT, _STEPS = 4, 2, 20
+_STARTS, _KEPT, _STEPS = 3, 1, 14
 
 
 class Guesses:
