@@ -82,6 +82,8 @@ def learn_palette(
     flat = window.camera.homogeneous_pixels(places)
     radius = AREA * model.diameter * float(target.camera.focal.mean()) / float(pose[2, 3])
     covered = window.covered
+    # Colours at the outline are mixed, and JPEG spreads them: they are learned on neither side, as
+    # those that count on one side only move the outline.
     grown, beyond = (max_pool2d(mark[None].float(), 5, 1, 2)[0] > 0 for mark in (covered, ~covered))
     core = covered & ~beyond
     inside = core if core.sum() > CORE * covered.sum() else covered

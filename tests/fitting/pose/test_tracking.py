@@ -66,6 +66,12 @@ def test_an_object_that_is_gone_is_lost_and_found_when_it_is_back(model):
     assert belief.found and away(belief, TRUE)[0] < 8.0
 
 
+def test_where_nothing_is_found_to_begin_with_nothing_is_said(model, monkeypatch):
+    monkeypatch.setattr(Tracker, "_searches", lambda *_: iter([(list, math.inf)]))
+    belief, verdict, window = Tracker(model, view().lens).step(photo(model, None))
+    assert not belief.found and verdict is None and window is None
+
+
 @pytest.mark.parametrize(("score", "stays"), [(0.0, True), (0.9, False)])
 def test_an_expected_pose_gives_way_only_to_one_at_which_the_object_is(
     model, monkeypatch, score, stays
