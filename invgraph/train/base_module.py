@@ -84,7 +84,7 @@ class Learning(lightning.LightningModule):
         self.log(f"held_out/{self.score}", score, on_epoch=True, sync_dist=True, batch_size=1)
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.AdamW(self.families(), fused=True)
+        optimizer = torch.optim.AdamW(self.families())
         first = self.done
 
         def share_of_rate(moved: int) -> float:
