@@ -435,8 +435,8 @@ def main() -> None:
 
     trials: list[Trial] = []
     arguments.work.mkdir(parents=True, exist_ok=True)
-    if arguments.encoder and not arguments.upright:
-        parser.error("--encoder is about standing objects; add --upright")
+    if arguments.encoder and (arguments.camera or not arguments.upright):
+        parser.error("--encoder is about standing objects; add --upright, without --camera")
     end = "_camera" * bool(arguments.camera) + "_upright" * arguments.upright
     end += "_encoder" * bool(arguments.encoder)
     file = arguments.work / f"trials{end}.jsonl"

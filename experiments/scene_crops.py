@@ -238,16 +238,12 @@ def main_light(sky: Tensor) -> Tensor:
     luminance times solid angle, weighted by the same; the table keeps light from below away. Of two
     lamps alike it is between them, and in a hall with lamps all over it is near the zenith.
     """
-    height, width = sky.shape[:2]
-    directions, solid = panorama_directions(height, width)
-    upper = slice(0, height // 2)
-    luminance = (sky[upper] @ torch.tensor([0.2126, 0.7152, 0.0722])).flatten()
-    light = (luminance * solid[upper].flatten()).double()
+    directions, luminance, light = from_above(sky)
     falling = luminance.argsort(descending=True)
     held = light[falling].cumsum(0)
     faintest = luminance[falling[(held < MAIN_LIGHT * held[-1]).sum()]]
     brightest = luminance >= faintest
-    toward = light[brightest] @ directions[upper].reshape(-1, 3)[brightest].double()
+    toward = light[brightest] @ directions[brightest]
     return torch.nn.functional.normalize(toward, dim=0).float()
 
 
@@ -257,13 +253,21 @@ def mean_light(sky: Tensor) -> Tensor:
     Source:
         Sloan, Stupid Spherical Harmonics Tricks (2008), "optimal linear direction".
     """
+    directions, _, light = from_above(sky)
+    return torch.nn.functional.normalize(light @ directions, dim=0).float()
+
+
+def from_above(sky: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of the pixels of a panorama's upper half: direction, luminance, and that times solid angle.
+
+    The first and the last in double precision.
+    """
     height, width = sky.shape[:2]
     directions, solid = panorama_directions(height, width)
     upper = slice(0, height // 2)
-    luminance = sky[upper] @ torch.tensor([0.2126, 0.7152, 0.0722])
-    light = (luminance * solid[upper]).flatten().double()
-    toward = light @ directions[upper].reshape(-1, 3).double()
-    return torch.nn.functional.normalize(toward, dim=0).float()
+    luminance = (sky[upper] @ torch.tensor([0.2126, 0.7152, 0.0722])).flatten()
+    light = (luminance * solid[upper].flatten()).double()
+    return directions[upper].reshape(-1, 3).double(), luminance, light
 
 
 def unlike_ours(rng: np.random.Generator) -> dict[str, Any]:

@@ -39,12 +39,12 @@ class SceneEncoder(nn.Module):
         hypotheses: about the rotation.
         network: "light" or "resnet18".
 
+    Raises:
+        ValueError: a prior with other distributions.
+
     Source:
         Probabilities from one matrix as Mohlin et al., Probabilistic orientation estimation with
         matrix Fisher distributions (2020), over a finite set of rotations.
-
-    Raises:
-        ValueError: a prior with other distributions.
     """
 
     def __init__(self, prior: Prior, hypotheses: int = 128, network: str = "light") -> None:

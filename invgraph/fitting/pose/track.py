@@ -144,9 +144,10 @@ class Tracker:
                     break
                 candidates = candidates + self._try(target, color_model, find())
                 candidates.sort(key=lambda item: -item[2].likelihood)
-            tried = near and candidates is not near
-            if tried and not self._clear(target, color_model, candidates[0]):
-                candidates = near  # an expected pose gives way to none that is as doubtful
+            else:
+                tried = near and candidates is not near
+                if tried and not self._clear(target, color_model, candidates[0]):
+                    candidates = near  # an expected pose gives way to none that is as doubtful
         if not candidates:
             self._lost += 1
             pose = self.pose if self.pose is not None else torch.eye(4)
