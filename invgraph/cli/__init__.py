@@ -4,11 +4,13 @@ What a command needs is imported when it runs, so that ``--help`` is quick and C
 being imported is one line, as at any other time.
 """
 
+import os
 import shlex
 import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from types import FrameType
 from typing import NoReturn
 
 EXAMPLES = """\
@@ -65,11 +67,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def program() -> NoReturn:
     """Run the command of this process; Ctrl-C while Python then tidies up ends it silently."""
     try:
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, _interrupt)
         code = main()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     except KeyboardInterrupt:  # after the last word, before the line above
         code = 130
     sys.exit(code)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C as Python has it; while something is being imported, the end without an exception.
+
+    Libraries in C++ are started by an import, and some abort where an exception passes them.
+    """
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            print(f"\ninvgraph: {_stopped(sys.argv[1:])}", file=sys.stderr, flush=True)
+            os._exit(130)
+        frame = frame.f_back
+    signal.default_int_handler(number, frame)
 
 
 def _run(name: str = "--help", *rest: str) -> None:

@@ -221,6 +221,21 @@ def test_ctrl_c_while_it_starts_is_one_line(tmp_path: Path, seconds: float) -> N
     assert process.returncode in (130, 2, -signal.SIGINT) and said.count("invgraph: ") == 1
 
 
+def test_ctrl_c_during_an_import_raises_nothing(tmp_path: Path) -> None:
+    """Libraries in C++ are known to abort where an exception passes them; this one swallows it."""
+    (tmp_path / "starts_slowly.py").write_text(
+        "import os, signal\n"
+        "try:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept KeyboardInterrupt:\n    pass\n"
+    )
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from invgraph import cli; "
+        "cli.COMMANDS['fit'] = 'starts_slowly'; sys.argv = ['invgraph', 'fit']; cli.program()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 130
+    assert done.stderr == "\ninvgraph: stopped; go on with: invgraph fit --resume\n"
+
+
 def test_ctrl_c_while_it_ends_is_no_traceback() -> None:
     """Something that Python does after the last line takes its time."""
     code = (
