@@ -6,21 +6,24 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import avg_pool2d, interpolate, normalize
 
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.lens import Lens
-from invgraph.rendering import harmonics
+from invgraph.rendering import ggx, harmonics
 from invgraph.rendering.render import render
 from invgraph.rendering.visibility import visibility
 from invgraph.scene import Scene, SphericalHarmonicLight
+from invgraph.scene.distributions import PoseInView, Upright
 from invgraph.scene.prior import Prior
+from invgraph.train.surroundings import TEXELS, surrounded, uniform
 
 DIRECTIONS, SHADOW_PX = 128, 128  # of light that an object may keep from itself; of shadow maps
 FOCAL = (1.0, 3.5)  # of the lenses, in image sides
 ABSENT = 0.1  # share of the images without the object
-HIDDEN = 0.3  # share of the images in which something is in front of it
-MOST_HIDDEN = 0.4  # of the image's width
+COAT = 0.5  # share of the images in which surfaces are glossy, too
+DARK = 0.05  # mean radiance below which nothing is exposed brighter
+PIECES = 4  # of one image in another
 SEEN = 0.3  # share of an object that is visible at least where it is said to be present
 _AT_ONCE = 16
 
@@ -57,33 +60,36 @@ class Dreams:
 def dream(prior: Prior, count: int, side: int, generator: torch.Generator) -> Dreams:
     """Draw scenes from a prior, render them, and photograph them as a plain camera would.
 
-    The object stands before noise of many scales, sometimes behind something, in the light that the
-    prior gave it; exposure, white balance, tone curve, blur and noise are those of some camera.
+    The object is in the light that the prior gave it, most often on a table and among other things,
+    sometimes behind one, before noise of many scales; exposure, white balance, tone curve, blur and
+    noise are those of some camera.
     """
-    focal = _uniform(count, 1, generator, *map(math.log, FOCAL)).exp() * side
+    focal = uniform(generator, count, *map(math.log, FOCAL)).exp() * side
     middle = torch.full((count, 2), side / 2)
     lens = Lens(focal.expand(count, 2), middle, side, side)
+    camera = Camera(lens, torch.eye(4).expand(count, 4, 4))
     values = prior.given(lens).sample(count, generator)
-    drawn = render(
-        with_lamp(prior.scene(values), generator),
-        Camera(lens, torch.eye(4).expand(count, 4, 4)),
-        outputs=("color", "alpha"),
-    )
-    assert drawn.color is not None and drawn.alpha is not None
-    present = torch.rand(count, generator=generator) >= ABSENT
-    shown = (drawn.alpha * present[:, None, None])[:, None]
-    # The object as bright as a camera would expose it.
-    color = drawn.color.movedim(-1, 1)
-    level = (color * shown).sum((1, 2, 3)) / (3 * shown.sum((1, 2, 3))).clamp_min(1)
-    color = color * (0.25 / level.clamp_min(1e-3))[:, None, None, None]
-    scene = clutter(count, side, generator) * (1 - shown) + color * present[:, None, None, None]
-    behind = (torch.rand(count, generator=generator) < HIDDEN).nonzero()[:, 0]
-    before = clutter(len(behind), side, generator)
-    hider = _hider(len(behind), side, generator)
-    scene[behind] = torch.where(hider, before, scene[behind])
-    left = (shown[behind] * ~hider).sum((1, 2, 3)) / shown[behind].sum((1, 2, 3)).clamp_min(1)
-    present[behind] &= left >= SEEN
-    return Dreams(photograph(scene.clamp_min(0), generator), lens, values, present)
+    scene = prior.scene(values)
+    [item] = scene.objects
+    alone = render(scene, camera, outputs=("object_id", "normal"))
+    item = replace(item, present=torch.rand(count, generator=generator) >= ABSENT)
+    textures = pieces(clutter(count, TEXELS, generator), generator).movedim(1, -1)
+    scene = with_lamp(replace(scene, objects=(item,)), generator)
+    scene = surrounded(scene, _up(prior, values, generator), textures, generator)
+    drawn = render(scene, camera, outputs=("color", "alpha", "object_id"))
+    assert drawn.color is not None and drawn.alpha is not None and drawn.object_id is not None
+    assert alone.object_id is not None and alone.normal is not None
+    shown = drawn.object_id == 0
+    present = shown.sum((1, 2)) > SEEN * (alone.object_id == 0).sum((1, 2))
+    color = drawn.color + highlights(scene, lens, alone.normal, shown, generator)
+    # As bright as a camera would expose it, which looks at the object and at everything.
+    light = color.mean(-1)
+    object_level = (light * shown).sum((1, 2)) / shown.sum((1, 2)).clamp_min(1)
+    level = light.sum((1, 2)) / drawn.alpha.sum((1, 2)).clamp_min(1)
+    level = torch.where(shown.any((1, 2)), (object_level * level).clamp_min(0).sqrt(), level)
+    color = (color * (0.25 / level.clamp_min(DARK))[:, None, None, None]).movedim(-1, 1)
+    behind = clutter(count, side, generator) * (1 - drawn.alpha[:, None])
+    return Dreams(photograph((behind + color).clamp_min(0), generator), lens, values, present)
 
 
 def with_shadows(prior: Prior) -> Prior:
@@ -107,24 +113,80 @@ def with_lamp(scene: Scene, generator: torch.Generator) -> Scene:
     """
     [light] = scene.lights
     assert isinstance(light, SphericalHarmonicLight)
-    first = light.coefficients[:, 1:4]
+    toward, strength = _lamp(light.coefficients)
+    share = torch.rand(len(toward), 1, 1, generator=generator)
+    sharp = harmonics.basis(toward, harmonics.MAX_ORDER)[:, 9:, None] * strength[:, None]
+    sharper = torch.cat([light.coefficients, share * sharp], 1)
+    return replace(scene, lights=(replace(light, coefficients=sharper),))
+
+
+def highlights(
+    scene: Scene,
+    lens: Lens,
+    normal: Float[Tensor, "b h w 3"],
+    shown: Bool[Tensor, "b h w"],
+    generator: torch.Generator,
+) -> Float[Tensor, "b h w 3"]:
+    """What a coat reflects of a lamp, in some of the images; the light's harmonics are too smooth.
+
+    Args:
+        scene: its light.
+        lens: of the images.
+        normal: of the surfaces.
+        shown: the pixels that may have a coat.
+        generator: of all that is random.
+    """
+    [light] = scene.lights
+    assert isinstance(light, SphericalHarmonicLight)
+    count = len(normal)
+    coated = torch.rand(count, generator=generator) < COAT
+    roughness = uniform(generator, count, 0.15, 0.7)
+    toward, strength = _lamp(light.coefficients)
+    strength = strength.clamp_min(0) * torch.rand(count, 1, generator=generator)
+    image, row, column = (shown & coated[:, None, None]).nonzero(as_tuple=True)
+    view = -lens.directions(lens.pixel_centres)[image, row * lens.width + column]
+    mirrored = ggx.specular(
+        normal[image, row, column],
+        normalize(view, dim=-1),
+        toward[image],
+        roughness[image],
+        normal.new_full((3,), ggx.DIELECTRIC_F0),
+    )
+    added = torch.zeros_like(normal)
+    added[image, row, column] = mirrored * strength[image]
+    return added
+
+
+def _lamp(coefficients: Float[Tensor, "b k 3"]) -> tuple[Tensor, Tensor]:
+    """Where most light comes from, ``b 3``, and the irradiance of a lamp there, ``b 3``.
+
+    The lamp is all that light of order 1 tells of that direction.
+    """
+    first = coefficients[:, 1:4]
     middle = first.mean(-1)
     toward = middle[:, [2, 0, 1]] / middle.norm(dim=-1, keepdim=True).clamp_min(1e-9)
-    lamp = harmonics.basis(toward, harmonics.MAX_ORDER)[..., None]
-    strength = (first * lamp[:, 1:4]).sum(1, keepdim=True) / lamp[:, 1:4].square().sum(1, True)
-    share = torch.rand(len(first), 1, 1, generator=generator)
-    sharper = torch.cat([light.coefficients, share * strength * lamp[:, 9:]], 1)
-    return replace(scene, lights=(replace(light, coefficients=sharper),))
+    lamp = harmonics.basis(toward, 1)[:, 1:, None]
+    return toward, (first * lamp).sum(1) / lamp.square().sum(1)
+
+
+def _up(
+    prior: Prior, values: dict[str, Tensor], generator: torch.Generator
+) -> Float[Tensor, "b 3"]:
+    """The vertical in the camera's frame."""
+    [(path, pose)] = [(p, d) for p, d in prior.distributions.items() if isinstance(d, PoseInView)]
+    if isinstance(pose.rotation, Upright):
+        return values[path][:, :3, 1]
+    return Upright().sample(len(values[path]), generator)[..., 1]
 
 
 def clutter(count: int, side: int, generator: torch.Generator) -> Float[Tensor, "n 3 s s"]:
     """What may be anywhere: patches, gradients and noise in related colours, linear."""
-    base = _uniform(count, 3, generator, math.log(0.02), math.log(0.8)).exp()[..., None, None]
-    other = _uniform(count, 3, generator, math.log(0.02), math.log(0.8)).exp()[..., None, None]
+    base = uniform(generator, count, math.log(0.02), math.log(0.8), 3).exp()[..., None, None]
+    other = uniform(generator, count, math.log(0.02), math.log(0.8), 3).exp()[..., None, None]
     pattern = torch.zeros(count, 1, 1, 1)
     cells = 2
     while cells <= side:
-        strength = _uniform(count, 1, generator, 0.0, cells**-0.5)[..., None, None]
+        strength = uniform(generator, count, 0.0, cells**-0.5)[..., None, None]
         noise = torch.rand(count, 1, cells, cells, generator=generator)
         larger = interpolate(pattern, cells, mode="bilinear", align_corners=False)
         pattern = larger + strength * noise
@@ -139,16 +201,18 @@ def clutter(count: int, side: int, generator: torch.Generator) -> Float[Tensor, 
     return torch.lerp(base, other, pattern)
 
 
-def _hider(count: int, side: int, generator: torch.Generator) -> Bool[Tensor, "n 1 s s"]:
-    """Where something is in front: a strip or wedge that comes in from a side."""
-    angle = _uniform(count, 1, generator, 0.0, 2 * math.pi)
-    reach = 0.5 - _uniform(count, 1, generator, 0.0, MOST_HIDDEN)
-    bend = _uniform(count, 1, generator, -1.5, 1.5)
-    at = (torch.arange(side) + 0.5) / side - 0.5
-    y, x = torch.meshgrid(at, at, indexing="ij")
-    along = angle.cos()[..., None] * x + angle.sin()[..., None] * y
-    aside = angle.cos()[..., None] * y - angle.sin()[..., None] * x
-    return (along + bend[..., None] * aside.square() > reach[..., None])[:, None]
+def pieces(
+    images: Float[Tensor, "n 3 s s"], generator: torch.Generator
+) -> Float[Tensor, "n 3 s s"]:
+    """Images with pieces of one another in them, as papers lie on a table."""
+    count, _, side, _ = images.shape
+    at = ((torch.arange(side) + 0.5) / side).expand(2, count, side)
+    for turn in range(1, PIECES + 1):
+        middle, reach = (uniform(generator, 2 * count, 0.0, high) for high in (1.0, 0.2))
+        rows, columns = (at - middle.unflatten(0, (2, -1))).abs() < reach.unflatten(0, (2, -1))
+        there = (rows[:, None, :, None] & columns[:, None, None, :]).expand_as(images)
+        images = torch.where(there, images.roll(turn, 0), images)
+    return images
 
 
 def photograph(
@@ -163,7 +227,7 @@ def _photograph(scene: Tensor, generator: torch.Generator) -> Tensor:
     count = len(scene)
 
     def each(low: float, high: float, channels: int = 1) -> Tensor:
-        return _uniform(count, channels, generator, low, high)[..., None, None]
+        return uniform(generator, count, low, high, channels)[..., None, None]
 
     soft = avg_pool2d(scene, 3, 1, 1, count_include_pad=False)
     scene = torch.lerp(scene, soft, each(-0.25, 0.6))  # blurred or sharpened
@@ -176,9 +240,3 @@ def _photograph(scene: Tensor, generator: torch.Generator) -> Tensor:
     shown = shown + each(-0.3, 0.5) * shown * (1 - shown)  # tone curve
     grey = shown.mean(1, keepdim=True)
     return torch.lerp(grey, shown, each(0.7, 1.2)).clamp_(0, 1)
-
-
-def _uniform(
-    count: int, channels: int, generator: torch.Generator, low: float, high: float
-) -> Float[Tensor, "n c"]:
-    return low + (high - low) * torch.rand(count, channels, generator=generator)

@@ -21,7 +21,10 @@ UPRIGHT = Upright((0.05, 1.1), 0.15)
 ACROSS = 28.0  # cells along the diameter, within which vertices become one
 # Standard deviations of light of order 1 and 2, relative to the constant part; of log roughness; of
 # log tint.
-UNEVEN, GLOSS, TINTED = (0.45, 0.25), 0.4, 0.15
+UNEVEN, GLOSS, TINTED = (0.35, 0.25), 0.4, 0.15
+# Mean light of order 1 towards the zenith, relative to the constant part: three panoramas over a
+# grey table have .39 to .54 of it.
+FROM_ABOVE = 0.45
 GREY = 0.93  # correlation of the light's channels
 
 
@@ -49,7 +52,8 @@ class ObjectPrior:
 def object_prior(model: KnownObject, rotation: AnyRotation | Upright = UPRIGHT) -> ObjectPrior:
     """Pose, light, tint and gloss of a known object that is seen in a crop about it.
 
-    Light is spherical harmonics of order 2 in the camera's frame, as bright as a camera exposes it.
+    Light is spherical harmonics of order 2 in the camera's frame, as bright as a camera exposes it;
+    where the object stands upright, more of it comes from above than from below.
 
     Args:
         model: the object; grey where it has no colours.
@@ -67,6 +71,12 @@ def prior_of(mesh: Mesh, albedo: Float[Tensor, "v 3"], rotation: AnyRotation | U
     material = Material(albedo, torch.tensor([0.5]), torch.zeros(1), albedo_kind="vertex")
     light = torch.zeros(9, 3)
     light[0] = math.sqrt(4 * math.pi)
+    if isinstance(rotation, Upright):
+        low, high = rotation.elevation
+        middle = math.asin((math.sin(low) + math.sin(high)) / 2)
+        # Rows are y, z, x; a camera that looks down from there has the zenith up and behind it.
+        zenith = torch.tensor([-math.cos(middle), -math.sin(middle), 0.0])
+        light[1:4] = FROM_ABOVE * zenith[:, None] * light[0]
     spread = torch.empty(9, 3)
     spread[0], spread[1:4], spread[4:] = 0.1, UNEVEN[0], UNEVEN[1]
     thing = Object(mesh, torch.eye(4), material, tint=torch.ones(3))

@@ -1,0 +1,162 @@
+"""What may be about an object in a dream: a table under it, bodies beside it and before it."""
+
+import math
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, normalize
+
+from invgraph.geometry import transforms
+from invgraph.geometry.primitives import icosphere, plane
+from invgraph.rendering import harmonics
+from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
+
+TABLE = 0.75  # share of the images with a table
+REACH = (1.5, 10.0)  # half its side, in radii of the object
+BESIDE, STANDS = 3, 0.6  # bodies on the table, and the share of the images that has each
+BEFORE = 0.3  # share of the images with a body between camera and object
+SIZES = (0.3, 1.2)  # of bodies, in radii of the object
+TEXELS = 64  # along a table's side
+_CELLS = 32  # of its shadows
+_SHADOWS = 16  # directions all around of which the upper ones cast shadows
+_EVERY = 2  # vertices, of which one casts them
+_LOWEST = 0.3  # sine of their elevation, at least
+
+
+def uniform(
+    generator: torch.Generator, count: int, low: float, high: float, channels: int = 1
+) -> Float[Tensor, "count c"]:
+    """Independent numbers."""
+    return low + (high - low) * torch.rand(count, channels, generator=generator)
+
+
+def surrounded(
+    scene: Scene,
+    up: Float[Tensor, "b 3"],
+    textures: Float[Tensor, "b s s 3"],
+    generator: torch.Generator,
+) -> Scene:
+    """A scene with things about its one object, which stays the first.
+
+    The object stands on the table and keeps light from it. Bodies are between ball and box, of any
+    proportions, in two colours; some stand on the table, beside or behind the object, and one may
+    be between it and the camera. They answer to the light but keep none from one another.
+
+    Args:
+        scene: one object in light of spherical harmonics; the world is the camera's frame.
+        up: unit vectors, camera frame.
+        textures: of the tables, linear RGB.
+        generator: of all that is random.
+    """
+    [item], [light] = scene.objects, scene.lights
+    assert isinstance(light, SphericalHarmonicLight)
+    count = len(up)
+    radius = float(item.mesh.vertices.norm(dim=-1).max())
+    origin = item.world_from_object[:, :3, 3]
+    points = transforms.rotate(item.world_from_object, item.mesh.vertices)
+    height = -(points @ up[..., None]).amin((1, 2))
+    across = torch.linalg.cross(up, torch.randn(count, 3, generator=generator))
+    across = normalize(across, dim=-1)
+    axes = torch.stack([across, torch.linalg.cross(up, across), up], -1)
+    camera_from_table = transforms.pose(axes, origin - height[:, None] * up)
+    reach = radius * _log_uniform(generator, count, *REACH)
+    standing = (points + height[:, None, None] * up[:, None]) @ axes
+    lit = harmonics.rotate(light.coefficients, axes.mT)
+    bright = 1 - _shadow(standing[:, ::_EVERY], reach, lit)[..., None]
+    square = plane()
+    table = Object(
+        replace(square, vertices=square.vertices * reach[..., None]),
+        camera_from_table,
+        Material(textures * bright, uniform(generator, count, 0.4, 0.9), torch.zeros(1), "texture"),
+        present=torch.rand(count, generator=generator) < TABLE,
+    )
+    bodies = []
+    toward = normalize((-origin[:, None] @ axes)[:, 0, :2], dim=-1)
+    for _ in range(BESIDE):
+        angle = uniform(generator, count, math.radians(70), math.radians(290))
+        turned = torch.stack([-toward[:, 1], toward[:, 0]], -1)
+        away = angle.cos() * toward + angle.sin() * turned
+        size = radius * uniform(generator, count, *SIZES)
+        shape = body(count, size, generator)
+        far = radius + size + 2 * radius * uniform(generator, count, 0.0, 1.0).square()
+        low = -shape.mesh.vertices[..., 2].amin(-1, keepdim=True)
+        place = torch.cat([far * away, low], -1)
+        turn = transforms.exp_so3(
+            uniform(generator, count, 0.0, 2 * math.pi) * torch.tensor([0, 0, 1.0])
+        )
+        pose = camera_from_table @ transforms.pose(turn, place)
+        present = torch.rand(count, generator=generator) < STANDS
+        bodies.append(replace(shape, world_from_object=pose, present=present))
+    return replace(scene, objects=(item, table, *bodies, _before(origin, radius, generator)))
+
+
+def _before(origin: Float[Tensor, "b 3"], radius: float, generator: torch.Generator) -> Object:
+    """A body on the way to the object that hides some of it from one side."""
+    count = len(origin)
+    near = uniform(generator, count, 0.4, 0.8)
+    size = near * radius * uniform(generator, count, *SIZES)
+    shape = body(count, size, generator)
+    angle = uniform(generator, count, 0.0, 2 * math.pi)
+    aside = torch.cat([angle.cos(), angle.sin(), torch.zeros(count, 1)], -1)
+    offset = near * radius * uniform(generator, count, 0.2, 0.8) + 0.7 * size
+    turn = transforms.matrix_from_quat_wxyz(torch.randn(count, 4, generator=generator))
+    pose = transforms.pose(turn, near * origin + offset * aside)
+    present = torch.rand(count, generator=generator) < BEFORE
+    return replace(shape, world_from_object=pose, present=present)
+
+
+def body(count: int, size: Float[Tensor, "b 1"], generator: torch.Generator) -> Object:
+    """Bodies about the origin, between ball and box, striped in two colours.
+
+    Args:
+        count: of them.
+        size: largest half side, metres.
+        generator: of all that is random.
+
+    Source:
+        Superquadrics of equal exponents: Barr, Superquadrics and angle-preserving transformations
+        (1981).
+    """
+    ball = icosphere(2)
+    edgy = 2 + 8 * uniform(generator, count, 0.0, 1.0)[..., None].square()
+    outward = ball.vertices / (ball.vertices.abs() ** edgy).sum(-1, keepdim=True) ** (1 / edgy)
+    stretch = uniform(generator, count, 0.25, 1.0, 3)
+    stretch = stretch / stretch.amax(-1, keepdim=True)
+    colors = uniform(generator, count, math.log(0.03), math.log(0.85), 6).exp()[:, None]
+    along = ball.vertices @ (4 * torch.randn(count, 3, 1, generator=generator))
+    albedo = torch.lerp(*colors.chunk(2, -1), (along > 1).float())
+    mesh = replace(ball, vertices=outward * (stretch * size)[:, None])
+    rough = uniform(generator, count, 0.3, 0.9)
+    return Object(mesh, torch.eye(4), Material(albedo, rough, torch.zeros(1), "vertex"))
+
+
+def _shadow(
+    points: Float[Tensor, "b v 3"],
+    reach: Float[Tensor, "b 1"],
+    light: Float[Tensor, "b k 3"],
+) -> Float[Tensor, "b t t"]:
+    """How much of the light that falls on a table a thing on it keeps away, table frame (z up)."""
+    directions = harmonics.fibonacci_sphere(_SHADOWS).to(points)
+    directions = directions[directions[:, 2] > _LOWEST]
+    ways = len(directions)
+    slope = directions[:, :2] / directions[:, 2:]
+    cast = points[:, None, :, :2] - points[:, None, :, 2:] * slope[:, None]
+    row = 0.5 - 0.5 * cast[..., 1] / reach[..., None]
+    column = 0.5 + 0.5 * cast[..., 0] / reach[..., None]
+    cells = (torch.stack([row, column]) * _CELLS).long().clamp(0, _CELLS - 1)
+    covered = points.new_zeros(len(points), ways, _CELLS * _CELLS)
+    covered.scatter_(-1, cells[0] * _CELLS + cells[1], 1.0)
+    covered = max_pool2d(covered.unflatten(-1, (_CELLS, _CELLS)), 3, 1, 1)
+    falling = harmonics.evaluate(light, directions.expand(len(points), -1, -1)).mean(-1)
+    falling = falling.clamp_min(0) * directions[:, 2]
+    share = falling / falling.sum(-1, keepdim=True).clamp_min(1e-6)
+    dark = avg_pool2d((covered * share[..., None, None]).sum(1, keepdim=True), 3, 1, 1)
+    return interpolate(dark, TEXELS, mode="bilinear", align_corners=False)[:, 0]
+
+
+def _log_uniform(
+    generator: torch.Generator, count: int, low: float, high: float
+) -> Float[Tensor, "count 1"]:
+    return uniform(generator, count, math.log(low), math.log(high)).exp()
