@@ -15,6 +15,7 @@ from invgraph.fitting.scene.object_prior import POSE, ObjectPrior
 from invgraph.geometry.color import srgb_from_linear
 from invgraph.scene.distributions import PoseInView
 from invgraph.scene.prior import Prior
+from invgraph.scene.scene_belief import SceneBelief
 from invgraph.train.base_module import Learning
 from invgraph.train.dataset import Numbered
 from invgraph.train.dreams import Dreams, dream, with_shadows
@@ -107,10 +108,8 @@ class SceneTraining(Learning):
         with torch.autocast(self.device.type, enabled=False):
             there = dreams.present.float()
             share = there / there.sum().clamp_min(1)
-            pose = belief.marginal([POSE])
-            parts = {"pose": -(pose.log_prob(dreams.values) * share).sum()}
-            others = belief.marginal([path for path in belief.means if path != POSE])
-            parts["others"] = -(others.log_prob(dreams.values) * share).sum()
+            pose, others = _surprise(belief, dreams.values)
+            parts = {"pose": (pose * share).sum(), "others": (others * share).sum()}
             parts["presence"] = binary_cross_entropy_with_logits(present, there)
             parts["place"] = self.place_loss(numbers[: max(len(numbers) // _FEWER, 1)])
             parts["loss"] = parts["pose"] + OTHERS * parts["others"]
@@ -120,8 +119,8 @@ class SceneTraining(Learning):
                 parts["awake"] = self.wake_loss(int(numbers[0]), count)
                 parts["loss"] = parts["loss"] + count / len(numbers) * parts["awake"]
             with torch.no_grad():
-                turn = pose.mode[POSE][:, :3, :3] * dreams.values[POSE][:, :3, :3]
-                cosine = (turn.sum((1, 2)) - 1) / 2
+                turn = belief.marginal([POSE]).mode[POSE] * dreams.values[POSE]
+                cosine = (turn[:, :3, :3].sum((1, 2)) - 1) / 2
                 angle = cosine.clamp(-1, 1).acos().rad2deg()[dreams.present]
                 parts["rotation_deg"] = angle.median() if len(angle) else angle.new_zeros(())
         return parts
@@ -137,7 +136,8 @@ class SceneTraining(Learning):
         images, lens, values, scores = recall(self.memories, self.known.prior, count, generator)
         planes = srgb_from_linear(images).clamp(0, 1).movedim(-1, 1)
         belief, _ = self.encoder(planes.contiguous(memory_format=torch.channels_last), lens)
-        return -(belief.log_prob(values) * scores).mean()
+        pose, others = _surprise(belief, values)
+        return ((pose + OTHERS * others) * scores).mean()
 
     def place_loss(self, numbers: Tensor) -> Tensor:
         """How wrong the finder is about the dreams with these numbers; they have their own size."""
@@ -153,3 +153,9 @@ class SceneTraining(Learning):
             low, high = math.log(SEEN[0]), math.log(SEEN[1] * STEP)
             there = dreams.present & (places[:, 2] >= low) & (places[:, 2] <= high)
             return -torch.where(there, heat.log_prob(places), heat.log_absent).mean()
+
+
+def _surprise(belief: SceneBelief, values: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Minus the logarithms of the densities of the pose and of all else."""
+    others = belief.marginal([path for path in belief.means if path != POSE])
+    return -belief.marginal([POSE]).log_prob(values), -others.log_prob(values)
