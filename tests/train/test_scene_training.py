@@ -19,8 +19,17 @@ from invgraph.geometry.mesh import Mesh
 from invgraph.rendering import harmonics
 from invgraph.rendering.render import render
 from invgraph.scene import Scene, SphericalHarmonicLight
-from invgraph.scene.distributions import Upright
-from invgraph.train.dreams import ABSENT, clutter, dream, photograph, with_lamp, with_shadows
+from invgraph.scene.distributions import AnyRotation, Upright
+from invgraph.train.dreams import (
+    ABSENT,
+    clutter,
+    dream,
+    highlights,
+    photograph,
+    pieces,
+    with_lamp,
+    with_shadows,
+)
 from invgraph.train.scene_module import SceneTraining, Sleep
 from invgraph.train.settings import SceneSettings
 from invgraph.train.train_scene import train_scene
@@ -66,6 +75,45 @@ def test_a_lamp_sharpens_the_light_that_comes_from_one_place():
     share = (sharper.coefficients * lamp)[:, 9:].sum((1, 2)) / lamp[:, 9:].square().sum((1, 2))
     torch.testing.assert_close(sharper.coefficients[:, 9:], share[:, None, None] * lamp[:, 9:])
     assert bool(((share >= 0) & (share <= 1)).all()) and float(share[0]) != float(share[1])
+
+
+def test_coats_shine_where_they_mirror_the_lamp():
+    """Of a lamp behind the camera that is where it faces the camera; half the images have coats."""
+    count = 60
+    toward = torch.tensor([[0.0, 0.0, -1.0]])
+    lamp = (2.0 * harmonics.basis(toward, 2)[..., None]).expand(count, 9, 3)
+    scene = Scene((), (SphericalHarmonicLight(lamp, frame="camera"),))
+    normal = torch.zeros(count, 64, 64, 3)
+    normal[:, :, :32] = torch.tensor([0.0, 0.0, -1.0])
+    normal[:, :, 32:] = torch.tensor([0.0, 0.8, -0.6])
+    shown = torch.ones(count, 64, 64, dtype=torch.bool)
+    shown[:, :8] = False
+    narrow = Lens(torch.full((2,), 6400.0), torch.full((2,), 32.0), 64, 64).expand(count)
+    bright = highlights(scene, narrow, normal, shown, torch.Generator().manual_seed(0)).mean(-1)
+    assert float(bright[:, :8].abs().max()) == 0
+    coated = bright[:, 8:, :32].amax((1, 2)) > 0
+    assert 0.3 < float(coated.float().mean()) < 0.7
+    facing, aside = bright[coated, 8:, :32].mean(), bright[coated, 8:, 32:].mean()
+    assert float(facing) > 10 * float(aside) > 0
+
+
+def test_pieces_come_from_the_other_images():
+    images = torch.arange(1, 21).float()[:, None, None, None].expand(20, 3, 32, 32)
+    mixed = pieces(images, torch.Generator().manual_seed(0))
+    assert bool(torch.isin(mixed, images).all()) and bool((mixed == mixed[:, :1]).all())
+    kept = (mixed == images).float().mean((1, 2, 3))
+    assert 0.4 < float(kept.mean()) < 0.95 and float(kept.min()) < 0.8
+
+
+def test_light_comes_from_above_where_up_is_known():
+    """Of upright objects the camera sees light from above itself and a little from behind."""
+    for rotation, known in ((Upright((0.5, 0.7)), True), (AnyRotation(), False)):
+        light = object_prior(painted_cube(), rotation).prior.distributions[LIGHT].mean
+        first = light[1:4].mean(-1)[[2, 0, 1]]
+        if known:
+            assert float(first[0]) == 0 and float(first[1] / first[2]) > 1 > 0 > float(first[1])
+        else:
+            assert float(first.abs().max()) == 0
 
 
 def test_objects_of_dreams_shadow_themselves():
