@@ -15,6 +15,7 @@ Seconds per crop are of those rendered in this run, about 7 on one core; hidden_
 all crops. Crops are kept in a folder, so a run that ended early goes on where it was.
 """
 
+import json
 import os
 import time
 import zlib
@@ -26,6 +27,7 @@ import numpy as np
 import torch
 from measures import command_line, row, write
 from pose_frames import (
+    BOUNCES,
     clutter,
     develop,
     hidden_share,
@@ -43,10 +45,13 @@ from pose_frames import (
 from pose_models import NAMES, known_object, upright
 from torch import Tensor
 
-from invgraph import Camera, Lens, Object
-from invgraph.geometry.transforms import apply, rotate
+from invgraph import Camera, EnvironmentMap, Lens, Object, Scene
+from invgraph.files.atomic import write_atomically
+from invgraph.geometry.transforms import apply, look_at, rotate
+from invgraph.rendering.backends import mitsuba
 from invgraph.rendering.environment import panorama_directions
 from invgraph.runs.progress import Meter
+from invgraph.scene.batching import flatten
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("INVGRAPH_DATA", ROOT.parent / "shared" / "data"))
@@ -61,6 +66,8 @@ SIDES = (1.2, 1.8)  # of the window, in diameters of the object's ball
 SHIFT = 0.12  # largest, of the window from the object's centre, in sides
 HIDDEN = (0.1, 0.4)  # wanted share
 EVERY = 4  # crops, of which one is with an occluder
+LUMINANCE = (0.2126, 0.7152, 0.0722)
+PROBE, PROBE_SAMPLES = 32, 64  # pixels of a side of a light probe, and paths through each
 MAIN_LIGHT = 0.1  # of the upper half's light is what its brightest pixels hold
 _VERSION = 1  # part of the kept files' names: raise it when the same crop gives another picture
 
@@ -184,13 +191,8 @@ class Stage:
 def photograph(crop: Crop, data: Path) -> tuple[np.ndarray, dict[str, Any]]:
     """The 8-bit picture and its truth."""
     stage = Stage.of(crop, data)
-    item, camera, radius, rng = stage.item, stage.camera, stage.radius, stage.rng
-    centre = apply(item.world_from_object, stage.centre[None])[0]
-    material = unlike_ours(rng)
-    items = [item, table(rng), *clutter(centre, radius, camera, rng)]
-    wanted, own_seed = rng.uniform(*HIDDEN), int(rng.integers(2**31))
-    if crop.seed % EVERY == 0:
-        items.append(occluder(items, camera, centre, radius, wanted, own_seed))
+    item, camera, radius = stage.item, stage.camera, stage.radius
+    items, material, own_seed = arranged(crop, stage)
     picture = develop(trace(lit(items, stage.sky), camera, SAMPLES, material, REACH), own_seed)
     return picture, {
         "crop": asdict(crop),
@@ -204,6 +206,63 @@ def photograph(crop: Crop, data: Path) -> tuple[np.ndarray, dict[str, Any]]:
         "radius": radius,
         "material": material,
     }
+
+
+def arranged(crop: Crop, stage: Stage) -> tuple[list[Object], dict[str, Any], int]:
+    """All things, of which the object is the first, its material, and a seed for the rest.
+
+    A stage can be arranged once: its numbers are drawn here.
+    """
+    item, camera, radius, rng = stage.item, stage.camera, stage.radius, stage.rng
+    centre = apply(item.world_from_object, stage.centre[None])[0]
+    material = unlike_ours(rng)
+    items = [item, table(rng), *clutter(centre, radius, camera, rng)]
+    wanted, own_seed = rng.uniform(*HIDDEN), int(rng.integers(2**31))
+    if crop.seed % EVERY == 0:
+        items.append(occluder(items, camera, centre, radius, wanted, own_seed))
+    return items, material, own_seed
+
+
+def light_probe(crop: Crop, data: Path, folder: Path) -> Tensor:
+    """Unit direction towards the mean of all light that arrives where the object is, camera frame.
+
+    What a mirrored ball in the object's place would show is path-traced: sky, table and the things
+    around. Kept, as crops are.
+
+    Source:
+        Debevec, Rendering synthetic objects into real scenes (1998), for probes; Sloan, Stupid
+        Spherical Harmonics Tricks (2008), "optimal linear direction".
+    """
+    file = folder / f"{crop.file_name}_probe.json"
+    if not file.exists():
+        stage = Stage.of(crop, data)
+        items, _, _ = arranged(crop, stage)
+        centre = apply(stage.item.world_from_object, stage.centre[None])[0]
+        sky = lit(items, stage.sky).lights[0]
+        assert isinstance(sky, EnvironmentMap)
+        mean = stage.seen(mean_of_probe(Scene(tuple(items[1:]), (sky,), sky), centre))
+        write_atomically(file, json.dumps({"mean_light": mean.tolist()}).encode())
+    return torch.tensor(json.loads(file.read_text())["mean_light"])
+
+
+def mean_of_probe(scene: Scene, centre: Tensor) -> Tensor:
+    """Mean direction of the light that arrives at a point, by its six views along the axes."""
+    total = torch.zeros(3)
+    lens = Lens(torch.full((2,), PROBE / 2), torch.full((2,), PROBE / 2), PROBE, PROBE)
+    for axis in torch.cat([torch.eye(3), -torch.eye(3)]):
+        up = torch.eye(3)[2 if axis[1] else 1]
+        camera = Camera(lens, look_at(centre, centre + axis, up))
+        flat, cameras = flatten(scene, camera, (1,))
+        color = mitsuba.render(
+            flat, cameras, frozenset(["color"]), samples=PROBE_SAMPLES, max_depth=BOUNCES
+        ).color
+        assert color is not None
+        _, ways = camera.rays()
+        # A pixel's solid angle falls with the third power of the cosine of its angle.
+        ahead = ways @ axis
+        light = (color[0] @ torch.tensor(LUMINANCE)) * ahead**3
+        total += (light[..., None] * ways).sum((0, 1))
+    return torch.nn.functional.normalize(total, dim=0)
 
 
 def of_split(split: Split, data: Path) -> list[Path]:
@@ -238,36 +297,18 @@ def main_light(sky: Tensor) -> Tensor:
     luminance times solid angle, weighted by the same; the table keeps light from below away. Of two
     lamps alike it is between them, and in a hall with lamps all over it is near the zenith.
     """
-    directions, luminance, light = from_above(sky)
+    height, width = sky.shape[:2]
+    directions, solid = panorama_directions(height, width)
+    upper = slice(0, height // 2)
+    directions = directions[upper].reshape(-1, 3).double()
+    luminance = (sky[upper] @ torch.tensor(LUMINANCE)).flatten()
+    light = (luminance * solid[upper].flatten()).double()
     falling = luminance.argsort(descending=True)
     held = light[falling].cumsum(0)
     faintest = luminance[falling[(held < MAIN_LIGHT * held[-1]).sum()]]
     brightest = luminance >= faintest
     toward = light[brightest] @ directions[brightest]
     return torch.nn.functional.normalize(toward, dim=0).float()
-
-
-def mean_light(sky: Tensor) -> Tensor:
-    """Unit direction of the mean of the upper half's light, world frame: its dominant direction.
-
-    Source:
-        Sloan, Stupid Spherical Harmonics Tricks (2008), "optimal linear direction".
-    """
-    directions, _, light = from_above(sky)
-    return torch.nn.functional.normalize(light @ directions, dim=0).float()
-
-
-def from_above(sky: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of the pixels of a panorama's upper half: direction, luminance, and that times solid angle.
-
-    The first and the last in double precision.
-    """
-    height, width = sky.shape[:2]
-    directions, solid = panorama_directions(height, width)
-    upper = slice(0, height // 2)
-    luminance = (sky[upper] @ torch.tensor([0.2126, 0.7152, 0.0722])).flatten()
-    light = (luminance * solid[upper].flatten()).double()
-    return directions[upper].reshape(-1, 3).double(), luminance, light
 
 
 def unlike_ours(rng: np.random.Generator) -> dict[str, Any]:

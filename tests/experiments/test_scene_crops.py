@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from invgraph import Camera, Scene
+from invgraph import Camera, EnvironmentMap, Material, Object, Scene
+from invgraph.geometry.primitives import icosphere
 from invgraph.geometry.transforms import apply, rotate
 from invgraph.rendering.backends.mitsuba import find_llvm
 from invgraph.rendering.environment import look_up, panorama_directions
@@ -59,16 +60,22 @@ def _window(frames, crops, seed):
     return item, centre, radius, photo, crops.window(photo, centre, radius, rng)
 
 
-def test_the_dominant_direction_is_the_mean_of_the_light_from_above(crops):
-    """A sky alike all over is bright on average straight above; of two lamps it is between them."""
-    above = torch.tensor([0.0, 1.0, 0.0])
-    assert torch.allclose(crops.mean_light(torch.ones(32, 64, 3)), above, atol=1e-4)
+def test_a_light_probe_tells_the_mean_of_all_light_that_arrives(crops):
+    """Of two lamps alike it is between them; a wall before one leaves the other."""
+    find_llvm()
+    pytest.importorskip("mitsuba", reason="the optional backend mitsuba is not installed")
     directions, _ = panorama_directions(64, 128)
     two = [torch.tensor([0.8, 0.6, 0.0]), torch.tensor([0.0, 0.6, 0.8])]
     lamps = torch.stack([torch.exp(200 * (directions @ lamp - 1)) for lamp in two])
-    sky = lamps.sum(0)[..., None].expand(-1, -1, 3)
+    sky = EnvironmentMap(lamps.sum(0)[..., None].expand(-1, -1, 3).contiguous())
+    place = torch.tensor([0.1, 0.2, 0.3])
     between = torch.nn.functional.normalize(two[0] + two[1], dim=0)
-    assert float(crops.mean_light(sky) @ between) > 0.9999
+    assert float(crops.mean_of_probe(Scene((), (sky,), sky), place) @ between) > 0.9995
+    black = Material(torch.zeros(3), torch.ones(1), torch.zeros(1))
+    ball = icosphere(2)
+    shape = replace(ball, vertices=0.4 * ball.vertices + place + two[1])
+    wall = Object(shape, torch.eye(4), black)
+    assert float(crops.mean_of_probe(Scene((wall,), (sky,), sky), place) @ two[0]) > 0.995
 
 
 @pytest.mark.parametrize("seed", range(6))
