@@ -57,14 +57,14 @@ from invgraph.encoders.scene_encoder import SIDE
 from invgraph.evaluate.calibration_metrics import rank_deviation, ranks
 from invgraph.fitting.pose import KnownObject, estimate_pose, load_object
 from invgraph.fitting.scene.descent import descend, spread_belief
-from invgraph.fitting.scene.object_prior import LIGHT, POSE
+from invgraph.fitting.scene.object_prior import LIGHT, POSE, with_shadows
 from invgraph.fitting.scene.scene_model import SceneModel, load_scene_model
 from invgraph.fitting.scene.view import look_at_window
 from invgraph.geometry import transforms
 from invgraph.geometry.lens import Lens
 from invgraph.runs.progress import Meter, Progress
 from invgraph.scene.unknowns import Unknowns
-from invgraph.train.dreams import dream, with_shadows
+from invgraph.train.dreams import dream
 from invgraph.train.settings import SceneSettings
 from invgraph.train.train_scene import train_scene
 

@@ -12,13 +12,11 @@ from invgraph.geometry.camera import Camera
 from invgraph.geometry.lens import Lens
 from invgraph.rendering import ggx, harmonics
 from invgraph.rendering.render import render
-from invgraph.rendering.visibility import visibility
 from invgraph.scene import Scene, SphericalHarmonicLight
 from invgraph.scene.distributions import PoseInView, Upright
 from invgraph.scene.prior import Prior
 from invgraph.train.surroundings import TEXELS, surrounded, uniform
 
-DIRECTIONS, SHADOW_PX = 128, 128  # of light that an object may keep from itself; of shadow maps
 FOCAL = (1.0, 3.5)  # of the lenses, in image sides
 ABSENT = 0.1  # share of the images without the object
 COAT = 0.5  # share of the images in which surfaces are glossy, too
@@ -90,18 +88,6 @@ def dream(prior: Prior, count: int, side: int, generator: torch.Generator) -> Dr
     color = (color * (0.25 / level.clamp_min(DARK))[:, None, None, None]).movedim(-1, 1)
     behind = clutter(count, side, generator) * (1 - drawn.alpha[:, None])
     return Dreams(photograph((behind + color).clamp_min(0), generator), lens, values, present)
-
-
-def with_shadows(prior: Prior) -> Prior:
-    """A prior whose objects keep light from themselves, as things do.
-
-    Descent does without: it takes two thirds longer with shadows, and ends as near.
-    """
-    objects = []
-    for item in prior.template.objects:
-        table = visibility(item.mesh, DIRECTIONS, SHADOW_PX)
-        objects.append(replace(item, visibility=table))
-    return replace(prior, template=replace(prior.template, objects=tuple(objects)))
 
 
 def with_lamp(scene: Scene, generator: torch.Generator) -> Scene:

@@ -11,14 +11,14 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from invgraph.encoders.finder import SEEN, STEP, Finder
 from invgraph.encoders.scene_encoder import SceneEncoder
 from invgraph.fitting.scene.memory import Memory, recall
-from invgraph.fitting.scene.object_prior import POSE, ObjectPrior
+from invgraph.fitting.scene.object_prior import POSE, ObjectPrior, with_shadows
 from invgraph.geometry.color import srgb_from_linear
 from invgraph.scene.distributions import PoseInView
 from invgraph.scene.prior import Prior
 from invgraph.scene.scene_belief import SceneBelief
 from invgraph.train.base_module import Learning
 from invgraph.train.dataset import Numbered
-from invgraph.train.dreams import Dreams, dream, with_shadows
+from invgraph.train.dreams import Dreams, dream
 from invgraph.train.settings import SceneSettings
 
 CANVAS = 96  # pixels of the sides of the finder's dreams

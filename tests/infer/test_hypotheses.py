@@ -32,7 +32,7 @@ TURN = transforms.pose(transforms.exp_so3(torch.tensor([0.2, -0.3, 0.1])), torch
 @pytest.fixture(scope="module")
 def known() -> ObjectPrior:
     made = object_prior(painted_cube())
-    return ObjectPrior(made.name, made.prior, torch.tensor([0.03, -0.02, 0.05]), made.rotation)
+    return replace(made, centre=torch.tensor([0.03, -0.02, 0.05]))
 
 
 @pytest.fixture(scope="module")

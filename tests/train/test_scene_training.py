@@ -11,7 +11,13 @@ from trainings import stopped_after
 
 from invgraph.cli import main
 from invgraph.files.tensors import read_tensors
-from invgraph.fitting.scene.object_prior import LIGHT, POSE, object_prior, prior_of
+from invgraph.fitting.scene.object_prior import (
+    LIGHT,
+    POSE,
+    object_prior,
+    prior_of,
+    with_shadows,
+)
 from invgraph.fitting.scene.scene_model import load_scene_model
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.lens import Lens
@@ -28,7 +34,6 @@ from invgraph.train.dreams import (
     photograph,
     pieces,
     with_lamp,
-    with_shadows,
 )
 from invgraph.train.scene_module import SceneTraining, Sleep
 from invgraph.train.settings import SceneSettings

@@ -19,7 +19,7 @@ from invgraph.fitting.scene.descent import (
     draw,
 )
 from invgraph.fitting.scene.likelihood import Likelihood
-from invgraph.fitting.scene.object_prior import POSE
+from invgraph.fitting.scene.object_prior import LIGHT, POSE
 from invgraph.fitting.scene.scene_model import SceneModel
 from invgraph.fitting.scene.sharpen import sharpened
 from invgraph.fitting.scene.view import look_at_window
@@ -86,7 +86,7 @@ class FoundScene:
 
     def scene(self, model: SceneModel) -> Scene:
         """The likeliest scene; :meth:`camera` sees it as the photo does."""
-        return fixed_light(model.known.prior.scene(self.values))
+        return fixed_light(model.known.detailed.scene(self.values))
 
     def camera(self, lens: Lens) -> Camera:
         """The photo's camera."""
@@ -243,7 +243,9 @@ def find_scene(
     assert best is not None
     view, guess, ends = best.view, best.guess, best.ends
     prior = model.known.prior.given(view.lens)
-    belief = sharpened(prior, guess, ends, view.images, view.lens)
+    detailed = model.known.detailed.given(view.lens)
+    belief = sharpened(prior, detailed, guess, ends, view.images, view.lens)
     values = {path: value[0, 0] for path, value in ends.values.items()}
+    values[LIGHT] = belief.middles()[LIGHT][0, 0]
     [pose] = best.poses(model)[:1]
     return FoundScene(heat, view, guess, belief, values, best.agreement, best.score, pose)

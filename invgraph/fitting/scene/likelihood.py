@@ -17,8 +17,6 @@ BEHIND = 0.1  # mean difference of colours behind, root of linear, from one of t
 ERROR = 0.16  # mean error of a colour that was rendered, root of linear
 ODD = 0.1  # share of the object's pixels that show something else, of any colour
 TOGETHER = 12.0  # pixels that err together and so tell one thing
-LEAST_NOISE = 1e-4  # squared error of a linear colour: no light is known better
-_WIDEST = torch.eye(9, dtype=torch.float64)  # its coefficients' standard deviations are below 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,35 +113,6 @@ class Likelihood:
         weight = self.belongs(drawn) * (drawn.alpha == 1)
         found = solve_light(wanted, albedo, normal, weight.flatten(0, 1))
         return found.unflatten(0, batch)
-
-    @torch.no_grad()
-    def light_scale(self, drawn: Render) -> Float[Tensor, "n b 27 27"]:
-        """Cholesky factors of the light's covariance about :meth:`light`, coefficients flattened.
-
-        That of weighted least squares, whose errors go together as those of the likelihood do.
-
-        Args:
-            drawn: colour, coverage, albedo and normals under that light.
-        """
-        assert drawn.color is not None and drawn.albedo is not None and drawn.normal is not None
-        weight = self.belongs(drawn) * (drawn.alpha == 1)
-        factors = drawn.normal.new_tensor(harmonics.COSINE_FACTORS[:3]) / math.pi
-        factors = factors.repeat_interleave(torch.tensor([1, 3, 5]))
-        shown = harmonics.basis(drawn.normal, 2) * factors
-        scales = []
-        for channel in range(3):
-            albedo = drawn.albedo[..., channel]
-            rows = shown * albedo[..., None]
-            error = self.roots[..., channel].square() - drawn.color[..., channel]
-            count = weight.sum((-1, -2)).clamp_min(1)
-            noise = (weight * error.square()).sum((-1, -2)) / count
-            told = torch.einsum("nbhw,nbhwi,nbhwj->nbij", weight, rows, rows)
-            told = told / (TOGETHER * noise.clamp_min(LEAST_NOISE))[..., None, None]
-            scales.append(torch.cholesky_inverse(torch.linalg.cholesky(told.double() + _WIDEST)))
-        covariance = scales[0].new_zeros(*scales[0].shape[:2], 9, 3, 9, 3)
-        for channel, block in enumerate(scales):
-            covariance[:, :, :, channel, :, channel] = block
-        return torch.linalg.cholesky(covariance.flatten(4).flatten(2, 3)).to(drawn.albedo)
 
     def _shown(self, drawn: Render) -> Tensor:
         """Density of the images' colours where they show the object or what hides it."""

@@ -88,6 +88,9 @@ class SceneModel:
         tensors["object.faces"] = thing.mesh.faces
         tensors["object.albedo"] = thing.material.albedo
         tensors["object.centre"] = self.known.centre
+        tensors["detail.vertices"] = self.known.mesh.vertices
+        tensors["detail.faces"] = self.known.mesh.faces
+        tensors["detail.albedo"] = self.known.albedo
         write_tensors(path, tensors, self.facts)
 
 
@@ -110,7 +113,15 @@ def load_scene_model(path: Path) -> SceneModel:
         )
         mesh = Mesh(tensors["object.vertices"], tensors["object.faces"])
         prior = prior_of(mesh, tensors["object.albedo"], rotation)
-        known = ObjectPrior(facts["name"], prior, tensors["object.centre"], rotation)
+        detail = Mesh(tensors["detail.vertices"], tensors["detail.faces"])
+        known = ObjectPrior(
+            facts["name"],
+            prior,
+            detail,
+            tensors["detail.albedo"],
+            tensors["object.centre"],
+            rotation,
+        )
         encoder = SceneEncoder(prior, facts["hypotheses"], facts["network"])
         finder = Finder(facts["network"])
         for name, network in (("encoder.", encoder), ("finder.", finder)):

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from invgraph.fitting.scene.descent import Descended, Objective, draw, units
+from invgraph.fitting.scene.descent import Descended, Objective, units
+from invgraph.fitting.scene.lighting import believed_light
 from invgraph.fitting.scene.object_prior import LIGHT
 from invgraph.geometry.lens import Lens
 from invgraph.scene.prior import Prior
@@ -19,6 +20,7 @@ _FLATTEST = 1.0  # curvature per squared unit: no standard deviation is above on
 
 def sharpened(
     prior: Prior,
+    detailed: Prior,
     belief: SceneBelief,
     ends: Descended,
     images: Float[Tensor, "b h w 3"],
@@ -27,11 +29,12 @@ def sharpened(
     """The belief after descent from it: one hypothesis about each end.
 
     An end is as probable as its peak is high and wide. The curvature comes from differences of
-    slopes with the light solved at each, so that what the light may explain counts as uncertain;
-    the light's own spread is that of its least squares.
+    slopes with the light solved at each, so that what the light may explain counts as uncertain.
+    The light is solved anew, with shadows: :func:`believed_light`.
 
     Args:
         prior: as for :func:`invgraph.fitting.scene.descent.descend`.
+        detailed: the same with the object in detail.
         belief: from which was descended.
         ends: of descent.
         images: linear RGB.
@@ -58,8 +61,8 @@ def sharpened(
     for unknown in prior.unknowns:
         around = middles[unknown.path].movedim(0, 1)
         if unknown.path == LIGHT:
-            drawn = draw(prior, middles, lens)
-            scale = objective.likelihood.light_scale(drawn)
+            solved, scale = believed_light(detailed, middles, images, lens)
+            around = solved.movedim(0, 1)
         else:
             part = slice(start, start + unknown.size)
             start += unknown.size

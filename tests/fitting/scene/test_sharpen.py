@@ -47,7 +47,8 @@ def after(known: ObjectPrior) -> tuple[Tensor, dict[str, Tensor], SceneBelief, D
 
 def test_the_belief_after_descent_is_narrow_and_about_the_truth(known, after):
     images, values, guess, ends = after
-    belief = sharpened(known.prior.given(LENS), guess, ends, images, LENS)
+    detailed = known.detailed.given(LENS)
+    belief = sharpened(known.prior.given(LENS), detailed, guess, ends, images, LENS)
     assert belief.batch_shape == (12,)
     generator = torch.Generator().manual_seed(0)
     pose, before = belief.marginal([POSE]), guess.marginal([POSE])
@@ -57,8 +58,14 @@ def test_the_belief_after_descent_is_narrow_and_about_the_truth(known, after):
     assert float(narrower.median()) > 4
     mode = transforms.difference(pose.mode[POSE], ends.values[POSE][0])
     assert float(mode.abs().max()) < 1e-4
-    light = belief.marginal([LIGHT]).mode[LIGHT]
-    torch.testing.assert_close(light, ends.values[LIGHT][0], rtol=1e-3, atol=1e-3)
+    # The light shows the object as it was seen, though a prior has its say: noise gives 0.015.
+    told = {path: value[0] for path, value in ends.values.items()}
+    told[LIGHT] = belief.marginal([LIGHT]).mode[LIGHT]
+    camera = Camera(LENS, torch.eye(4))
+    shown = render(known.detailed.scene(told), camera, outputs=("color", "alpha"))
+    assert shown.color is not None and shown.alpha is not None
+    off = (shown.color - images).abs().mean(-1)[shown.alpha == 1]
+    assert float(off.median()) < 0.04
     # Of one image alone the same is believed.
     one = belief[3]
     alone = one.marginal([POSE]).log_prob({POSE: values[POSE][3:4]})
@@ -72,7 +79,8 @@ def test_noise_widens_it(known):
         guess = about(known, values[POSE], 0.5)
         prior = known.prior.given(LENS)
         ends = descend(prior, guess, images, LENS, starts=1, kept=1, steps=5)
-        belief = sharpened(prior, guess, ends, images, LENS)
+        detailed = known.detailed.given(LENS)
+        belief = sharpened(prior, detailed, guess, ends, images, LENS)
         spreads.append(belief.scales[LIGHT].diagonal(dim1=-2, dim2=-1)[:, 0, :12].mean())
     # A cube shows three normals at most, so much of its light is unknown in either case.
     assert float(spreads[1]) > 1.2 * float(spreads[0])
@@ -81,7 +89,7 @@ def test_noise_widens_it(known):
 def test_a_photo_is_remembered_and_recalled(known, after):
     images, values, guess, ends = after
     prior = known.prior.given(LENS)
-    belief = sharpened(prior, guess, ends, images, LENS)
+    belief = sharpened(prior, known.detailed.given(LENS), guess, ends, images, LENS)
     # The photo is larger than the view, and its camera looks elsewhere.
     camera_from_view = transforms.pose(
         transforms.exp_so3(torch.tensor([0.1, -0.15, 0.05])), torch.zeros(3)
