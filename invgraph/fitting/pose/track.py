@@ -52,8 +52,9 @@ USUAL = 0.1, 0.25  # error of an expected pose: relative to its distance, and ra
 SURPRISE = 3.0  # weight of its logarithm in the likelihood
 RETRY = 5  # frames between searches of the whole image while the object is lost
 
-# From linear RGB and its lens to poses ``camera_from_object``, likeliest first.
-Guess = Callable[[Float[Tensor, "h w 3"], Lens], Float[Tensor, "k 4 4"]]
+# From linear RGB and its lens to poses ``camera_from_object``, likeliest first, and whether the
+# object is there, as far as the guess can tell.
+Guess = Callable[[Float[Tensor, "h w 3"], Lens], tuple[Float[Tensor, "k 4 4"], bool]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -354,14 +355,18 @@ class Tracker:
         else:
             clear = -math.inf
             if self._guess is not None:
-                yield partial(self._guessed, target), clear
-                clear = ENOUGH
+                sure = False
+
+                def guessed() -> list[Tensor]:
+                    nonlocal sure
+                    assert self._guess is not None
+                    poses, sure = self._guess(target.linear, target.camera.lens)
+                    return list(poses)
+
+                yield guessed, clear
+                clear = -math.inf if sure else ENOUGH
             for near in dict.fromkeys((self.pose, None)):
                 yield partial(wide, near), clear
-
-    def _guessed(self, target: Target) -> list[Tensor]:
-        assert self._guess is not None
-        return list(self._guess(target.linear, target.camera.lens))
 
     def _try(
         self, target: Target, color_model: ColorModel, starts: list[Tensor]

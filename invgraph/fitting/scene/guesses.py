@@ -42,8 +42,10 @@ class Guesses:
             )
         self._model = model
 
-    def __call__(self, photo: Float[Tensor, "h w 3"], lens: Lens) -> Float[Tensor, "k 4 4"]:
-        """``camera_from_object`` of the file's frame.
+    def __call__(
+        self, photo: Float[Tensor, "h w 3"], lens: Lens
+    ) -> tuple[Float[Tensor, "k 4 4"], bool]:
+        """``camera_from_object`` of the file's frame, and whether the first shows the object.
 
         Args:
             photo: linear RGB.
@@ -61,4 +63,4 @@ class Guesses:
             away = [difference(pose, other) for other in apart]
             near = (float(step[3:].norm()) < _TURN for step in away)
             apart += [pose] if not any(near) else []
-        return torch.stack(apart)
+        return torch.stack(apart), seen[0].score > 0.5
