@@ -20,6 +20,7 @@ from invgraph.train.surroundings import TEXELS, surrounded, uniform
 FOCAL = (1.0, 3.5)  # of the lenses, in image sides
 ABSENT = 0.1  # share of the images without the object
 COAT = 0.5  # share of the images in which surfaces are glossy, too
+EXPOSED = 0.35  # linear level to which a camera brings what it looks at, give or take a factor of 2
 DARK = 0.05  # mean radiance below which nothing is exposed brighter
 PIECES = 4  # of one image in another
 SEEN = 0.3  # share of an object that is visible at least where it is said to be present
@@ -71,7 +72,7 @@ def dream(prior: Prior, count: int, side: int, generator: torch.Generator) -> Dr
     [item] = scene.objects
     alone = render(scene, camera, outputs=("object_id", "normal"))
     item = replace(item, present=torch.rand(count, generator=generator) >= ABSENT)
-    textures = pieces(clutter(count, TEXELS, generator), generator).movedim(1, -1)
+    textures = pieces(clutter(count, TEXELS, generator, 0.08), generator).movedim(1, -1)
     scene = with_lamp(replace(scene, objects=(item,)), generator)
     scene = surrounded(scene, _up(prior, values, generator), textures, generator)
     drawn = render(scene, camera, outputs=("color", "alpha", "object_id"))
@@ -85,7 +86,7 @@ def dream(prior: Prior, count: int, side: int, generator: torch.Generator) -> Dr
     object_level = (light * shown).sum((1, 2)) / shown.sum((1, 2)).clamp_min(1)
     level = light.sum((1, 2)) / drawn.alpha.sum((1, 2)).clamp_min(1)
     level = torch.where(shown.any((1, 2)), (object_level * level).clamp_min(0).sqrt(), level)
-    color = (color * (0.25 / level.clamp_min(DARK))[:, None, None, None]).movedim(-1, 1)
+    color = (color * (EXPOSED / level.clamp_min(DARK))[:, None, None, None]).movedim(-1, 1)
     behind = clutter(count, side, generator) * (1 - drawn.alpha[:, None])
     return Dreams(photograph((behind + color).clamp_min(0), generator), lens, values, present)
 
@@ -165,10 +166,12 @@ def _up(
     return Upright().sample(len(values[path]), generator)[..., 1]
 
 
-def clutter(count: int, side: int, generator: torch.Generator) -> Float[Tensor, "n 3 s s"]:
+def clutter(
+    count: int, side: int, generator: torch.Generator, darkest: float = 0.02
+) -> Float[Tensor, "n 3 s s"]:
     """What may be anywhere: patches, gradients and noise in related colours, linear."""
-    base = uniform(generator, count, math.log(0.02), math.log(0.8), 3).exp()[..., None, None]
-    other = uniform(generator, count, math.log(0.02), math.log(0.8), 3).exp()[..., None, None]
+    colors = uniform(generator, count, math.log(darkest), math.log(0.8), 6).exp()
+    base, other = colors[..., None, None].chunk(2, 1)
     pattern = torch.zeros(count, 1, 1, 1)
     cells = 2
     while cells <= side:
