@@ -1,7 +1,8 @@
 """From how far away is the pose of a known object found, and is its uncertainty honest?
 
     python experiments/refine_pose.py [rendered] [real] [hidden] [growth] [--count N] [--first SEED]
-                                      [--upright] [--encoder RUN ...] [--camera random]
+                                      [--names NAME ...] [--upright] [--encoder RUN ...]
+                                      [--camera random]
                                       [--starts START ...] [--json FILE]
 
 Starts are the true pose, shifted by exactly 1, 4 or 16 cm in a random direction and turned by 1, 10
@@ -9,7 +10,7 @@ or 40 degrees about a random axis; `none` is no start at all. A direction is dra
 object's centre would leave the picture, since such a start is refused. One image each, no video.
 
 - rendered: frames by Mitsuba 3 with exact poses (`pose_frames.py` says what they show), the objects
-  spot, bob, dragon and cube in turn. Shape and colours of the object are told, light is not. With
+  spot, bob, dragon and cube in turn; with --names, only some of them. Shape and colours of the object are told, light is not. With
   --upright the objects stand on the table, and trials and measures are called `upright`. With
   --encoder, too, what `invgraph train scene` learned of some of the objects says where to look
   first; only frames of these are tried, and trials and measures are called `encoder`. With
@@ -200,6 +201,7 @@ def rendered(
     other_camera: bool = False,
     encoders: Sequence[Path] = (),
     first: int = 0,
+    names: Sequence[str] = NAMES,
 ) -> Iterator[Trial]:
     items = {name: told(name, work) for name in NAMES}
     models = {model.known.name: model for model in map(load_scene_model, encoders)}
@@ -208,7 +210,7 @@ def rendered(
     part = "encoder" if guesses else part
     for seed in range(first, first + count):
         take = Take(NAMES[seed % len(NAMES)], seed, upright=upright)
-        if guesses and take.name not in guesses:
+        if take.name not in names or (guesses and take.name not in guesses):
             continue
         frame = pose_frame(take, DATA, work / "frames")
         item, image = items[take.name], frame.image
@@ -421,6 +423,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=50, help="seeds per start")
     parser.add_argument("--first", type=int, default=0, help="seed of rendered frames")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "refine_pose")
+    parser.add_argument("--names", nargs="+", choices=NAMES, default=NAMES, help="of rendered")
     parser.add_argument("--upright", action="store_true", help="rendered objects stand")
     parser.add_argument(
         "--encoder", type=Path, nargs="+", default=[], metavar="RUN", help="of standing objects"
@@ -454,6 +457,7 @@ def main() -> None:
                     other_camera=arguments.camera is not None,
                     encoders=arguments.encoder,
                     first=arguments.first,
+                    names=arguments.names,
                 )
             progress.stage(part, number / len(arguments.parts))
             answers = run(estimate_pose, arguments.count, arguments.work, kept=kept)
