@@ -10,14 +10,14 @@ or 40 degrees about a random axis; `none` is no start at all. A direction is dra
 object's centre would leave the picture, since such a start is refused. One image each, no video.
 
 - rendered: frames by Mitsuba 3 with exact poses (`pose_frames.py` says what they show), the objects
-  spot, bob, dragon and cube in turn; with --names, only some of them. Shape and colours of the object are told, light is not. With
-  --upright the objects stand on the table, and trials and measures are called `upright`. With
-  --encoder, too, what `invgraph train scene` learned of some of the objects says where to look
-  first; only frames of these are tried, and trials and measures are called `encoder`. With
-  --camera random each goes through another camera's response (`camera_response.py`: exposure to
-  overexposure, white balance, tone curve, saturation, sharpening, JPEG, noise), half of the
-  textures that are told are too dark, and trials and measures are called `camera`; seeds below 25
-  are for development.
+  spot, bob, dragon and cube in turn, or, with --names, only those frames that show one of some.
+  Shape and colours of the object are told, light is not. With --upright the objects stand on the
+  table, and trials and measures are called `upright`. With --encoder, too, what `invgraph train
+  scene` learned of some of the objects says where to look first; only frames of these are tried,
+  and trials and measures are called `encoder`. With --camera random each goes through another
+  camera's response (`camera_response.py`: exposure to overexposure, white balance, tone curve,
+  saturation, sharpening, JPEG, noise), half of the textures that are told are too dark, and trials
+  and measures are called `camera`; seeds below 25 are for development.
 - real: dragon and cube of desk_objects, 640x480, frames spread over all 99. Colours are what
   frame 0 shows at the initial pose that is given there, and their median where it shows nothing;
   the truth moves with the tag board and is good to about 1 cm, which is near the limit for

@@ -162,6 +162,13 @@ def test_dreams_show_what_they_say():
     assert float(own.median()) > 0.8 and float(other.median()) < 0.5
 
 
+def test_what_lies_any_way_up_is_dreamt_too():
+    known = object_prior(painted_cube(), AnyRotation())
+    dreams = dream(known.prior, 40, 64, torch.Generator().manual_seed(0))
+    assert float(dreams.present.float().mean()) > 0.6
+    assert bool(dreams.images.isfinite().all()) and float(dreams.images.std()) > 0.1
+
+
 def correlation(a: torch.Tensor, b: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Of two batches of images within masks."""
     count = mask.sum((1, 2)).clamp_min(1)
