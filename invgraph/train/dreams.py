@@ -63,7 +63,7 @@ def dream(prior: Prior, count: int, side: int, generator: torch.Generator) -> Dr
     sometimes behind one, before noise of many scales; exposure, white balance, tone curve, blur and
     noise are those of some camera.
     """
-    focal = uniform(generator, count, *map(math.log, FOCAL)).exp() * side
+    focal = uniform(generator, count, math.log(FOCAL[0]), math.log(FOCAL[1])).exp() * side
     middle = torch.full((count, 2), side / 2)
     lens = Lens(focal.expand(count, 2), middle, side, side)
     camera = Camera(lens, torch.eye(4).expand(count, 4, 4))

@@ -126,7 +126,8 @@ def body(count: int, size: Float[Tensor, "b 1"], generator: torch.Generator) -> 
     stretch = stretch / stretch.amax(-1, keepdim=True)
     colors = uniform(generator, count, math.log(0.03), math.log(0.85), 6).exp()[:, None]
     along = ball.vertices @ (4 * torch.randn(count, 3, 1, generator=generator))
-    albedo = torch.lerp(*colors.chunk(2, -1), (along > 1).float())
+    base, other = colors.chunk(2, -1)
+    albedo = torch.where(along > 1, other, base)
     mesh = replace(ball, vertices=outward * (stretch * size)[:, None])
     rough = uniform(generator, count, 0.3, 0.9)
     return Object(mesh, torch.eye(4), Material(albedo, rough, torch.zeros(1), "vertex"))

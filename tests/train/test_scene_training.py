@@ -25,7 +25,7 @@ from invgraph.geometry.mesh import Mesh
 from invgraph.rendering import harmonics
 from invgraph.rendering.render import render
 from invgraph.scene import Scene, SphericalHarmonicLight
-from invgraph.scene.distributions import AnyRotation, Upright
+from invgraph.scene.distributions import AnyRotation, Gaussian, Upright
 from invgraph.train.dreams import (
     ABSENT,
     clutter,
@@ -113,8 +113,9 @@ def test_pieces_come_from_the_other_images():
 def test_light_comes_from_above_where_up_is_known():
     """Of upright objects the camera sees light from above itself and a little from behind."""
     for rotation, known in ((Upright((0.5, 0.7)), True), (AnyRotation(), False)):
-        light = object_prior(painted_cube(), rotation).prior.distributions[LIGHT].mean
-        first = light[1:4].mean(-1)[[2, 0, 1]]
+        light = object_prior(painted_cube(), rotation).prior.distributions[LIGHT]
+        assert isinstance(light, Gaussian)
+        first = light.mean[1:4].mean(-1)[[2, 0, 1]]
         if known:
             assert float(first[0]) == 0 and float(first[1] / first[2]) > 1 > 0 > float(first[1])
         else:
