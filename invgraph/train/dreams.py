@@ -23,6 +23,7 @@ COAT = 0.5  # share of the images in which surfaces are glossy, too
 EXPOSED = 0.35  # linear level to which a camera brings what it looks at, give or take a factor of 2
 DARK = 0.05  # mean radiance below which nothing is exposed brighter
 PIECES = 4  # of one image in another
+DARKEST, ON_TABLES = 0.02, 0.08  # colours, linear: of anything, and of tables
 SEEN = 0.3  # share of an object that is visible at least where it is said to be present
 _AT_ONCE = 16
 
@@ -72,7 +73,7 @@ def dream(prior: Prior, count: int, side: int, generator: torch.Generator) -> Dr
     [item] = scene.objects
     alone = render(scene, camera, outputs=("object_id", "normal"))
     item = replace(item, present=torch.rand(count, generator=generator) >= ABSENT)
-    textures = pieces(clutter(count, TEXELS, generator, 0.08), generator).movedim(1, -1)
+    textures = pieces(clutter(count, TEXELS, generator, ON_TABLES), generator).movedim(1, -1)
     scene = with_lamp(replace(scene, objects=(item,)), generator)
     scene = surrounded(scene, _up(prior, values, generator), textures, generator)
     drawn = render(scene, camera, outputs=("color", "alpha", "object_id"))
@@ -167,7 +168,7 @@ def _up(
 
 
 def clutter(
-    count: int, side: int, generator: torch.Generator, darkest: float = 0.02
+    count: int, side: int, generator: torch.Generator, darkest: float = DARKEST
 ) -> Float[Tensor, "n 3 s s"]:
     """What may be anywhere: patches, gradients and noise in related colours, linear."""
     colors = uniform(generator, count, math.log(darkest), math.log(0.8), 6).exp()
