@@ -238,9 +238,10 @@ def light_probe(crop: Crop, data: Path, folder: Path) -> Tensor:
         stage = Stage.of(crop, data)
         items, _, _ = arranged(crop, stage)
         centre = apply(stage.item.world_from_object, stage.centre[None])[0]
-        sky = lit(items, stage.sky).lights[0]
+        scene = lit(items[1:], stage.sky)
+        [sky] = scene.lights
         assert isinstance(sky, EnvironmentMap)
-        mean = stage.seen(mean_of_probe(Scene(tuple(items[1:]), (sky,), sky), centre))
+        mean = stage.seen(mean_of_probe(replace(scene, background=sky), centre))
         write_atomically(file, json.dumps({"mean_light": mean.tolist()}).encode())
     return torch.tensor(json.loads(file.read_text())["mean_light"])
 

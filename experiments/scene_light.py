@@ -71,8 +71,7 @@ def main() -> None:
             guess, _ = model(views.images, views.lens)
             prior = model.known.prior.given(views.lens)
             ends = descend(prior, guess, views.images, views.lens)
-            detailed = model.known.detailed.given(views.lens)
-            belief = sharpened(prior, detailed, guess, ends, views.images, views.lens)
+            belief = sharpened(prior, model.known.detailed, guess, ends, views.images, views.lens)
             direction, cone = believed_direction(belief, 0.9, generator)
             folder = arguments.work / "crops"
             probes = [light_probe(item.crop, DATA, folder) for item in items]

@@ -15,7 +15,7 @@ from invgraph.rendering.render import render
 from invgraph.scene import Scene, SphericalHarmonicLight
 from invgraph.scene.distributions import PoseInView, Upright
 from invgraph.scene.prior import Prior
-from invgraph.train.surroundings import TEXELS, surrounded, uniform
+from invgraph.train.surroundings import TEXELS, log_uniform, surrounded, uniform
 
 FOCAL = (1.0, 3.5)  # of the lenses, in image sides
 ABSENT = 0.1  # share of the images without the object
@@ -64,7 +64,7 @@ def dream(prior: Prior, count: int, side: int, generator: torch.Generator) -> Dr
     sometimes behind one, before noise of many scales; exposure, white balance, tone curve, blur and
     noise are those of some camera.
     """
-    focal = uniform(generator, count, math.log(FOCAL[0]), math.log(FOCAL[1])).exp() * side
+    focal = log_uniform(generator, count, *FOCAL) * side
     middle = torch.full((count, 2), side / 2)
     lens = Lens(focal.expand(count, 2), middle, side, side)
     camera = Camera(lens, torch.eye(4).expand(count, 4, 4))
@@ -171,7 +171,7 @@ def clutter(
     count: int, side: int, generator: torch.Generator, darkest: float = DARKEST
 ) -> Float[Tensor, "n 3 s s"]:
     """What may be anywhere: patches, gradients and noise in related colours, linear."""
-    colors = uniform(generator, count, math.log(darkest), math.log(0.8), 6).exp()
+    colors = log_uniform(generator, count, darkest, 0.8, 6)
     base, other = colors[..., None, None].chunk(2, 1)
     pattern = torch.zeros(count, 1, 1, 1)
     cells = 2

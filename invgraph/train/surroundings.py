@@ -20,9 +20,8 @@ BEFORE = 0.4  # share of the images with a body between camera and object
 SIZES = (0.3, 1.2)  # of bodies, in radii of the object
 TEXELS = 64  # along a table's side
 _CELLS = 32  # of its shadows
-_SHADOWS = 16  # directions all around of which the upper ones cast shadows
+_SHADOWS, _LOWEST = 16, 0.3  # directions all around, and the least height of those that cast them
 _EVERY = 2  # vertices, of which one casts them
-_LOWEST = 0.3  # sine of their elevation, at least
 
 
 def uniform(
@@ -30,6 +29,13 @@ def uniform(
 ) -> Float[Tensor, "count c"]:
     """Independent numbers."""
     return low + (high - low) * torch.rand(count, channels, generator=generator)
+
+
+def log_uniform(
+    generator: torch.Generator, count: int, low: float, high: float, channels: int = 1
+) -> Float[Tensor, "count c"]:
+    """Independent numbers above zero, whose logarithms are uniform."""
+    return uniform(generator, count, math.log(low), math.log(high), channels).exp()
 
 
 def surrounded(
@@ -61,7 +67,7 @@ def surrounded(
     across = normalize(across, dim=-1)
     axes = torch.stack([across, torch.linalg.cross(up, across), up], -1)
     camera_from_table = transforms.pose(axes, origin - height[:, None] * up)
-    reach = radius * _log_uniform(generator, count, *REACH)
+    reach = radius * log_uniform(generator, count, *REACH)
     standing = (points + height[:, None, None] * up[:, None]) @ axes
     lit = harmonics.rotate(light.coefficients, axes.mT)
     bright = 1 - _shadow(standing[:, ::_EVERY], reach, lit)[..., None]
@@ -124,7 +130,7 @@ def body(count: int, size: Float[Tensor, "b 1"], generator: torch.Generator) -> 
     outward = ball.vertices / (ball.vertices.abs() ** edgy).sum(-1, keepdim=True) ** (1 / edgy)
     stretch = uniform(generator, count, 0.25, 1.0, 3)
     stretch = stretch / stretch.amax(-1, keepdim=True)
-    colors = uniform(generator, count, math.log(0.03), math.log(0.85), 6).exp()[:, None]
+    colors = log_uniform(generator, count, 0.03, 0.85, 6)[:, None]
     along = ball.vertices @ (4 * torch.randn(count, 3, 1, generator=generator))
     base, other = colors.chunk(2, -1)
     albedo = torch.where(along > 1, other, base)
@@ -155,9 +161,3 @@ def _shadow(
     share = falling / falling.sum(-1, keepdim=True).clamp_min(1e-6)
     dark = avg_pool2d((covered * share[..., None, None]).sum(1, keepdim=True), 3, 1, 1)
     return interpolate(dark, TEXELS, mode="bilinear", align_corners=False)[:, 0]
-
-
-def _log_uniform(
-    generator: torch.Generator, count: int, low: float, high: float
-) -> Float[Tensor, "count 1"]:
-    return uniform(generator, count, math.log(low), math.log(high)).exp()

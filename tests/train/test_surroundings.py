@@ -1,6 +1,7 @@
 """What dreams put about an object: where it stands, what it shades, what hides it."""
 
 import math
+from dataclasses import replace
 
 import torch
 
@@ -23,10 +24,9 @@ def standing() -> Scene:
     pose[:, 2, 3] = 0.5
     ball = icosphere(2)
     material = Material(torch.full((3,), 0.5), torch.tensor([0.5]), torch.zeros(1))
-    vertices = 0.1 * ball.vertices
     light = torch.zeros(COUNT, 9, 3)
     light[:, 0] = math.sqrt(4 * math.pi)
-    mesh = type(ball)(vertices, ball.faces)
+    mesh = replace(ball, vertices=0.1 * ball.vertices)
     return Scene((Object(mesh, pose, material),), (SphericalHarmonicLight(light, frame="camera"),))
 
 

@@ -243,8 +243,7 @@ def find_scene(
     assert best is not None
     view, guess, ends = best.view, best.guess, best.ends
     prior = model.known.prior.given(view.lens)
-    detailed = model.known.detailed.given(view.lens)
-    belief = sharpened(prior, detailed, guess, ends, view.images, view.lens)
+    belief = sharpened(prior, model.known.detailed, guess, ends, view.images, view.lens)
     values = {path: value[0, 0] for path, value in ends.values.items()}
     values[LIGHT] = belief.middles()[LIGHT][0, 0]
     [pose] = best.poses(model)[:1]

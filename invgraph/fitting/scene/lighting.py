@@ -1,5 +1,7 @@
 """The light of a scene whose object is found, and how sure that is."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -12,7 +14,7 @@ from invgraph.geometry.lens import Lens
 from invgraph.geometry.mesh import vertex_normals
 from invgraph.rendering import harmonics
 from invgraph.rendering.render import render
-from invgraph.rendering.visibility import directions
+from invgraph.rendering.visibility import directions, occluded_irradiance
 from invgraph.scene import Object, Scene
 from invgraph.scene.distributions import Gaussian
 from invgraph.scene.material import unlit
@@ -106,11 +108,12 @@ def _transfer(
     [thing] = prior.template.objects
     table = thing.visibility
     assert table is not None
-    towards = directions(table.shape[1])
-    normal = vertex_normals(thing.mesh)
-    falling = (normal @ towards.mT).clamp_min(0) * table * (4 / table.shape[1])  # over pi
-    values = harmonics.basis(towards @ poses[..., :3, :3].mT, 2)
-    parts = (falling @ values).split(3, -1)
+    normals = vertex_normals(thing.mesh)
+    # The light is told in the camera's frame, what the object keeps away in its own.
+    turned = directions(table.shape[1]) @ poses[..., :3, :3].flatten(0, 1).mT
+    values = harmonics.basis(turned, 2)
+    shown = occluded_irradiance(table, normals.expand(len(values), -1, -1), values) / math.pi
+    parts = shown.unflatten(0, poses.shape[:2]).split(3, -1)
     camera = Camera(lens, torch.eye(4).expand(*lens.batch_shape, 4, 4))
     seen = []
     for part in parts:

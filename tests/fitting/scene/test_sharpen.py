@@ -47,8 +47,7 @@ def after(known: ObjectPrior) -> tuple[Tensor, dict[str, Tensor], SceneBelief, D
 
 def test_the_belief_after_descent_is_narrow_and_about_the_truth(known, after):
     images, values, guess, ends = after
-    detailed = known.detailed.given(LENS)
-    belief = sharpened(known.prior.given(LENS), detailed, guess, ends, images, LENS)
+    belief = sharpened(known.prior.given(LENS), known.detailed, guess, ends, images, LENS)
     assert belief.batch_shape == (12,)
     generator = torch.Generator().manual_seed(0)
     pose, before = belief.marginal([POSE]), guess.marginal([POSE])
@@ -79,8 +78,7 @@ def test_noise_widens_it(known):
         guess = about(known, values[POSE], 0.5)
         prior = known.prior.given(LENS)
         ends = descend(prior, guess, images, LENS, starts=1, kept=1, steps=5)
-        detailed = known.detailed.given(LENS)
-        belief = sharpened(prior, detailed, guess, ends, images, LENS)
+        belief = sharpened(prior, known.detailed, guess, ends, images, LENS)
         spreads.append(belief.scales[LIGHT].diagonal(dim1=-2, dim2=-1)[:, 0, :12].mean())
     # A cube shows three normals at most, so much of its light is unknown in either case.
     assert float(spreads[1]) > 1.2 * float(spreads[0])
@@ -89,7 +87,7 @@ def test_noise_widens_it(known):
 def test_a_photo_is_remembered_and_recalled(known, after):
     images, values, guess, ends = after
     prior = known.prior.given(LENS)
-    belief = sharpened(prior, known.detailed.given(LENS), guess, ends, images, LENS)
+    belief = sharpened(prior, known.detailed, guess, ends, images, LENS)
     # The photo is larger than the view, and its camera looks elsewhere.
     camera_from_view = transforms.pose(
         transforms.exp_so3(torch.tensor([0.1, -0.15, 0.05])), torch.zeros(3)
