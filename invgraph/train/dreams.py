@@ -1,13 +1,15 @@
 """Dreams: images of scenes drawn from a prior, whose causes are therefore known."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, normalize
 
+from invgraph.fitting.scene.main_light import main_direction
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.lens import Lens
 from invgraph.rendering import ggx, harmonics
@@ -56,13 +58,75 @@ class Dreams:
         return torch.cat([pixels[:, 0], size.log()[:, None]], -1)
 
 
-@torch.no_grad()
+@dataclass(frozen=True, eq=False)
+class Sights:
+    """Scenes as they were rendered, before a camera photographs them.
+
+    Attributes:
+        light: linear RGB, exposed; 0 where nothing is drawn.
+        alpha: share of each pixel that something drawn covers.
+        lens: one per image.
+        values: of the prior's free tensors, by path.
+        present: whether the object is in the image, and seen.
+    """
+
+    light: Float[Tensor, "b 3 s s"]
+    alpha: Float[Tensor, "b 1 s s"]
+    lens: Lens
+    values: dict[str, Tensor]
+    present: Bool[Tensor, " b"]
+
+    @staticmethod
+    def join(parts: Sequence["Sights"]) -> "Sights":
+        """All of several, whose images are of one size."""
+        focal = torch.cat([part.lens.focal for part in parts])
+        principal = torch.cat([part.lens.principal for part in parts])
+        return Sights(
+            torch.cat([part.light for part in parts]),
+            torch.cat([part.alpha for part in parts]),
+            replace(parts[0].lens, focal=focal, principal=principal),
+            {path: torch.cat([part.values[path] for part in parts]) for path in parts[0].values},
+            torch.cat([part.present for part in parts]),
+        )
+
+    def __getitem__(self, which: Int[Tensor, " n"]) -> "Sights":
+        lens = replace(
+            self.lens, focal=self.lens.focal[which], principal=self.lens.principal[which]
+        )
+        values = {path: value[which] for path, value in self.values.items()}
+        return Sights(self.light[which], self.alpha[which], lens, values, self.present[which])
+
+    def photographed(self, generator: torch.Generator) -> Dreams:
+        """Before noise of many scales; white balance, curve, blur and noise of some camera."""
+        behind = clutter(len(self.light), self.lens.width, generator) * (1 - self.alpha)
+        images = photograph((behind + self.light).clamp_min(0), generator)
+        return Dreams(images, self.lens, self.values, self.present)
+
+
 def dream(prior: Prior, count: int, side: int, generator: torch.Generator) -> Dreams:
     """Draw scenes from a prior, render them, and photograph them as a plain camera would.
 
+    Args:
+        prior: of one object.
+        count: of the dreams.
+        side: of their images, pixels.
+        generator: of all that is random.
+    """
+    return imagine(prior, count, side, generator).photographed(generator)
+
+
+@torch.no_grad()
+def imagine(prior: Prior, count: int, side: int, generator: torch.Generator) -> Sights:
+    """Draw scenes from a prior and render them.
+
     The object is in the light that the prior gave it, most often on a table and among other things,
-    sometimes behind one, before noise of many scales; exposure, white balance, tone curve, blur and
-    noise are those of some camera.
+    sometimes behind one.
+
+    Args:
+        prior: of one object.
+        count: of the scenes.
+        side: of their images, pixels.
+        generator: of all that is random.
     """
     focal = log_uniform(generator, count, *FOCAL) * side
     middle = torch.full((count, 2), side / 2)
@@ -88,8 +152,7 @@ def dream(prior: Prior, count: int, side: int, generator: torch.Generator) -> Dr
     level = light.sum((1, 2)) / drawn.alpha.sum((1, 2)).clamp_min(1)
     level = torch.where(shown.any((1, 2)), (object_level * level).clamp_min(0).sqrt(), level)
     color = (color * (EXPOSED / level.clamp_min(DARK))[:, None, None, None]).movedim(-1, 1)
-    behind = clutter(count, side, generator) * (1 - drawn.alpha[:, None])
-    return Dreams(photograph((behind + color).clamp_min(0), generator), lens, values, present)
+    return Sights(color, drawn.alpha[:, None], lens, values, present)
 
 
 def with_lamp(scene: Scene, generator: torch.Generator) -> Scene:
@@ -150,11 +213,9 @@ def _lamp(coefficients: Float[Tensor, "b k 3"]) -> tuple[Tensor, Tensor]:
 
     The lamp is all that light of order 1 tells of that direction.
     """
-    first = coefficients[:, 1:4]
-    middle = first.mean(-1)
-    toward = middle[:, [2, 0, 1]] / middle.norm(dim=-1, keepdim=True).clamp_min(1e-9)
+    toward = main_direction(coefficients[:, :9])
     lamp = harmonics.basis(toward, 1)[:, 1:, None]
-    return toward, (first * lamp).sum(1) / lamp.square().sum(1)
+    return toward, (coefficients[:, 1:4] * lamp).sum(1) / lamp.square().sum(1)
 
 
 def _up(

@@ -1,7 +1,6 @@
 """The network of a training of scenes, and one step of it."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -14,11 +13,10 @@ from invgraph.fitting.scene.memory import Memory, recall
 from invgraph.fitting.scene.object_prior import POSE, ObjectPrior, with_shadows
 from invgraph.geometry.color import srgb_from_linear
 from invgraph.scene.distributions import PoseInView
-from invgraph.scene.prior import Prior
 from invgraph.scene.scene_belief import SceneBelief
 from invgraph.train.base_module import Learning
-from invgraph.train.dataset import Numbered
-from invgraph.train.dreams import Dreams, dream
+from invgraph.train.dreams import Dreams
+from invgraph.train.nights import Nights
 from invgraph.train.settings import SceneSettings
 
 CANVAS = 96  # pixels of the sides of the finder's dreams
@@ -26,35 +24,6 @@ LEAST, MOST = 16.0, 80.0  # diameter of the object's ball in them, pixels
 OTHERS = 0.1  # weight of all that is not the pose: light has many numbers, which drown it
 _FEWER = 8  # dreams of the encoder for one of the finder
 _AWAKE = 4  # dreams for one window of a photo
-_EVER = 1 << 40  # more dreams than anybody waits for
-_HELD_OUT = 1 << 41  # numbers from here on are of dreams that are not learned from
-
-
-class Sleep(Numbered):
-    """Dreams by number; they are dreamt where they are looked at, many at a time.
-
-    Args:
-        first: number of the first.
-        count: how many there are.
-    """
-
-    def __init__(self, first: int = 0, count: int = _EVER) -> None:
-        self._first, self._count = first, count
-
-    @staticmethod
-    def held_out(count: int) -> "Sleep":
-        """Dreams that no training sees."""
-        return Sleep(_HELD_OUT, count)
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, number: int) -> dict[str, Tensor]:
-        return {"number": torch.tensor(self._first + number)}
-
-    @staticmethod
-    def collate(items: Sequence[dict[str, Tensor]]) -> Tensor:
-        return torch.stack([item["number"] for item in items])
 
 
 class SceneTraining(Learning):
@@ -85,7 +54,16 @@ class SceneTraining(Learning):
     def __init__(self, settings: SceneSettings, known: ObjectPrior) -> None:
         super().__init__(settings)
         self.known = known
-        self._shadowed = with_shadows(known.prior)
+        prior = with_shadows(known.prior)
+        pose = prior.distributions[POSE]
+        assert isinstance(pose, PoseInView)
+        self._radius = pose.radius
+        anywhere = replace(pose, size=(LEAST / CANVAS, MOST / CANVAS), offset=0.5)
+        anywhere = replace(prior, distributions={**prior.distributions, POSE: anywhere})
+        self._near, self._anywhere = (
+            Nights(what, side, settings.batch, settings.seed)
+            for what, side in ((prior, settings.width), (anywhere, CANVAS))
+        )
         self.encoder = SceneEncoder(known.prior, settings.hypotheses, settings.network)
         self.finder = Finder(settings.network)
         self.memories: list[Memory] = []
@@ -93,13 +71,8 @@ class SceneTraining(Learning):
 
     def dreams(self, numbers: Tensor) -> Dreams:
         """The dreams with these numbers; the same whenever they are dreamt together."""
-        return self._dream(self._shadowed, numbers, self.settings.width)
-
-    def _dream(self, prior: Prior, numbers: Tensor, side: int) -> Dreams:
-        seed = hash((self.settings.seed, side, int(numbers[0]))) % (1 << 62)
-        generator = torch.Generator().manual_seed(seed)
         with torch.autocast(self.device.type, enabled=False):
-            return dream(prior, len(numbers), side, generator)
+            return self._near(numbers)
 
     def explain(self, numbers: Tensor) -> dict[str, Tensor]:
         dreams = self.dreams(numbers)
@@ -141,15 +114,11 @@ class SceneTraining(Learning):
 
     def place_loss(self, numbers: Tensor) -> Tensor:
         """How wrong the finder is about the dreams with these numbers; they have their own size."""
-        prior = self._shadowed
-        pose = prior.distributions[POSE]
-        assert isinstance(pose, PoseInView)
-        anywhere = replace(pose, size=(LEAST / CANVAS, MOST / CANVAS), offset=0.5)
-        prior = replace(prior, distributions={**prior.distributions, POSE: anywhere})
-        dreams = self._dream(prior, numbers, CANVAS)
+        with torch.autocast(self.device.type, enabled=False):
+            dreams = self._anywhere(numbers)
         heat = self.finder(dreams.images, (1.0, 1 / STEP))
         with torch.autocast(self.device.type, enabled=False):
-            places = dreams.places(POSE, pose.radius)
+            places = dreams.places(POSE, self._radius)
             low, high = math.log(SEEN[0]), math.log(SEEN[1] * STEP)
             there = dreams.present & (places[:, 2] >= low) & (places[:, 2] <= high)
             return -torch.where(there, heat.log_prob(places), heat.log_absent).mean()

@@ -70,12 +70,17 @@ def surrounded(
     reach = radius * log_uniform(generator, count, *REACH)
     standing = (points + height[:, None, None] * up[:, None]) @ axes
     lit = harmonics.rotate(light.coefficients, axes.mT)
-    bright = 1 - _shadow(standing[:, ::_EVERY], reach, lit)[..., None]
+    shadow = _shadow(standing[:, ::_EVERY], reach, lit) * item.present.expand(count)[:, None, None]
     square = plane()
     table = Object(
         replace(square, vertices=square.vertices * reach[..., None]),
         camera_from_table,
-        Material(textures * bright, uniform(generator, count, 0.4, 0.9), torch.zeros(1), "texture"),
+        Material(
+            textures * (1 - shadow[..., None]),
+            uniform(generator, count, 0.4, 0.9),
+            torch.zeros(1),
+            "texture",
+        ),
         present=torch.rand(count, generator=generator) < TABLE,
     )
     bodies = []

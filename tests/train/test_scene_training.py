@@ -35,7 +35,8 @@ from invgraph.train.dreams import (
     pieces,
     with_lamp,
 )
-from invgraph.train.scene_module import SceneTraining, Sleep
+from invgraph.train.nights import Sleep
+from invgraph.train.scene_module import SceneTraining
 from invgraph.train.settings import SceneSettings
 from invgraph.train.train_scene import train_scene
 
