@@ -70,17 +70,15 @@ def surrounded(
     reach = radius * log_uniform(generator, count, *REACH)
     standing = (points + height[:, None, None] * up[:, None]) @ axes
     lit = harmonics.rotate(light.coefficients, axes.mT)
-    shadow = _shadow(standing[:, ::_EVERY], reach, lit) * item.present.expand(count)[:, None, None]
+    shadow = _shadow(standing[:, ::_EVERY], reach, lit)
+    if item.present is not None:
+        shadow = shadow * item.present[:, None, None]
+    dark = 1 - shadow[..., None]
     square = plane()
     table = Object(
         replace(square, vertices=square.vertices * reach[..., None]),
         camera_from_table,
-        Material(
-            textures * (1 - shadow[..., None]),
-            uniform(generator, count, 0.4, 0.9),
-            torch.zeros(1),
-            "texture",
-        ),
+        Material(textures * dark, uniform(generator, count, 0.4, 0.9), torch.zeros(1), "texture"),
         present=torch.rand(count, generator=generator) < TABLE,
     )
     bodies = []
