@@ -14,8 +14,6 @@ from invgraph.scene import Scene, SphericalHarmonicLight
 from invgraph.scene.scene_belief import SceneBelief
 
 LEAST = 0.01  # probability of a hypothesis that is told
-# Radians, and share of the distance, within which two descents have ended at the same pose.
-SAME_TURN, SAME_SHIFT = 0.1, 0.03
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +39,6 @@ def hypotheses(
 ) -> list[Hypothesis]:
     """The hypotheses of a belief about one view, the likeliest first; improbable ones are left out.
 
-    Of those about the same pose the likeliest stands for all, with their probabilities together.
-
     Args:
         known: the prior.
         belief: with one scene as its batch.
@@ -53,25 +49,12 @@ def hypotheses(
     scales = best.scales[POSE].expand(*best.log_weights.shape, 6, 6)[0]
     found = []
     for index, probability in enumerate(best.log_weights[0].exp().tolist()):
-        here = middles[POSE][index, 0]
-        same = next((n for n, each in enumerate(found) if _same(each.values[POSE], here)), None)
-        if same is not None:
-            together = found[same].probability + probability
-            found[same] = replace(found[same], probability=together)
-            continue
         values = {path: value[index, 0] for path, value in middles.items()}
         chart = scales[index] @ scales[index].mT
         pose = known.camera_from_object(camera_from_view @ values[POSE])
         spread = pose_covariance(chart, values[POSE], known.centre, camera_from_view)
         found.append(Hypothesis(probability, values, pose, spread))
-    found.sort(key=lambda each: -each.probability)
     return [each for each in found if each.probability >= LEAST or each is found[0]]
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    step = transforms.difference(one, other)
-    near = float(step[:3].norm()) < SAME_SHIFT * float(one[:3, 3].norm())
-    return near and float(step[3:].norm()) < SAME_TURN
 
 
 def pose_covariance(

@@ -80,18 +80,6 @@ def test_hypotheses_come_by_their_probability(known: ObjectPrior, belief: SceneB
     assert torch.allclose(at, TURN[:3, :3] @ around[:3, 3], atol=1e-6)
 
 
-def test_descents_that_ended_at_the_same_pose_are_one(known: ObjectPrior, belief: SceneBelief):
-    poses = belief.middles()[POSE][:, 0].clone()
-    poses[1] = RigidPose().retract(torch.tensor([0.0, 0, 0, 0.05, 0, 0]), poses[0])
-    poses[3] = RigidPose().retract(torch.tensor([0.0, 0, 0, 0.5, 0, 0]), poses[0])
-    unknowns = [replace(u, around=poses[None]) if u.path == POSE else u for u in belief.unknowns]
-    weights = torch.tensor([[0.3, 0.28, 0.4, 0.02]]).log()
-    ends = replace(belief, unknowns=Unknowns(tuple(unknowns)), log_weights=weights)
-    told = hypotheses(known, ends, TURN)
-    assert [round(each.probability, 2) for each in told] == [0.58, 0.4, 0.02]
-    assert torch.allclose(told[0].values[POSE], poses[0], atol=1e-6)
-
-
 def test_a_scene_looks_the_same_in_every_frame(known: ObjectPrior, belief: SceneBelief):
     best = hypotheses(known, belief, TURN)[0]
     light = best.values[LIGHT].clone()

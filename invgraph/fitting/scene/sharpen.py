@@ -3,18 +3,22 @@
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from invgraph.fitting.scene.descent import Descended, Objective, units
 from invgraph.fitting.scene.lighting import believed_light
-from invgraph.fitting.scene.object_prior import LIGHT
+from invgraph.fitting.scene.object_prior import LIGHT, POSE
+from invgraph.geometry import transforms
 from invgraph.geometry.lens import Lens
 from invgraph.scene.prior import Prior
 from invgraph.scene.scene_belief import SceneBelief
 from invgraph.scene.unknowns import Unknowns
 
 _REACH = 0.3  # units of descent, over which the slope is compared
+# Radians, and share of the distance, within which two descents have ended at the same pose.
+SAME_TURN, SAME_SHIFT = 0.1, 0.03
+_NEVER = -50.0  # log-weight of a repetition
 _FLATTEST = 1.0  # curvature per squared unit: no standard deviation is above one
 
 
@@ -28,7 +32,8 @@ def sharpened(
 ) -> SceneBelief:
     """The belief after descent from it: one hypothesis about each end.
 
-    An end is as probable as its peak is high and wide. The curvature comes from differences of
+    An end is as probable as its peak is high and wide; of those about the same pose, which are at
+    the same peak, only the best counts. The curvature comes from differences of
     slopes with the light solved at each, so that what the light may explain counts as uncertain.
     The light is solved anew, with shadows: :func:`believed_light`.
 
@@ -55,6 +60,7 @@ def sharpened(
     strength = strength.clamp_min(_FLATTEST)
     covariance = axes @ (axes / strength[..., None, :]).mT
     log_weights = ends.log_posterior - 0.5 * strength.log().sum(-1)
+    log_weights = log_weights.masked_fill(repeated(values[POSE]), _NEVER)
     middles = {**values, LIGHT: light}
     unknowns, means, scales = [], {}, {}
     start = 0
@@ -78,6 +84,17 @@ def sharpened(
         scales[unknown.path] = scale.movedim(0, 1)
     weights = log_weights.mT.log_softmax(-1)
     return SceneBelief(Unknowns(tuple(unknowns)), weights, means, scales)
+
+
+def repeated(poses: Float[Tensor, "n *b 4 4"]) -> Bool[Tensor, " n *b"]:
+    """Which poses are about the same as one before them that is not itself a repetition."""
+    result = torch.zeros(poses.shape[:-2], dtype=torch.bool)
+    for index, here in enumerate(poses):
+        step = transforms.difference(poses[:index], here.expand_as(poses[:index]))
+        shift, turn = (part.norm(dim=-1) for part in step.split(3, -1))
+        near = (shift < SAME_SHIFT * here[..., :3, 3].norm(dim=-1)) & (turn < SAME_TURN)
+        result[index] = (near & ~result[:index]).any(0)
+    return result
 
 
 def _curvature(

@@ -10,7 +10,7 @@ from invgraph.fitting.scene.descent import Descended, descend
 from invgraph.fitting.scene.find import FoundScene, Views
 from invgraph.fitting.scene.memory import Memory, recall, remember
 from invgraph.fitting.scene.object_prior import LIGHT, POSE, ObjectPrior, object_prior
-from invgraph.fitting.scene.sharpen import sharpened
+from invgraph.fitting.scene.sharpen import repeated, sharpened
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.lens import Lens
@@ -69,6 +69,30 @@ def test_the_belief_after_descent_is_narrow_and_about_the_truth(known, after):
     one = belief[3]
     alone = one.marginal([POSE]).log_prob({POSE: values[POSE][3:4]})
     torch.testing.assert_close(alone, pose.log_prob({POSE: values[POSE]})[3:4])
+
+
+def test_descents_that_ended_at_the_same_pose_count_once(known, after):
+    images, _, guess, ends = after
+    prior = known.prior.given(LENS)
+    order = [0, 0, *range(1, len(ends.log_likelihood))]
+    values = {path: value[order].clone() for path, value in ends.values.items()}
+    values[POSE][1] = transforms.perturb(values[POSE][0], torch.tensor([0.0, 0, 0, 0.01, 0, 0]))
+    twice = Descended(values, ends.log_likelihood[order], ends.log_posterior[order])
+    once, again = (sharpened(prior, known.detailed, guess, e, images, LENS) for e in (ends, twice))
+    assert float(again.log_weights[:, 1].max()) < -40
+    rest = [index for index in range(len(order)) if index != 1]
+    torch.testing.assert_close(again.log_weights[:, rest], once.log_weights)
+
+
+def test_poses_repeat_those_before_them():
+    turns = torch.tensor([0.0, 0.05, 0.12, 1.0, 0.97])
+    twists = torch.stack([torch.zeros(3, 5), turns.expand(3, 5) * torch.eye(3)[:, :1]]).flatten(
+        0, 1
+    )
+    poses = transforms.perturb(torch.eye(4).expand(5, 4, 4), twists.mT.contiguous())
+    poses[:, 2, 3] = torch.tensor([1.0, 1.0, 1.0, 1.0, 1.05])
+    # The third is near the second, but that is a repetition itself; the last is farther away.
+    assert repeated(poses).tolist() == [False, True, False, False, False]
 
 
 def test_noise_widens_it(known):
