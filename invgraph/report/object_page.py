@@ -22,6 +22,27 @@ from invgraph.report.viewer_data import read_points
 from invgraph.runs.reader import RunContents, ScoredView, finite, read_run
 
 LIGHT_BUDGET = 600_000  # bytes
+_LEARNS = "A network that learns from raw recordings, without labels."
+# What is said about runs of networks, and about their previews.
+_NETWORKS = {
+    "depth": (
+        _LEARNS,
+        "Rows of a held-out photo; its depth, near is light; and how unsure that is, unsure is "
+        "light.",
+    ),
+    "encoder": (
+        _LEARNS,
+        "Rows of a held-out view and those that the encoder finds most like it; the other view of "
+        "its pair has a green frame.",
+    ),
+    "scene": (
+        "A network that learns to infer scenes without labels, from images of which it knows what "
+        "is in them: it dreamt them.",
+        "Below each image the scene that the encoder believes to see. From above: dreams that it "
+        "did not learn from, the worst of more of these and, once it is awake, photos.",
+    ),
+    "inference": ("What a network says about a video.", ""),
+}
 HEADLINES = ("psnr_mask_db", "ssim_mask", "mask_iou", "seconds")
 
 
@@ -44,7 +65,7 @@ def write_report(run: Path) -> Path:
         return write_scene_page(folder)
     if folder.kind == "odometry":
         return write_odometry_page(folder)
-    if folder.kind in ("depth", "encoder", "inference"):
+    if folder.kind in _NETWORKS:
         return _write_network_page(folder)
     page = Page(folder, _lead(folder), list(folder.missing))
     points = read_points(folder, page.missing)
@@ -63,11 +84,9 @@ def write_report(run: Path) -> Path:
 
 def _write_network_page(folder: RunContents) -> Path:
     """The page of a run whose scene is a network's: its curves, previews and numbers."""
-    lead = "A network that learns from raw recordings, without labels."
-    if folder.kind == "inference":
-        lead = "What a network says about a video."
+    lead, hint = _NETWORKS[folder.kind]
     page = Page(folder, lead, list(folder.missing))
-    page.sections += [_curves(folder), previews_section(folder), _details(folder)]
+    page.sections += [_curves(folder), previews_section(folder, hint=hint), _details(folder)]
     return page.write(("held_out", "steps", "frames", "seconds"))
 
 
@@ -86,8 +105,12 @@ def _curves(folder: RunContents) -> str:
     rows = folder.log
     charts = []
     longest = max((finite(row["seconds"]) or 0.0 for row in rows), default=0.0)
-    unit, scale = ("min", 60.0) if longest > 180 else ("s", 1.0)
-    for key, axis in (("psnr_db", Axis("PSNR", "dB")), ("loss", Axis("Loss", log=True))):
+    time, scale = (Axis("Time", "min"), 60.0) if longest > 180 else (Axis("Time", "s"), 1.0)
+    for key, label, unit in (
+        ("psnr_db", "PSNR", "dB"),
+        ("loss", "Loss", ""),
+        ("held_out", "Held-out loss", ""),
+    ):
         points = [
             (seconds / scale, value, str(row.get("stage") or ""))
             for row in rows
@@ -96,12 +119,14 @@ def _curves(folder: RunContents) -> str:
         ]
         if points:
             x, y, stages = zip(*points, strict=True)
-            charts.append(line_chart(x, y, stages, Axis("Time", unit), axis))
+            # Logarithms of densities are losses, too, and may be below 0.
+            axis = Axis(label, unit, log=not unit and min(y) > 0)
+            charts.append(line_chart(x, y, stages, time, axis))
     charts = [chart for chart in charts if chart]
     if not charts:
         return ""
     return f"""<section aria-labelledby="curves-title"><h2 id="curves-title">Curves</h2>
-<p class="hint">On the training photos of each step: thin as logged, thick smoothed.
+<p class="hint">On the training images of each step: thin as logged, thick smoothed.
 Dashed lines separate the stages.</p>
 <div class="pair">{"".join(charts)}</div></section>"""
 

@@ -196,7 +196,12 @@ def test_a_run_that_was_just_begun_says_what_is_missing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "command"),
-    [("depth", "train depth"), ("encoder", "train encoder"), ("inference", "infer depth")],
+    [
+        ("depth", "train depth"),
+        ("encoder", "train encoder"),
+        ("scene", "train scene"),
+        ("inference", "infer depth"),
+    ],
 )
 def test_a_network_has_a_page_too(tmp_path: Path, kind: Kind, command: str) -> None:
     run = begin_run(tmp_path / "run", kind)
@@ -204,8 +209,18 @@ def test_a_network_has_a_page_too(tmp_path: Path, kind: Kind, command: str) -> N
     page = read_page(run)
     assert f"invgraph {command}" in page.text and "not complete" in page.text
     assert "step 100" in page.text and "scene.glb" not in page.text
+    assert "descending" not in page.text and "held-out photos below" not in page.text
     (run / "metrics.json").write_text('{"complete": true, "steps": 6, "held_out": 0.25}')
     assert "not complete" not in read_page(run).text
+
+
+def test_losses_below_zero_have_curves(tmp_path: Path) -> None:
+    run = begin_run(tmp_path / "run", "scene")
+    rows = "".join(f"{step},{step}.0,training,{-step}.5,{-step}.25\n" for step in range(1, 6))
+    (run / "log.csv").write_text(f"step,seconds,stage,loss,held_out\n{rows}")
+    page = write_report(run).read_text()
+    assert "Loss over Time (s), from -1.5 to -5.5" in page
+    assert "Held-out loss over Time (s), from -1.25 to -5.25" in page
 
 
 def test_wrong_values_are_left_out(tmp_path: Path) -> None:
