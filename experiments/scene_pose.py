@@ -216,26 +216,31 @@ def train(arguments: Any) -> None:
 
 
 def wake(arguments: Any) -> None:
-    mesh = model_file(arguments.name, DATA, arguments.work / "models")
     photos = [unlabelled(arguments, index) for index in range(PHOTOS)]
     for seed in arguments.seeds:
         for later in LATER:
-            out = folder_of(arguments, seed, later)
-            if finished(out):
-                continue
-            if not out.exists():
-                copied = out.with_name(f"{out.name}.part")
-                shutil.copytree(folder_of(arguments, seed), copied, dirs_exist_ok=True)
-                (copied / "metrics.json").unlink()
-                copied.rename(out)
-            train_scene(
-                mesh,
-                out,
-                SceneSettings(seed=seed),
-                photos if later == "awake" else [],
-                resume=True,
-                budget_s=60 * arguments.minutes * 10 / 9,
-            )
+            go_on(arguments, seed, later, photos if later == "awake" else [])
+
+
+def go_on(arguments: Any, seed: int, later: str, photos: list[Path]) -> Path:
+    """A copy of a training that goes on for a ninth of its time, with photos or without."""
+    out = folder_of(arguments, seed, later)
+    if finished(out):
+        return out
+    if not out.exists():
+        copied = out.with_name(f"{out.name}.part")
+        shutil.copytree(folder_of(arguments, seed), copied, dirs_exist_ok=True)
+        (copied / "metrics.json").unlink()
+        copied.rename(out)
+    train_scene(
+        model_file(arguments.name, DATA, arguments.work / "models"),
+        out,
+        SceneSettings(seed=seed),
+        photos,
+        resume=True,
+        budget_s=60 * arguments.minutes * 10 / 9,
+    )
+    return out
 
 
 def unlabelled(arguments: Any, index: int) -> Path:
