@@ -27,6 +27,7 @@ DARK = 0.05  # mean radiance below which nothing is exposed brighter
 PIECES = 4  # of one image in another
 DARKEST, ON_TABLES = 0.02, 0.08  # colours, linear: of anything, and of tables
 SEEN = 0.3  # share of an object that is visible at least where it is said to be present
+_BRIGHTEST = 1e4  # linear, far above what any camera tells from white
 _AT_ONCE = 16
 
 
@@ -63,7 +64,7 @@ class Sights:
     """Scenes as they were rendered, before a camera photographs them.
 
     Attributes:
-        light: linear RGB, exposed; 0 where nothing is drawn.
+        light: linear RGB, exposed, in half precision, as many are kept; 0 where nothing is drawn.
         alpha: share of each pixel that something drawn covers.
         lens: one per image.
         values: of the prior's free tensors, by path.
@@ -152,7 +153,8 @@ def imagine(prior: Prior, count: int, side: int, generator: torch.Generator) -> 
     level = light.sum((1, 2)) / drawn.alpha.sum((1, 2)).clamp_min(1)
     level = torch.where(shown.any((1, 2)), (object_level * level).clamp_min(0).sqrt(), level)
     color = (color * (EXPOSED / level.clamp_min(DARK))[:, None, None, None]).movedim(-1, 1)
-    return Sights(color, drawn.alpha[:, None], lens, values, present)
+    color = color.clamp_max(_BRIGHTEST).half()
+    return Sights(color, drawn.alpha[:, None].half(), lens, values, present)
 
 
 def with_lamp(scene: Scene, generator: torch.Generator) -> Scene:

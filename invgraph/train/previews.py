@@ -20,8 +20,8 @@ from invgraph.report.depth_view import LEVELS, colours
 from invgraph.runs.folder import RunFolder
 from invgraph.scene.belief import DepthBelief
 from invgraph.train.frame_groups import GroupSet
-from invgraph.train.nights import Sleep
 from invgraph.train.pairs import PairSet
+from invgraph.train.sleep import Sleep
 
 _SHOWN = 4
 _DREAMS, _JUDGED = 12, 96

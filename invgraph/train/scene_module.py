@@ -16,13 +16,13 @@ from invgraph.scene.distributions import PoseInView
 from invgraph.scene.scene_belief import SceneBelief
 from invgraph.train.base_module import Learning
 from invgraph.train.dreams import Dreams
-from invgraph.train.nights import Nights
 from invgraph.train.settings import SceneSettings
+from invgraph.train.sleep import Recurring
 
 CANVAS = 96  # pixels of the sides of the finder's dreams
 LEAST, MOST = 16.0, 80.0  # diameter of the object's ball in them, pixels
 OTHERS = 0.1  # weight of all that is not the pose: light has many numbers, which drown it
-_FEWER = 8  # dreams of the encoder for one of the finder
+_FEWER = 16  # dreams of the encoder for one of the finder
 _AWAKE = 4  # dreams for one window of a photo
 
 
@@ -61,7 +61,7 @@ class SceneTraining(Learning):
         anywhere = replace(pose, size=(LEAST / CANVAS, MOST / CANVAS), offset=0.5)
         anywhere = replace(prior, distributions={**prior.distributions, POSE: anywhere})
         self._near, self._anywhere = (
-            Nights(what, side, settings.batch, settings.seed)
+            Recurring(what, side, settings.batch, settings.seed)
             for what, side in ((prior, settings.width), (anywhere, CANVAS))
         )
         self.encoder = SceneEncoder(known.prior, settings.hypotheses, settings.network)

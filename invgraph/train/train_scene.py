@@ -13,10 +13,10 @@ from invgraph.fitting.scene.object_prior import UPRIGHT, object_prior
 from invgraph.fitting.scene.scene_model import SceneModel
 from invgraph.scene.distributions import AnyRotation
 from invgraph.train.loop import Logger, Plan, Trained, kept, learn, opened
-from invgraph.train.nights import Sleep
 from invgraph.train.previews import Dreamt
 from invgraph.train.scene_module import SceneTraining
 from invgraph.train.settings import SceneSettings
+from invgraph.train.sleep import Sleep
 from invgraph.train.waking import Waking
 
 _SCORED = 1024  # dreams that are held out

@@ -35,9 +35,9 @@ from invgraph.train.dreams import (
     pieces,
     with_lamp,
 )
-from invgraph.train.nights import Sleep
 from invgraph.train.scene_module import SceneTraining
 from invgraph.train.settings import SceneSettings
+from invgraph.train.sleep import Sleep
 from invgraph.train.train_scene import train_scene
 
 LENS = Lens(torch.full((2,), 110.0), torch.full((2,), 32.0), 64, 64)

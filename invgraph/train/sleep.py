@@ -9,9 +9,7 @@ from invgraph.scene.prior import Prior
 from invgraph.train.dataset import Numbered
 from invgraph.train.dreams import Dreams, Sights, dream, imagine
 
-AGAIN = 4  # photographs of each scene
-STEPS = 64  # of learning, a night
-_AT_ONCE = 64  # scenes that are rendered together
+LATER = 256  # steps after which a dream recurs
 _EVER = 1 << 40  # more dreams than anybody waits for
 _HELD_OUT = 1 << 41  # numbers from here on are of dreams that are not learned from
 
@@ -43,14 +41,13 @@ class Sleep(Numbered):
         return torch.stack([item["number"] for item in items])
 
 
-class Nights:
-    """Dreams by number for the steps of a training.
+class Recurring:
+    """Dreams by number for the steps of a training; each recurs once.
 
-    To render a scene takes longer than to learn from its image. So the scenes of a night are
-    rendered at once, and every step photographs some of them, each before another background and
-    by another camera, until all were photographed :data:`AGAIN` times. Which ones is told by the
-    numbers alone; what is kept of the present night only saves time. What is held out is dreamt
-    afresh.
+    To render a scene takes longer than to learn from its image. So half of the scenes of a step are
+    new, and the others are those that were new :data:`LATER` steps before, photographed before
+    another background by another camera. Sooner, an encoder recognises them. Which scenes they are
+    follows from the numbers; that they are kept only saves time. What is held out never recurs.
 
     Args:
         prior: of one object.
@@ -65,31 +62,27 @@ class Nights:
 
     def __init__(self, prior: Prior, side: int, batch: int, seed: int) -> None:
         self._prior, self._side, self._batch, self._seed = prior, side, batch, seed
-        self._night: tuple[int, int, int] | None = None
-        self._sights: Sights | None = None
+        self._kept: dict[tuple[int, int, int], Sights] = {}
 
     def __call__(self, numbers: Tensor) -> Dreams:
         """The dreams with these numbers, which follow one another; the same whenever together."""
-        if int(numbers[0]) >= _HELD_OUT:
-            generator = self._generator(int(numbers[0]))
-            return dream(self._prior, len(numbers), self._side, generator)
-        step, slot = divmod(int(numbers[0]), self._batch)
-        night, step = divmod(step, STEPS)
-        again, part = divmod(step, STEPS // AGAIN)
-        sights = self._seen(night, slot, len(numbers))
-        order = torch.randperm(len(sights.present), generator=self._generator(night, slot, again))
-        picked = order[part * len(numbers) : (part + 1) * len(numbers)]
-        return sights[picked].photographed(self._generator(night, slot, STEPS + step))
+        first, count = int(numbers[0]), len(numbers)
+        if first >= _HELD_OUT:
+            return dream(self._prior, count, self._side, self._generator(first))
+        step, slot = divmod(first, self._batch)
+        new = count - count // 2
+        sights = Sights.join([self._seen(when, slot, new) for when in (step, step - LATER)])
+        sights = sights[torch.arange(count)]
+        return sights.photographed(self._generator(first, count))
 
-    def _seen(self, night: int, slot: int, count: int) -> Sights:
-        """All scenes of a night for one process."""
-        if self._sights is None or self._night != (night, slot, count):
-            generator = self._generator(night, slot, -1)
-            total = count * STEPS // AGAIN
-            sizes = [min(_AT_ONCE, total - first) for first in range(0, total, _AT_ONCE)]
-            parts = [imagine(self._prior, size, self._side, generator) for size in sizes]
-            self._night, self._sights = (night, slot, count), Sights.join(parts)
-        return self._sights
+    def _seen(self, step: int, slot: int, count: int) -> Sights:
+        """The scenes that are new in a step, for one process."""
+        which = (step, slot, count)
+        if which not in self._kept:
+            self._kept = {key: kept for key, kept in self._kept.items() if key[0] >= step - LATER}
+            generator = self._generator(*which)
+            self._kept[which] = imagine(self._prior, count, self._side, generator)
+        return self._kept[which]
 
     def _generator(self, *which: int) -> torch.Generator:
         seed = hash((self._seed, self._side, *which)) % (1 << 62)
