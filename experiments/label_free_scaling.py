@@ -26,7 +26,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from measures import Row, command_line, row, write
+from measures import Row, command_line, drawing, row, write
 from pose_models import NAMES, model_file
 from scene_crops import Crop, scene_crop
 from scene_pose import DATA, ROOT, TOGETHER, Views, answer, crop_of, go_on, unlabelled
@@ -93,13 +93,12 @@ def errors(arguments: Any, model: SceneModel) -> list[float]:
     return found
 
 
-def drawing(found: dict[tuple[str, int], list[float]]) -> str:
+def curves(found: dict[tuple[str, int], list[float]]) -> str:
     """Both curves, as an SVG file; 0 photos are drawn at 1."""
     points = sorted((way, max(number, 1), median(some)) for (way, number), some in found.items())
     stages, x, y = zip(*points, strict=True)
     axes = Axis("photos, or labels"), Axis("error", "deg", log=True)
-    chart = line_chart(x, y, stages, *axes, smooth=False)
-    return chart.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    return drawing(line_chart(x, y, stages, *axes, smooth=False))
 
 
 def main() -> None:
@@ -138,7 +137,7 @@ def main() -> None:
         below = 100 * sum(angle < 10 for angle in some) / len(some)
         rows.append(row(f"rotation_deg/{way}/{number}", median(some), "deg"))
         rows.append(row(f"below_10deg_pct/{way}/{number}", below, "%", "higher"))
-    (arguments.work / "label_free_scaling.svg").write_text(drawing(found))
+    (arguments.work / "label_free_scaling.svg").write_text(curves(found))
     write(rows, arguments.json)
 
 

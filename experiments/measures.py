@@ -27,3 +27,14 @@ def write(rows: Sequence[Row], file: Path | None) -> None:
     """Keep the measures, if a file was asked for."""
     if file:
         file.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def drawing(chart: str) -> str:
+    """An SVG file of a chart of the report's, whose colours are else the page's."""
+    style = (
+        "<style>text{font:12px sans-serif;fill:#444}line{stroke:#bbb}"
+        "polyline{fill:none;stroke:#2563b8;stroke-width:2}</style>"
+    )
+    head, rest = chart.split(">", 1)
+    head = head.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ')
+    return f'{head}>{style}<rect width="100%" height="100%" fill="white"/>{rest}'

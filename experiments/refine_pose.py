@@ -55,7 +55,7 @@ from types import MappingProxyType
 import torch
 import track_desk
 from camera_response import CameraResponse
-from measures import Row, command_line, write
+from measures import Row, command_line, drawing, write
 from pose_frames import Take, pose_frame
 from pose_models import NAMES, model_file
 from torch import Tensor
@@ -385,13 +385,7 @@ def plot(trials: Sequence[Trial]) -> str:
     chart = line_chart(
         shares, success, [""] * len(shares), Axis("silhouette hidden", "%"), Axis("success", "%")
     )
-    style = (
-        "<style>text{font:12px sans-serif;fill:#444}line{stroke:#bbb}"
-        "polyline{fill:none;stroke:#2563b8;stroke-width:2}</style>"
-    )
-    head, rest = chart.split(">", 1)
-    head = head.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ')
-    return f'{head}>{style}<rect width="100%" height="100%" fill="white"/>{rest}'
+    return drawing(chart)
 
 
 def report(trials: Sequence[Trial], work: Path) -> list[Row]:
