@@ -12,11 +12,10 @@ from invgraph.fitting.pose.assess import Assessment, assess
 from invgraph.fitting.pose.color_model import MARGIN, ColorModel, learn_palette
 from invgraph.fitting.pose.hypotheses import Comparison, descend
 from invgraph.fitting.pose.known_object import KnownObject
-from invgraph.fitting.pose.mixture import SOLVED, WORSE, Candidate, is_there
+from invgraph.fitting.pose.mixture import WORSE, Candidate, is_there
 from invgraph.fitting.pose.refine import Fit, refine
 from invgraph.fitting.pose.window import Target, Window, crop_window
 from invgraph.geometry.transforms import difference
-from invgraph.scene.belief import PoseBelief
 
 STRIDES = (5, 3, 2, 1, 1)  # px between samples across the outline, step by step
 ROUNDS = 4  # of refinement when the colours around the object are not known yet,
@@ -124,34 +123,10 @@ class ImageDescent:
             fit, (window, verdict) = finer, seen
         return fit, window, replace(verdict, likelihood=chosen[2].likelihood)
 
-    def told(self, belief: PoseBelief, chosen: Candidate) -> PoseBelief:
-        """The belief, with the verdict under any camera if the object would not be found else.
-
-        The pose stays: with this verdict in the descents, poses went astray.
-        """
-        verdict = None if belief.found else self._under_any_camera(chosen)
-        return belief if verdict is None else replace(belief, score=verdict.score, found=True)
-
     def clear(self, chosen: Candidate, clear: float = -math.inf) -> bool:
-        """Whether the object is there, by this camera or any, and its outline as clear."""
+        """Whether the object is there, and its outline as clear."""
         _, _, verdict = chosen
-        if is_there(verdict) and verdict.border >= clear:
-            return True
-        return self._under_any_camera(chosen) is not None
-
-    def _under_any_camera(self, chosen: Candidate) -> Assessment | None:
-        """The verdict if what a camera makes of colours is solved, and the object then is there."""
-        fit, window, _ = chosen
-        colors = self.colors.vertex_colors
-        if colors.source == "seen":  # by this camera
-            return None
-        verdict = assess(
-            self.model, self.target, self.colors.palette, colors, fit.pose, window, any_camera=True
-        )
-        if verdict is None:
-            return None
-        likelihood = verdict.likelihood - self._surprise(fit.pose)
-        return verdict if is_there(replace(verdict, likelihood=likelihood), SOLVED) else None
+        return is_there(verdict) and verdict.border >= clear
 
     def judge(self, pose: Tensor) -> tuple[Window, Assessment] | None:
         """What the image says about a pose; None if it is out of the question."""

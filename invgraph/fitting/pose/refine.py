@@ -22,6 +22,7 @@ from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.least_squares import NormalEquations, minimise, weighted_equations
 from invgraph.geometry.transforms import perturb
+from invgraph.photometric.response import respond, solve_response
 from invgraph.raster import interpolate
 
 POINTS = 900  # of the surface that are compared, at most
@@ -149,6 +150,7 @@ def predicted(
     if len(shown) < LEAST_POINTS:
         return None
     _, wanted = lit(window, normals, target, vertex_colors, shown)
+    wanted = wanted.clamp_max(1)
     return interpolate(wanted[None], model.mesh.topology, window.fragments)[0].permute(2, 0, 1)
 
 
@@ -161,9 +163,32 @@ def lit(
         normals: of all vertices, camera frame.
         shown: the vertices that the image shows.
     """
+    if vertex_colors.source == "given":
+        return _photographed(window, normals, target, vertex_colors, shown)
     color = contour.sample(window.cut(target.root), window.pixels[shown][:, None])[..., 0].T
     light = surface.find_light(vertex_colors.albedo[shown], normals[shown], color.square())
     return light, (vertex_colors.albedo * surface.shading(light, normals)).sqrt()
+
+
+def _photographed(
+    window: Window, normals: Tensor, target: Target, vertex_colors: VertexColors, shown: Tensor
+) -> tuple[Tensor, Tensor]:
+    """As :func:`lit` if the colours are given: what the camera made of them is solved.
+
+    Colours above 1 are cut off in the image.
+    """
+    color = contour.sample(window.cut(target.root), window.pixels[shown][:, None])[..., 0].T
+    albedo = vertex_colors.albedo
+
+    def drawn(color: Tensor) -> tuple[Tensor, Tensor]:
+        light = surface.find_light(albedo[shown], normals[shown], color.square(), overexposed=True)
+        return light, (albedo * surface.shading(light, normals)).sqrt()
+
+    first = drawn(color)[1][shown]
+    response = solve_response(first, color, torch.ones(len(shown)))
+    before = (color - respond(first, response) + first).clamp_min(0)  # what the camera did to it
+    light, roots = drawn(before)
+    return light, respond(roots, response)
 
 
 class _Lines:
@@ -285,6 +310,7 @@ def _surface(
         return None
     image = window.cut(target.root)
     _, wanted = lit(window, normals, target, vertex_colors, chosen)
+    wanted = wanted.clamp_max(1)
     size = 2 * stride - 1
     mask = window.covered.float()[None]
     at = window.pixels[chosen][:, None]

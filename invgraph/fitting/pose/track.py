@@ -139,7 +139,7 @@ class Tracker:
         if first or self._lost:
             candidates[0] = here.settle(candidates[0])
         fit, window, verdict = candidates[0]
-        belief = here.told(mixture(self.model, candidates), candidates[0])
+        belief = mixture(self.model, candidates)
         if is_there(verdict):
             self._advance(target, fit, window, verdict)
         else:
