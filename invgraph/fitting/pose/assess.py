@@ -82,7 +82,7 @@ def assess(
     if len(shown) < LEAST_POINTS:
         return None
     image = window.cut(target.root)
-    light, wanted = lit(window, normals, target, vertex_colors, shown)
+    light, wanted = lit(window, normals, target, vertex_colors, shown, True)
     drawn = torch.cat([wanted, (vertex_colors.seen > 0).float()[:, None]], -1)
     at = interpolate(drawn[None], model.mesh.topology, window.fragments)[0]
     covered = window.covered

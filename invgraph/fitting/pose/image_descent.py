@@ -147,7 +147,11 @@ class ImageDescent:
         strides: tuple[int, ...],
         hidden: Tensor | None,
     ) -> Fit | None:
-        """A pose refined by the colours that are around it, without those of hidden pixels."""
+        """A pose refined by the colours that are around it, without those of hidden pixels.
+
+        While it is not known what hides the object, the camera is not solved, either.
+        """
+        any_camera = hidden is not None
         palette = learn_palette(
             self.model,
             self.target,
@@ -156,10 +160,18 @@ class ImageDescent:
             self.colors.vertex_colors,
             self.colors.palette,
             hidden,
+            any_camera,
         )
         hidden = None if hidden is None else window.paste(hidden)
         return refine(
-            self.model, self.target, palette, self.colors.vertex_colors, pose, strides, hidden
+            self.model,
+            self.target,
+            palette,
+            self.colors.vertex_colors,
+            pose,
+            strides,
+            hidden,
+            any_camera,
         )
 
     def _surprise(self, pose: Tensor) -> float:
