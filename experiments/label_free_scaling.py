@@ -52,7 +52,7 @@ def supervised(arguments: Any, labels: int, progress: Progress) -> SceneModel:
     known, settings = object_prior(load_object(file)), SceneSettings()
     memories = [labelled(arguments, known, index) for index in range(labels)]
     torch.manual_seed(SEED)
-    encoder = SceneEncoder(known.prior).to(memory_format=torch.channels_last)
+    encoder = SceneEncoder(known.prior)
     optimizer = torch.optim.AdamW(encoder.parameters(), settings.rate, weight_decay=1e-2)
     generator = torch.Generator().manual_seed(SEED)
     began, budget, share = time.monotonic(), 60 * arguments.minutes / 9, 0.0
