@@ -124,9 +124,13 @@ class ImageDescent:
         return fit, window, replace(verdict, likelihood=chosen[2].likelihood)
 
     def clear(self, chosen: Candidate, clear: float = -math.inf) -> bool:
-        """Whether the object is there, and its outline as clear."""
+        """Whether the object is there, and its outline as clear.
+
+        Where a pose is expected, colours that are given tell enough without the outline.
+        """
         _, _, verdict = chosen
-        return is_there(verdict) and verdict.border >= clear
+        given = self.colors.vertex_colors.source == "given" and self.expected is not None
+        return is_there(verdict) and (given or verdict.border >= clear)
 
     def judge(self, pose: Tensor) -> tuple[Window, Assessment] | None:
         """What the image says about a pose; None if it is out of the question."""
