@@ -9,7 +9,6 @@ import tracking_scenes
 from tracking_scenes import painted_cube, pose_at, view
 
 from invgraph.fitting.pose import KnownObject, Tracker, estimate_pose
-from invgraph.fitting.pose.image_descent import ImageDescent
 from invgraph.fitting.pose.refine import Fit
 from invgraph.geometry.transforms import difference, perturb
 from invgraph.scene.belief import PoseBelief
@@ -79,16 +78,16 @@ def test_an_expected_pose_gives_way_only_to_one_at_which_the_object_is(
 ):
     image, far = photo(model, None), perturb(TRUE, torch.tensor([0.15, 0.0, 0.0, 0.0, 1.5, 0.0]))
 
-    def found(descent, _):
-        judged = descent.judge(far)
+    def found(tracker, target, colors, _):
+        judged = tracker._judge(target, colors, far)
         assert judged is not None
         window, verdict = judged
         likely = dataclasses.replace(verdict, likelihood=100.0, score=score)
         return [(Fit(far, torch.eye(6)), window, likely)]
 
-    monkeypatch.setattr(ImageDescent, "try_starts", found)
+    monkeypatch.setattr(Tracker, "_try", found)
     monkeypatch.setattr(Tracker, "_searches", lambda *_: iter([(list, math.inf)]))
-    monkeypatch.setattr(ImageDescent, "settle", lambda _, chosen: chosen)
+    monkeypatch.setattr(Tracker, "_settle", lambda *args: args[3])
     belief, _, _ = Tracker(model, view().lens, TRUE).step(image)
     assert belief.found is not stays
     assert torch.equal(belief.pose, far) is not stays
