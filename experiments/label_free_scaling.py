@@ -29,7 +29,7 @@ import torch
 from measures import Row, command_line, drawing, row, write
 from pose_models import NAMES, model_file
 from scene_crops import Crop, scene_crop
-from scene_pose import DATA, ROOT, TOGETHER, Views, answer, crop_of, go_on, unlabelled
+from scene_pose import DATA, PHOTOS, ROOT, TOGETHER, Views, answer, crop_of, go_on, unlabelled
 
 from invgraph.encoders.finder import Finder
 from invgraph.encoders.scene_encoder import SceneEncoder
@@ -123,7 +123,8 @@ def main() -> None:
             continue
         if way == "label_free":
             photos = [unlabelled(arguments, index) for index in range(number)]
-            model = load_scene_model(go_on(arguments, SEED, f"photos_{number}", photos))
+            later = {0: "dreams", PHOTOS: "awake"}.get(number, f"photos_{number}")
+            model = load_scene_model(go_on(arguments, SEED, later, photos))
         else:
             with Meter() as progress:
                 progress.stage("learning from labels")

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, normalize
 
 from invgraph.fitting.scene.main_light import main_direction
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.lens import Lens
+from invgraph.geometry.tensor_tree import map_tensors
 from invgraph.rendering import ggx, harmonics
 from invgraph.rendering.render import render
 from invgraph.scene import Scene, SphericalHarmonicLight
@@ -90,12 +91,8 @@ class Sights:
             torch.cat([part.present for part in parts]),
         )
 
-    def __getitem__(self, which: Int[Tensor, " n"]) -> "Sights":
-        lens = replace(
-            self.lens, focal=self.lens.focal[which], principal=self.lens.principal[which]
-        )
-        values = {path: value[which] for path, value in self.values.items()}
-        return Sights(self.light[which], self.alpha[which], lens, values, self.present[which])
+    def __getitem__(self, part: slice) -> "Sights":
+        return map_tensors(lambda tensor: tensor[part], self)
 
     def photographed(self, generator: torch.Generator) -> Dreams:
         """Before noise of many scales; white balance, curve, blur and noise of some camera."""

@@ -1,4 +1,4 @@
-"""Nights of dreams: scenes are rendered many at a time and photographed more than once."""
+"""Dreams by number: half of those of a step are new, the others recur."""
 
 from collections.abc import Sequence
 
@@ -54,10 +54,6 @@ class Recurring:
         side: of the images, pixels.
         batch: dreams a step, over all processes.
         seed: of all that is random.
-
-    Source:
-        Up to four epochs of the same data are worth nearly as much as fresh data: Muennighoff et
-        al., Scaling data-constrained language models (2023).
     """
 
     def __init__(self, prior: Prior, side: int, batch: int, seed: int) -> None:
@@ -72,8 +68,7 @@ class Recurring:
         step, slot = divmod(first, self._batch)
         new = count - count // 2
         sights = Sights.join([self._seen(when, slot, new) for when in (step, step - LATER)])
-        sights = sights[torch.arange(count)]
-        return sights.photographed(self._generator(first, count))
+        return sights[:count].photographed(self._generator(first, count))
 
     def _seen(self, step: int, slot: int, count: int) -> Sights:
         """The scenes that are new in a step, for one process."""

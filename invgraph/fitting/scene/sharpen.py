@@ -17,7 +17,7 @@ from invgraph.scene.unknowns import Unknowns
 
 _REACH = 0.3  # units of descent, over which the slope is compared
 # Radians, and share of the distance, within which two descents have ended at the same pose.
-SAME_TURN, SAME_SHIFT = 0.1, 0.03
+_SAME_TURN, _SAME_SHIFT = 0.1, 0.03
 _NEVER = -50.0  # log-weight of a repetition
 _FLATTEST = 1.0  # curvature per squared unit: no standard deviation is above one
 
@@ -92,7 +92,7 @@ def repeated(poses: Float[Tensor, "n *b 4 4"]) -> Bool[Tensor, " n *b"]:
     for index, here in enumerate(poses):
         step = transforms.difference(poses[:index], here.expand_as(poses[:index]))
         shift, turn = (part.norm(dim=-1) for part in step.split(3, -1))
-        near = (shift < SAME_SHIFT * here[..., :3, 3].norm(dim=-1)) & (turn < SAME_TURN)
+        near = (shift < _SAME_SHIFT * here[..., :3, 3].norm(dim=-1)) & (turn < _SAME_TURN)
         result[index] = (near & ~result[:index]).any(0)
     return result
 

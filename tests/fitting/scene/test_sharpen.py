@@ -86,10 +86,8 @@ def test_descents_that_ended_at_the_same_pose_count_once(known, after):
 
 def test_poses_repeat_those_before_them():
     turns = torch.tensor([0.0, 0.05, 0.12, 1.0, 0.97])
-    twists = torch.stack([torch.zeros(3, 5), turns.expand(3, 5) * torch.eye(3)[:, :1]]).flatten(
-        0, 1
-    )
-    poses = transforms.perturb(torch.eye(4).expand(5, 4, 4), twists.mT.contiguous())
+    turned = transforms.exp_so3(turns[:, None] * torch.tensor([1.0, 0.0, 0.0]))
+    poses = transforms.pose(turned, torch.zeros(5, 3))
     poses[:, 2, 3] = torch.tensor([1.0, 1.0, 1.0, 1.0, 1.05])
     # The third is near the second, but that is a repetition itself; the last is farther away.
     assert repeated(poses).tolist() == [False, True, False, False, False]
