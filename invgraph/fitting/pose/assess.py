@@ -16,7 +16,7 @@ from invgraph.fitting.pose.surface import VertexColors
 from invgraph.fitting.pose.window import Target, Window
 from invgraph.geometry import transforms
 from invgraph.photometric.color_density import color_density, likely_error
-from invgraph.photometric.response import CLIPPED, respond, solve_response
+from invgraph.photometric.response import CLIPPED
 from invgraph.raster import interpolate
 
 USUAL = 0.08  # error of a known colour, root of linear
@@ -31,6 +31,7 @@ PATCH = 120.0  # px that tell one thing, since neighbours err together, on an ob
 PATCH_PX = 120.0  # whose diameter takes as many; more px on a larger one
 OUTLINE = 60.0  # places of the outline that tell one thing each, on such an object
 SAME = 0.03, 0.06  # differences of colour on one side of a border
+FREEDOM = 20.0  # log-likelihood that any pose gains where the camera's response is solved
 BREAK = 0.1  # share of all places of an image at which a border may be
 SMOOTH, BROKEN = -1.5, 2.3  # evidence of a place of the outline, at worst and at best
 
@@ -63,27 +64,25 @@ def assess(
     vertex_colors: VertexColors,
     pose: Float[Tensor, "4 4"],
     window: Window,
-    any_camera: bool = False,
 ) -> Assessment | None:
     """Compare the render of a pose with the image.
 
+    Given colours are not this camera's: what it made of them is solved, overexposed ones are taken
+    as such, and a texture may be too dark.
+
     Args:
-        any_camera: solve what the camera made of the colours, take overexposed ones as such, and
-            allow for a texture that is too dark. For a pose that is settled: with so much freedom,
-            poses are told apart less sharply.
         window: ``crop_window(model, target.camera, pose, margin)`` with a margin of at least 8 px.
 
     Returns:
         None if too little of the object is in the image to say anything.
     """
+    any_camera = vertex_colors.source == "given"
     normals = transforms.rotate(pose, model.normals)
     shown = compared(model, window, normals)
     if len(shown) < LEAST_POINTS:
         return None
     image = window.cut(target.root)
-    light, wanted = (_photographed if any_camera else lit)(
-        window, normals, target, vertex_colors, shown
-    )
+    light, wanted = lit(window, normals, target, vertex_colors, shown, True)
     drawn = torch.cat([wanted, (vertex_colors.seen > 0).float()[:, None]], -1)
     at = interpolate(drawn[None], model.mesh.topology, window.fragments)[0]
     covered = window.covered
@@ -115,7 +114,7 @@ def assess(
     size = float(target.camera.focal.mean()) * model.diameter / float(pose[2, 3])
     patch = PATCH * max(1.0, size / PATCH_PX) ** 2
     places = OUTLINE * min(1.0, size / PATCH_PX)
-    likelihood = gain[covered].sum() / patch + places * border - odd
+    likelihood = gain[covered].sum() / patch + places * border - odd - FREEDOM * any_camera
     return Assessment(score, float(likelihood), border, hidden, light)
 
 
@@ -149,24 +148,6 @@ def _border(
     if any_camera:
         gain = gain.where(~(torch.minimum(*step) > CLIPPED).all(0), 0.0)
     return float(gain.mean())
-
-
-def _photographed(
-    window: Window, normals: Tensor, target: Target, vertex_colors: VertexColors, shown: Tensor
-) -> tuple[Tensor, Tensor]:
-    """As :func:`lit`, but as the camera shows it: what is above 1 is cut off in the image."""
-    color = contour.sample(window.cut(target.root), window.pixels[shown][:, None])[..., 0].T
-    albedo = vertex_colors.albedo
-
-    def drawn(color: Tensor) -> tuple[Tensor, Tensor]:
-        light = surface.find_light(albedo[shown], normals[shown], color.square(), overexposed=True)
-        return light, (albedo * surface.shading(light, normals)).sqrt()
-
-    first = drawn(color)[1][shown]
-    response = solve_response(first, color, torch.ones(len(shown)))
-    before = (color - respond(first, response) + first).clamp_min(0)  # what the camera did to it
-    light, roots = drawn(before)
-    return light, respond(roots, response)
 
 
 def oddity(level: Float[Tensor, "*shape"], lift: float) -> Float[Tensor, "*shape"]:

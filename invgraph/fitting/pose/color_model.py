@@ -70,6 +70,7 @@ def learn_palette(
     vertex_colors: VertexColors,
     before: Palette | None = None,
     hidden: Bool[Tensor, "h w"] | None = None,
+    any_camera: bool = False,
 ) -> Palette:
     """The palette of an image with the object at a pose.
 
@@ -77,6 +78,7 @@ def learn_palette(
         before: while the pose is rough, the palette so far: colours that it gives to the object are
             not learnt as those of the surroundings.
         hidden: pixels of the window where something is in front of the object, if that is known.
+        any_camera: solve what the camera made of given colours.
     """
     places = transforms.apply(pose, model.places)
     flat = window.camera.homogeneous_pixels(places)
@@ -88,7 +90,7 @@ def learn_palette(
     core = covered & ~beyond
     inside = core if core.sum() > CORE * covered.sum() else covered
     cell = window.cut(target.cell[None])[0]
-    drawn = predicted(model, window, pose, target, vertex_colors)
+    drawn = predicted(model, window, pose, target, vertex_colors, any_camera)
     wanted = cell
     if drawn is not None:
         wanted = colors.cells(srgb_from_linear(drawn.square().clamp(0, 1)).permute(1, 2, 0))

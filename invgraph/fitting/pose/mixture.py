@@ -13,8 +13,7 @@ from invgraph.geometry.transforms import difference
 from invgraph.scene.belief import PoseBelief
 
 FOUND = 0.35  # score from which the object is said to be there,
-EVIDENCE = 25.0  # and log-likelihood over that of an image without it,
-SOLVED = 45.0  # or that if the camera's response is solved, under which all poses explain more
+EVIDENCE = 25.0  # and log-likelihood over that of an image without it
 WORSE = 8.0  # log-likelihood below the best at which a hypothesis is dropped
 # The errors of neighbouring measurements go together: the information of all is this much less.
 # Found on rendered frames (experiments/refine_pose.py).
@@ -47,9 +46,9 @@ def mixture(model: KnownObject, candidates: Sequence[Candidate]) -> PoseBelief:
     )
 
 
-def is_there(verdict: Assessment, evidence: float = EVIDENCE) -> bool:
+def is_there(verdict: Assessment) -> bool:
     """Whether the object is said to be found."""
-    return verdict.score >= FOUND and verdict.likelihood >= evidence
+    return verdict.score >= FOUND and verdict.likelihood >= EVIDENCE
 
 
 def _covariance(information: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.least_squares import NormalEquations, minimise, weighted_equations
 from invgraph.geometry.transforms import perturb
+from invgraph.photometric.response import respond, solve_response
 from invgraph.raster import interpolate
 
 POINTS = 900  # of the surface that are compared, at most
@@ -62,6 +63,7 @@ def refine(
     pose: Float[Tensor, "4 4"],
     strides: tuple[int, ...],
     hidden: Bool[Tensor, "h w"] | None = None,
+    any_camera: bool = False,
 ) -> Fit | None:
     """Improve a pose by Levenberg-Marquardt steps, from coarse strides to fine ones.
 
@@ -75,6 +77,8 @@ def refine(
             an object of FULL_PX, less for a smaller one.
         hidden: pixels of the image where something is in front of the object, if that is known:
             they are not compared.
+        any_camera: solve what the camera made of given colours. Far from the right pose that
+            explains too much, and leads astray.
 
     Returns:
         None if the object leaves the image.
@@ -90,7 +94,7 @@ def refine(
             return None
         front = window.cut(hidden[None])[0]
         lines = _outline(model, window, target, palette, stride, front)
-        points = _surface(model, window, pose, target, vertex_colors, stride, front)
+        points = _surface(model, window, pose, target, vertex_colors, stride, front, any_camera)
         pose, information = _step(pose, lines, points)
     return Fit(pose, information)
 
@@ -137,8 +141,12 @@ def predicted(
     pose: Float[Tensor, "4 4"],
     target: Target,
     vertex_colors: VertexColors,
+    any_camera: bool = False,
 ) -> Float[Tensor, "3 h w"] | None:
     """Root of the object's colours in a window, under the light that fits them best.
+
+    Args:
+        any_camera: as for :func:`lit`.
 
     Returns:
         None if too little of the object is known or visible.
@@ -148,22 +156,59 @@ def predicted(
     shown = shown[vertex_colors.seen[shown] > 0]
     if len(shown) < LEAST_POINTS:
         return None
-    _, wanted = lit(window, normals, target, vertex_colors, shown)
+    _, wanted = lit(window, normals, target, vertex_colors, shown, any_camera)
+    wanted = wanted.clamp_max(1)
     return interpolate(wanted[None], model.mesh.topology, window.fragments)[0].permute(2, 0, 1)
 
 
 def lit(
-    window: Window, normals: Tensor, target: Target, vertex_colors: VertexColors, shown: Tensor
+    window: Window,
+    normals: Tensor,
+    target: Target,
+    vertex_colors: VertexColors,
+    shown: Tensor,
+    any_camera: bool,
 ) -> tuple[Float[Tensor, "9 3"], Float[Tensor, "v 3"]]:
     """The light that explains some vertices best, and the root of all vertices' colours in it.
 
     Args:
         normals: of all vertices, camera frame.
         shown: the vertices that the image shows.
+        any_camera: solve what the camera made of given colours, too.
     """
+    if any_camera and vertex_colors.source == "given":
+        return _photographed(window, normals, target, vertex_colors, shown)
     color = contour.sample(window.cut(target.root), window.pixels[shown][:, None])[..., 0].T
     light = surface.find_light(vertex_colors.albedo[shown], normals[shown], color.square())
     return light, (vertex_colors.albedo * surface.shading(light, normals)).sqrt()
+
+
+def _photographed(
+    window: Window, normals: Tensor, target: Target, vertex_colors: VertexColors, shown: Tensor
+) -> tuple[Tensor, Tensor]:
+    """As :func:`lit`, with what the camera made of the colours.
+
+    Colours above 1 are cut off in the image.
+    """
+    color = contour.sample(window.cut(target.root), window.pixels[shown][:, None])[..., 0].T
+    albedo = vertex_colors.albedo
+
+    def drawn(color: Tensor) -> tuple[Tensor, Tensor]:
+        light = surface.find_light(albedo[shown], normals[shown], color.square(), overexposed=True)
+        return light, (albedo * surface.shading(light, normals)).sqrt()
+
+    _, roots = drawn(color)
+    weight = torch.ones(len(shown))
+    for _ in range(2):
+        first = roots[shown]
+        response = solve_response(first, color, weight)
+        change = respond(first, response) - first  # what the camera did to it
+        light, roots = drawn((color - change).clamp_min(0))
+        # What is in front of the object tells nothing of the camera.
+        error = (color - respond(roots[shown], response)).norm(dim=-1)
+        usual = 1.48 * error.median() + NOISE
+        weight = 1 / (1 + (error / (CALM * usual)).square()).square()
+    return light, respond(roots, response)
 
 
 class _Lines:
@@ -274,6 +319,7 @@ def _surface(
     vertex_colors: VertexColors,
     stride: int,
     hidden: Tensor,
+    any_camera: bool,
 ) -> _Points | None:
     """Known parts of the surface; image and render are as smooth as ``stride``."""
     normals = transforms.rotate(pose, model.normals)
@@ -284,7 +330,8 @@ def _surface(
     if len(chosen) < LEAST_POINTS:
         return None
     image = window.cut(target.root)
-    _, wanted = lit(window, normals, target, vertex_colors, chosen)
+    _, wanted = lit(window, normals, target, vertex_colors, chosen, any_camera)
+    wanted = wanted.clamp_max(1)
     size = 2 * stride - 1
     mask = window.covered.float()[None]
     at = window.pixels[chosen][:, None]

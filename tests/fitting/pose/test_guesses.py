@@ -40,8 +40,6 @@ def test_a_search_follows_only_a_guess_that_is_in_doubt(
     module = import_module("invgraph.fitting.pose.track")
     monkeypatch.setattr(module, "ENOUGH", clear)
     monkeypatch.setattr(module, "search", lambda *rest: tried.append(1) or [])
-    if clear:  # nor does the verdict under any camera count
-        monkeypatch.setattr(module.Tracker, "_under_any_camera", lambda *rest: None)
     near = TRUTH.clone()
     near[2, 3] *= 1.02
     found = estimate_pose(image, view().lens, cube, guess=lambda *rest: (near[None], sure))

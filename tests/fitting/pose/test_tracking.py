@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from importlib import import_module
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import tracking_scenes
 from tracking_scenes import painted_cube, pose_at, view
 
 from invgraph.fitting.pose import KnownObject, Tracker, estimate_pose
+from invgraph.fitting.pose.image_descent import ImageDescent
 from invgraph.fitting.pose.refine import Fit
 from invgraph.geometry.transforms import difference, perturb
 from invgraph.scene.belief import PoseBelief
@@ -78,19 +80,29 @@ def test_an_expected_pose_gives_way_only_to_one_at_which_the_object_is(
 ):
     image, far = photo(model, None), perturb(TRUE, torch.tensor([0.15, 0.0, 0.0, 0.0, 1.5, 0.0]))
 
-    def found(tracker, target, colors, _):
-        judged = tracker._judge(target, colors, far)
+    def found(descent, _):
+        judged = descent.judge(far)
         assert judged is not None
         window, verdict = judged
         likely = dataclasses.replace(verdict, likelihood=100.0, score=score)
         return [(Fit(far, torch.eye(6)), window, likely)]
 
-    monkeypatch.setattr(Tracker, "_try", found)
+    monkeypatch.setattr(ImageDescent, "try_starts", found)
     monkeypatch.setattr(Tracker, "_searches", lambda *_: iter([(list, math.inf)]))
-    monkeypatch.setattr(Tracker, "_settle", lambda *args: args[3])
+    monkeypatch.setattr(ImageDescent, "settle", lambda _, chosen: chosen)
     belief, _, _ = Tracker(model, view().lens, TRUE).step(image)
     assert belief.found is not stays
     assert torch.equal(belief.pose, far) is not stays
+
+
+def test_a_given_pose_is_itself_a_start(model, monkeypatch):
+    far = torch.tensor([0.3, 0.0, 0.0, 0.0, 0.0, 0.0])
+    module = import_module("invgraph.fitting.pose.track")  # a function has its name, too
+    monkeypatch.setattr(module, "slide", lambda *given: perturb(given[-1], far))
+    monkeypatch.setattr(Tracker, "_searches", lambda *_: iter([]))
+    near = perturb(TRUE, torch.tensor([0.003, -0.002, 0.004, 0.03, -0.02, 0.02]))
+    belief = estimate_pose(photo(model, TRUE), view().lens, model, near)
+    assert belief.found and away(belief, TRUE)[0] < 2.0
 
 
 @pytest.mark.slow
