@@ -199,6 +199,7 @@ def scene(
     out: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None,
     object_scale: float | None = None,
     any_way_up: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    wake: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     network: Literal["light", "resnet18"] = "light",
     hypotheses: int | None = None,
     steps: int | None = None,
@@ -213,13 +214,14 @@ def scene(
 
     The object is rendered in poses, lights and colours drawn at random, before anything and behind
     something; the network learns to tell the causes from the image, and how sure it can be. Photos
-    of it are not needed; where there are some, the last third of the training explains them, too,
-    and learns from that. What comes out is RUN/model.safetensors, for `invgraph infer scene`.
+    of it are not needed; where there are some, the pictures of the run show them beside what is
+    seen in them. What comes out is RUN/model.safetensors, for `invgraph infer scene`.
 
     Typical uses:
         invgraph train scene --object mug.obj --budget 40m
         invgraph train scene --object mug.obj --object-scale 0.001 --out runs/mug
         invgraph train scene --object mug.obj photos_of_it --budget 40m
+        invgraph train scene --object mug.obj photos_of_it --wake
         invgraph train scene --object die.glb --any-way-up
         invgraph train scene --object mug.obj --resume
 
@@ -230,6 +232,8 @@ def scene(
         out: run folder to write; runs/scene_NAME_OF_THE_MESH when left out.
         object_scale: metres per unit of the mesh file, such as 0.001 for millimetres.
         any_way_up: the object may lie any way; else it stands and is seen from above.
+        wake: learn from the photos, too, in the last third of the training: from explanations that
+            re-synthesise them. On path-traced photos it did not help: see the docs.
         network: light, or resnet18: 2.5 times its work.
         hypotheses: about the rotation of the object.
         steps: at most.
@@ -265,6 +269,7 @@ def scene(
             folder,
             settings,
             photos,
+            wake=wake,
             resume=resume,
             budget_s=seconds,
             logger=logger,

@@ -39,7 +39,7 @@ _NETWORKS = {
         "A network that learns to infer scenes without labels, from images of which it knows what "
         "is in them: it dreamt them.",
         "Below each image the scene that the encoder believes to see. From above: dreams that it "
-        "did not learn from, the worst of more of these and, once it is awake, photos.",
+        "did not learn from, the worst of more of these and, late in the training, photos.",
     ),
     "inference": ("What a network says about a video.", ""),
 }

@@ -86,7 +86,7 @@ class Neighbours(lightning.Callback):
 class Dreamt(lightning.Callback):
     """What the encoder believes to see, below what it is shown, at every held-out score.
 
-    Held-out dreams; the worst of more of them; and, once it is awake, photos. Written to
+    Held-out dreams; the worst of more of them; and, once they are explained, photos. Written to
     ``renders/`` in the run folder, and to TensorBoard where it is in use.
 
     Args:

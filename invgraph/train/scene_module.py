@@ -31,12 +31,13 @@ class SceneTraining(Learning):
 
     The loss is minus the logarithm of the density that the belief gives to the causes; where the
     object is absent, only that it is. The finder learns the same way, from fewer and larger dreams
-    in which the object is anywhere and of any size. Once there are ``memories`` of photos, the
-    encoder learns from windows of those, too.
+    in which the object is anywhere and of any size. Where it wakes, the encoder learns from windows
+    of photos, too, once there are ``memories`` of them.
 
     Args:
         settings: of the training.
         known: the prior.
+        wake: learn from memories.
 
     Attributes:
         memories: of photos without labels, and of scenes that explain them.
@@ -51,9 +52,9 @@ class SceneTraining(Learning):
     score = "loss"
     settings: SceneSettings
 
-    def __init__(self, settings: SceneSettings, known: ObjectPrior) -> None:
+    def __init__(self, settings: SceneSettings, known: ObjectPrior, wake: bool = False) -> None:
         super().__init__(settings)
-        self.known = known
+        self.known, self._wake = known, wake
         prior = with_shadows(known.prior)
         pose = prior.distributions[POSE]
         assert isinstance(pose, PoseInView)
@@ -87,7 +88,7 @@ class SceneTraining(Learning):
             parts["place"] = self.place_loss(numbers[: max(len(numbers) // _FEWER, 1)])
             parts["loss"] = parts["pose"] + OTHERS * parts["others"]
             parts["loss"] = parts["loss"] + parts["presence"] + parts["place"]
-            if self.memories and self.training:
+            if self._wake and self.memories and self.training:
                 count = max(len(numbers) // _AWAKE, 1)
                 parts["awake"] = self.wake_loss(int(numbers[0]), count)
                 parts["loss"] = parts["loss"] + count / len(numbers) * parts["awake"]

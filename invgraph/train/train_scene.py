@@ -17,7 +17,7 @@ from invgraph.train.previews import Dreamt
 from invgraph.train.scene_module import SceneTraining
 from invgraph.train.settings import SceneSettings
 from invgraph.train.sleep import Sleep
-from invgraph.train.waking import Waking
+from invgraph.train.waking import Explaining
 
 _SCORED = 1024  # dreams that are held out
 
@@ -28,6 +28,7 @@ def train_scene(
     settings: SceneSettings,
     photos: Sequence[Path] = (),
     *,
+    wake: bool = False,
     resume: bool = False,
     budget_s: float | None = None,
     logger: Logger = "tensorboard",
@@ -35,8 +36,8 @@ def train_scene(
     """Learn to infer scenes with a known object, without labels, and even without photos.
 
     The object is dreamt in poses, lights and colours of its prior; the network learns to tell them
-    from the dreams. In the last third of the training it also wakes: it explains the photos, if
-    there are any, and learns from its explanations.
+    from the dreams. In the last third of the training it also explains the photos, if there are
+    any; where it wakes, it learns from these explanations, too.
 
     Several processes started by torchrun share the batch.
 
@@ -45,7 +46,8 @@ def train_scene(
         out: run folder; holds ``model.safetensors`` at the end.
         settings: of the training.
         photos: captures, folders or files that show the object; lenses have to be known. They may
-            be added when a training is resumed.
+            be added when a training is resumed. They are shown with what is believed of them.
+        wake: learn from the photos.
         resume: go on with the training in ``out``.
         budget_s: seconds after which training ends; None for no limit but the steps.
         logger: where curves go; Weights & Biases must be installed.
@@ -63,13 +65,13 @@ def train_scene(
         item = object_prior(model, rotation)
         [thing] = item.prior.template.objects
         progress.note(f"{model.name}, {model.diameter:.3g} m, {len(thing.mesh.faces)} triangles")
-        module = SceneTraining(settings, item)
+        module = SceneTraining(settings, item, wake)
         scored = Sleep.held_out(_SCORED)
         facts = {"object": fingerprint(known), "settings": kept(settings)}
         callbacks: list[lightning.Callback] = [Dreamt(folder)]
         if frames:
-            progress.note(f"{len(frames)} photos to wake to")
-            callbacks.append(Waking(frames, progress, plan.rank, plan.world))
+            progress.note(f"{len(frames)} photos to {'wake to' if wake else 'look at'}")
+            callbacks.append(Explaining(frames, progress, plan.rank, plan.world))
         keeper = learn(
             plan,
             folder,

@@ -1,4 +1,4 @@
-"""Waking: photos without labels are explained now and then, and the encoder learns from that."""
+"""Photos without labels are explained now and then, and the encoder may learn from that."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,11 +13,11 @@ from invgraph.fitting.scene.memory import Memory, remember
 from invgraph.fitting.scene.scene_model import SceneModel
 from invgraph.runs.progress import Progress
 
-WAKES = (0.7, 0.8, 0.9)  # shares of the training at which the photos are explained anew
-SURE = 0.5  # score of photos that are learned from
+EXPLAINED = (0.7, 0.8, 0.9)  # shares of the training at which the photos are explained anew
+SURE = 0.5  # score of photos whose explanation is kept
 
 
-class Waking(lightning.Callback):
+class Explaining(lightning.Callback):
     """Explains photos with the averaged weights and hands what it found to the training.
 
     Several processes share the photos.
@@ -34,14 +34,14 @@ class Waking(lightning.Callback):
     ) -> None:
         self._photos = photos[rank::world]
         self._progress = progress
-        self._woken = -1
+        self._times = -1
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, *rest: Any) -> None:
         done = max(pl_module.spent(), pl_module.done / pl_module.settings.steps)
-        due = sum(done >= share for share in WAKES) - 1
-        if due <= self._woken:
+        due = sum(done >= share for share in EXPLAINED) - 1
+        if due <= self._times:
             return
-        self._woken = due
+        self._times = due
         weights = pl_module.use(pl_module.averaged)
         pl_module.memories = self._explained(pl_module)
         pl_module.use(weights)
@@ -64,7 +64,7 @@ class Waking(lightning.Callback):
         if memories:
             worth = sum(memory.effective for memory in memories) / len(memories)
             self._progress.note(
-                f"awake: found in {len(memories)} of {len(self._photos)} photos, "
+                f"found in {len(memories)} of {len(self._photos)} photos, "
                 f"{worth:.1f} effective samples each"
             )
         return memories

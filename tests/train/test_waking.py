@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import trimesh
+from PIL import Image
 from tracking_scenes import painted_cube
 
 from invgraph.files.pictures import encode_png
@@ -69,7 +70,9 @@ def test_what_was_remembered_is_believed_more():
 
 
 @pytest.mark.slow
-def test_photos_without_labels_are_woken_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_photos_without_labels_are_shown_and_woken_to_if_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr("invgraph.train.train_scene._SCORED", 32)
     monkeypatch.setattr("invgraph.train.waking.SURE", 0.0)  # ten steps find nothing surely
     model = painted_cube()
@@ -86,13 +89,18 @@ def test_photos_without_labels_are_woken_to(tmp_path: Path, monkeypatch: pytest.
         picture = (255 * srgb_from_linear(memory.image).clamp(0, 1)).round().byte().numpy()
         (photos / f"{number}.png").write_bytes(encode_png(picture))
     (photos / "cam.json").write_text(json.dumps({"fx": 200, "fy": 200, "cx": 64, "cy": 64}))
-    train_scene(mesh, tmp_path / "asleep", SMALL, logger="none")
-    train_scene(mesh, tmp_path / "awake", SMALL, [photos], logger="none")
-    asleep, awake = (
-        read_tensors(tmp_path / run / "model.safetensors", "") for run in ("asleep", "awake")
-    )
-    assert asleep is not None and awake is not None
-    assert not torch.equal(asleep[0]["encoder.joined.weight"], awake[0]["encoder.joined.weight"])
+    train_scene(mesh, tmp_path / "dreamt", SMALL, logger="none")
+    train_scene(mesh, tmp_path / "looked", SMALL, [photos], logger="none")
+    train_scene(mesh, tmp_path / "awake", SMALL, [photos], wake=True, logger="none")
+    weights, pictures = [], []
+    for run in ("dreamt", "looked", "awake"):
+        kept = read_tensors(tmp_path / run / "model.safetensors", "")
+        assert kept is not None
+        weights.append(kept[0]["encoder.joined.weight"])
+        with Image.open(tmp_path / run / "renders" / "preview_000010.png") as picture:
+            pictures.append(picture.height)
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+    assert pictures[0] < pictures[1] == pictures[2]
 
 
 def test_photos_of_an_unknown_lens_are_refused(tmp_path: Path):
