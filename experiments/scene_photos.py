@@ -28,6 +28,7 @@ from measures import Row, command_line, row, write
 from pose_frames import Take, pose_frame
 from pose_models import NAMES, model_file
 
+from invgraph.evaluate.calibration_metrics import auroc
 from invgraph.evaluate.pose_metrics import add_distance, pose_error
 from invgraph.fitting.pose import load_object
 from invgraph.fitting.scene.find import find_scene
@@ -81,12 +82,6 @@ def answers(arguments: Any) -> list[dict[str, Any]]:
             print(json.dumps(line), file=kept, flush=True)
             progress.update((done + 1) / len(seeds), f"{done + 1} of {len(seeds)} photos")
     return [there[seed] for seed in seeds]
-
-
-def auroc(positive: list[float], negative: list[float]) -> float:
-    """How often a positive is above a negative; ties count half."""
-    wins = [(p > n) + 0.5 * (p == n) for p in positive for n in negative]
-    return sum(wins) / len(wins)
 
 
 def measures(lines: list[dict[str, Any]], name: str) -> list[Row]:

@@ -1,4 +1,4 @@
-"""The command line of evaluation: ``invgraph eval depth | odometry``."""
+"""The command line of evaluation: ``invgraph eval depth | odometry | scene``."""
 
 import json
 from pathlib import Path
@@ -21,6 +21,15 @@ DEPTH_ROWS = (
     ("d1", "d1 (< 1.25)", "share", "higher"),
     ("d2", "d2 (< 1.25^2)", "share", "higher"),
     ("d3", "d3 (< 1.25^3)", "share", "higher"),
+)
+SCENE_ROWS = (
+    ("found_pct", "Found", "%", "higher"),
+    ("success_pct", "Found and right", "%", "higher"),
+    ("found_of_absent_pct", "Found where it is not", "%", "lower"),
+    ("found_auroc", "AUROC of the score", "%", "higher"),
+    ("translation_mm", "Translation, median", "mm", "lower"),
+    ("rotation_deg", "Rotation, median", "deg", "lower"),
+    ("coverage_90_pct", "In 90 % ellipsoid", "%", "nearer 90"),
 )
 UNCERTAINTY_ROWS = (("abs_rel", "AbsRel"), ("rmse", "RMSE"), ("d1", "1 - d1"))
 
@@ -171,7 +180,59 @@ def odometry(
         _write_rows(json_file, measures)
 
 
-COMMANDS = {"depth": depth, "odometry": odometry}
+def scene(
+    found: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
+    truth: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="TRUTH")],
+    /,
+    object: Annotated[Path | None, tyro.conf.arg(metavar="MESH")] = None,
+    object_scale: float | None = None,
+    json_file: Annotated[Path | None, tyro.conf.arg(name="json", metavar="FILE")] = None,
+) -> None:
+    """Score where a known object was found in photos against true poses.
+
+    The run is one of `invgraph infer scene` or `invgraph fit --object`. Errors are medians over the
+    photos in which the object was found and is; the ellipsoid is that of the covariance. With the
+    object's mesh a pose is right if the mesh's points are off by less than a tenth of its diameter
+    on average (ADD).
+
+    Typical uses:
+        invgraph eval scene runs/photos truth.json
+        invgraph eval scene runs/photos truth.json --object mug.obj --json scores.json
+
+    Args:
+        found: run folder with poses.csv.
+        truth: JSON file with camera_from_object: a 4x4 matrix, metres, by the name of each photo as
+            in poses.csv, or null where the object is not in it. Other photos are not scored.
+        object: mesh file of the object.
+        object_scale: metres per unit of the mesh file, such as 0.001 for millimetres.
+        json_file: file for the numbers: a list of name, value, unit, better.
+    """
+    from invgraph.data.object_pose_files import read_rows, read_true_poses
+    from invgraph.evaluate.object_score import score_objects
+
+    table = found / "poses.csv"
+    if not table.is_file():
+        raise ValueError(f"{table} does not exist; give a run of infer scene or of fit --object.")
+    poses, rows = read_true_poses(truth), read_rows(table)
+    points, diameter = None, 0.0
+    if object is not None:
+        from invgraph.fitting.pose import load_object
+
+        known = load_object(object, object_scale)
+        points, diameter = known.mesh.vertices, known.diameter
+    scores = score_objects(rows, poses, points, diameter)
+    scored = sum(row.frame in poses for row in rows)
+    print(f"{'Photos':24} {scored} of {len(rows)} have a truth\n")
+    measures = []
+    for name, heading, unit, better in SCENE_ROWS:
+        if name in scores:
+            print(f"{heading:24} {scores[name]:10.2f} {unit}")
+            measures.append(_row(name, scores[name], unit, better))
+    if json_file is not None:
+        _write_rows(json_file, measures)
+
+
+COMMANDS = {"depth": depth, "odometry": odometry, "scene": scene}
 
 
 def _with_truth(facts: "Predictions", capture: "Capture") -> list[int]:

@@ -123,6 +123,31 @@ def read_rows(path: Path) -> list[PoseRow]:
     return rows
 
 
+def read_true_poses(path: Path) -> dict[str, np.ndarray | None]:
+    """True poses ``camera_from_object`` of an object by photo; None for photos without it.
+
+    Args:
+        path: JSON, ``{"camera_from_object": {"photo": [[...] * 4], "other": null}}``, metres.
+
+    Raises:
+        ValueError: the file is missing or holds something else.
+    """
+    try:
+        poses = json.loads(path.read_text(encoding="utf-8"))["camera_from_object"]
+        items = list(poses.items())
+    except FileNotFoundError:
+        raise ValueError(f"{path} does not exist; give a JSON file with true poses.") from None
+    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path} holds no true poses; expected JSON with camera_from_object: a 4x4 matrix or "
+            "null by the name of each photo."
+        ) from error
+    return {
+        name: None if matrix is None else checked_pose(matrix, f"{path}: {name}")
+        for name, matrix in items
+    }
+
+
 def _cells(row: PoseRow) -> list[Any]:
     rotation = torch.from_numpy(np.ascontiguousarray(row.pose[:3, :3]))
     numbers = [

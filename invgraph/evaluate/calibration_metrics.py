@@ -1,5 +1,7 @@
 """Whether beliefs are as sure as they may be: ranks and coverage of what is true."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -38,6 +40,15 @@ def rank_deviation(found: Int[Tensor, " m"], samples: int) -> float:
     expected = torch.bincount(bin_of_rank, minlength=bins) * len(found) / (samples + 1)
     counts = torch.bincount(bin_of_rank[found], minlength=bins)
     return float(((counts - expected).square() / expected).sum() / (bins - 1))
+
+
+def auroc(positive: Sequence[float], negative: Sequence[float]) -> float:
+    """How often a score of the positive is above one of the negative, ties counting half.
+
+    This is the area under the receiver operating characteristic.
+    """
+    wins = [(p > n) + 0.5 * (p == n) for p in positive for n in negative]
+    return sum(wins) / len(wins)
 
 
 def effective_samples(log_weights: Float[Tensor, " n *batch"]) -> Float[Tensor, "*batch"]:

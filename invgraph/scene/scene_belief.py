@@ -55,21 +55,20 @@ class SceneBelief:
     def __getitem__(self, index: int) -> "SceneBelief":
         """The belief about one scene of a batch, still with its axis."""
         part = slice(index, index + 1)
-        size = len(self.log_weights)
 
-        def one(tensor: Tensor) -> Tensor:
-            return tensor[part] if len(tensor) == size else tensor
+        def one(tensor: Tensor, own: int) -> Tensor:
+            batched = tensor.ndim == self.log_weights.ndim + own and len(tensor) > 1
+            return tensor[part] if batched else tensor
 
-        items = tuple(
-            unknown if unknown.around is None else replace(unknown, around=one(unknown.around))
-            for unknown in self.unknowns
-        )
-        return SceneBelief(
-            Unknowns(items),
-            self.log_weights[part],
-            {path: one(mean) for path, mean in self.means.items()},
-            {path: one(scale) for path, scale in self.scales.items()},
-        )
+        items, means, scales = [], {}, {}
+        for unknown in self.unknowns:
+            path, around = unknown.path, unknown.around
+            if around is not None:
+                around = one(around, len(unknown.shape))
+            items.append(replace(unknown, around=around))
+            means[path] = one(self.means[path], len(unknown.coordinates_shape))
+            scales[path] = one(self.scales[path], 2)
+        return SceneBelief(Unknowns(tuple(items)), self.log_weights[part], means, scales)
 
     def save(self, path: Path) -> None:
         """Write one safetensors file, which :meth:`load` reads back bit for bit."""

@@ -6,9 +6,10 @@ from pathlib import Path
 import lightning
 
 from invgraph.data import Frame
+from invgraph.data.intrinsics import KINDS
 from invgraph.files.atomic import fingerprint
 from invgraph.fitting.pose.known_object import load_object
-from invgraph.fitting.pose.sequence import one_lens, read_sequence
+from invgraph.fitting.pose.sequence import read_sequence
 from invgraph.fitting.scene.object_prior import UPRIGHT, object_prior
 from invgraph.fitting.scene.scene_model import SceneModel
 from invgraph.scene.distributions import AnyRotation
@@ -84,15 +85,19 @@ def train_scene(
         )
         found = Trained(out / "model.safetensors", module.done, keeper.best, keeper.seconds)
         if folder is not None:
-            SceneModel.of(module.encoder, module.finder, item, {"steps": module.done}).save(
-                found.model
-            )
+            told = {"steps": module.done, "woken_to": len(frames) if wake else 0}
+            SceneModel.of(module.encoder, module.finder, item, told).save(found.model)
             found.note(folder)
     return found
 
 
 def _frames(path: Path) -> tuple[Frame, ...]:
-    """Photos from one camera whose lens is known."""
-    capture = read_sequence(path)
-    one_lens(capture, None)
-    return capture.frames
+    """Photos whose lenses are known."""
+    frames = read_sequence(path).frames
+    for frame in frames:
+        if frame.known_lens is None:
+            raise ValueError(
+                f"{frame.image_path}: the intrinsics of its camera are unknown; put them beside "
+                f"the photos as cam.json: JSON with {KINDS}."
+            )
+    return frames

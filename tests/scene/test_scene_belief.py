@@ -117,6 +117,20 @@ def test_items_of_a_batch_are_as_alone():
         )
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_what_all_of_a_batch_share_is_not_cut(count):
+    middle = torch.tensor([1.0, 2.0, 3.0])  # no more axes than its own, and perhaps as long
+    belief = SceneBelief(
+        Unknowns((Unknown("tint", Positive(), (3,), middle),)),
+        torch.zeros(count, 1),
+        {"tint": torch.randn(count, 1, 3, generator=draw())},
+        {"tint": 0.1 * torch.eye(3).expand(1, 1, 3, 3)},
+    )
+    for item in range(count):
+        alone = belief[item].mode["tint"]
+        torch.testing.assert_close(alone, belief.mode["tint"][item : item + 1])
+
+
 def test_a_belief_is_what_is_known_of_one_times_what_follows_for_the_other():
     belief = numbers()
     values = {"size": torch.tensor([0.5, 1.0, 4.0]), "pair": torch.randn(3, 2, generator=draw())}

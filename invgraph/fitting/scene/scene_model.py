@@ -104,6 +104,9 @@ def load_scene_model(path: Path) -> SceneModel:
         ValueError: the file is missing, damaged or no model of scenes.
     """
     path, tensors, facts = read_model(path, _REMEDY)
+    for name, value in tensors.items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise ValueError(f"{path} holds numbers that are not finite ({name}); train it again.")
     try:
         rotation = facts["rotation"]
         rotation = (
@@ -122,7 +125,7 @@ def load_scene_model(path: Path) -> SceneModel:
             tensors["object.centre"],
             rotation,
         )
-        encoder = SceneEncoder(prior, facts["hypotheses"], facts["network"])
+        encoder = SceneEncoder(prior, len(tensors["encoder.turns"]), facts["network"])
         finder = Finder(facts["network"])
         for name, network in (("encoder.", encoder), ("finder.", finder)):
             weights = {

@@ -19,7 +19,7 @@ _REACH = 0.3  # units of descent, over which the slope is compared
 # Radians, and share of the distance, within which two descents have ended at the same pose.
 _SAME_TURN, _SAME_SHIFT = 0.1, 0.03
 _NEVER = -50.0  # log-weight of a repetition
-_FLATTEST = 1.0  # curvature per squared unit: no standard deviation is above one
+_SOLVED = 2  # rounds in which the light follows a displaced scene
 
 
 def sharpened(
@@ -33,9 +33,10 @@ def sharpened(
     """The belief after descent from it: one hypothesis about each end.
 
     An end is as probable as its peak is high and wide; of those about the same pose, which are at
-    the same peak, only the best counts. The curvature comes from differences of
-    slopes with the light solved at each, so that what the light may explain counts as uncertain.
-    The light is solved anew, with shadows: :func:`believed_light`.
+    the same peak, only the best counts. The curvature comes from differences of slopes with the
+    light solved at each, so that what the light may explain counts as uncertain. Nothing becomes
+    more uncertain than the widest hypothesis was before. The light is solved anew, with shadows:
+    :func:`believed_light`.
 
     Args:
         prior: as for :func:`invgraph.fitting.scene.descent.descend`.
@@ -55,11 +56,14 @@ def sharpened(
     free = [unknown for unknown in prior.unknowns if unknown.path != LIGHT]
     tangents = Unknowns(tuple(replace(u, around=values[u.path]) for u in free))
     unit = units(tangents, values)
+    widest = _widest(objective.believed)
+    ratio = widest / unit
     curvature = _curvature(objective, tangents, unit, light)
-    strength, axes = torch.linalg.eigh(curvature)
-    strength = strength.clamp_min(_FLATTEST)
+    strength, axes = torch.linalg.eigh(ratio[..., :, None] * curvature * ratio[..., None, :])
+    strength = strength.clamp_min(1)
     covariance = axes @ (axes / strength[..., None, :]).mT
-    log_weights = ends.log_posterior - 0.5 * strength.log().sum(-1)
+    volume = widest.log().sum(-1) + tangents.log_volume(torch.zeros_like(unit))
+    log_weights = ends.log_posterior - 0.5 * strength.log().sum(-1) + volume
     log_weights = log_weights.masked_fill(repeated(values[POSE]), _NEVER)
     middles = {**values, LIGHT: light}
     unknowns, means, scales = [], {}, {}
@@ -73,7 +77,7 @@ def sharpened(
             part = slice(start, start + unknown.size)
             start += unknown.size
             block = covariance[..., part, part]
-            scale = unit[..., part, None] * torch.linalg.cholesky(block)
+            scale = widest[..., part, None] * torch.linalg.cholesky(block)
         shape = (*around.shape[:2], *unknown.coordinates_shape)
         if unknown.domain.curved:
             unknowns.append(replace(unknown, around=around))
@@ -106,10 +110,22 @@ def _curvature(
     at = torch.cat([steps, -steps]).expand(2 * m, n, b, m)
     many = Unknowns(tuple(replace(u, around=_many(u.around, 2 * m)) for u in tangents))
     wide = unit.expand(2 * m, n, b, m).flatten(0, 1)
-    slope, _ = objective.slope(many, wide * at.flatten(0, 1), _many(light, 2 * m))
+    moved, light = wide * at.flatten(0, 1), _many(light, 2 * m)
+    for _ in range(_SOLVED):
+        _, light = objective.slope(many, moved, light)
+    slope, _ = objective.slope(many, moved, light)
     ahead, behind = (wide * slope).unflatten(0, (2 * m, n)).chunk(2)
     second = -((ahead - behind) / (2 * _REACH)).permute(1, 2, 0, 3)
     return 0.5 * (second + second.mT)
+
+
+def _widest(belief: SceneBelief) -> Float[Tensor, "b m"]:
+    """The largest standard deviation of each coordinate among the hypotheses."""
+    parts = []
+    for unknown in belief.unknowns:
+        deviation = belief.scales[unknown.path].square().sum(-1).sqrt()
+        parts.append(deviation.amax(-2).expand(*belief.batch_shape, -1))
+    return torch.cat(parts, -1)
 
 
 def _many(value: Tensor | None, count: int) -> Tensor:

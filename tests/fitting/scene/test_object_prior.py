@@ -1,5 +1,7 @@
 """The prior of a known object: its frames, its models on disk, and what is refused."""
 
+import math
+
 import pytest
 import torch
 from tracking_scenes import painted_cube
@@ -46,6 +48,20 @@ def test_a_model_is_the_same_when_it_is_read_again(tmp_path, upright):
     torch.testing.assert_close(before.log_weights, after.log_weights)
     torch.testing.assert_close(before.mode[POSE], after.mode[POSE])
     torch.testing.assert_close(there, there_again)
+
+
+@pytest.mark.parametrize("part", ["encoder.joined.weight", "finder.last.weight", "object.centre"])
+def test_a_model_with_a_number_that_is_none_is_refused(tmp_path, part):
+    known = object_prior(painted_cube())
+    file = tmp_path / "model.safetensors"
+    SceneModel.of(SceneEncoder(known.prior, 16), Finder(), known, {"steps": 0}).save(file)
+    stored = read_tensors(file, "")
+    assert stored is not None
+    tensors, facts = stored
+    tensors[part].view(-1)[0] = math.nan
+    write_tensors(file, tensors, facts)
+    with pytest.raises(ValueError, match=rf"model\.safetensors holds numbers .*{part}"):
+        load_scene_model(tmp_path)
 
 
 def test_files_that_are_no_models_are_refused(tmp_path):

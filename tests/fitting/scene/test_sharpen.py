@@ -9,7 +9,7 @@ from tracking_scenes import painted_cube
 from invgraph.fitting.scene.descent import Descended, descend
 from invgraph.fitting.scene.find import FoundScene, Views
 from invgraph.fitting.scene.memory import Memory, recall, remember
-from invgraph.fitting.scene.object_prior import LIGHT, POSE, ObjectPrior, object_prior
+from invgraph.fitting.scene.object_prior import LIGHT, POSE, TINT, ObjectPrior, object_prior
 from invgraph.fitting.scene.sharpen import repeated, sharpened
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
@@ -69,6 +69,19 @@ def test_the_belief_after_descent_is_narrow_and_about_the_truth(known, after):
     one = belief[3]
     alone = one.marginal([POSE]).log_prob({POSE: values[POSE][3:4]})
     torch.testing.assert_close(alone, pose.log_prob({POSE: values[POSE]})[3:4])
+
+
+def test_what_the_light_may_explain_stays_as_unsure_as_it_was(known, after):
+    """Twice the tint under half the light looks the same."""
+    images, _, guess, ends = after
+    belief = sharpened(known.prior.given(LENS), known.detailed, guess, ends, images, LENS)
+    together = torch.full((3,), 3**-0.5)
+    widths = [
+        (scales[:, 0].mT @ together).norm(dim=-1)
+        for scales in (guess.scales[TINT].expand(12, 1, 3, 3), belief.scales[TINT])
+    ]
+    assert bool((widths[1] <= 1.001 * widths[0]).all())
+    assert float((widths[1] / widths[0]).median()) > 0.9
 
 
 def test_descents_that_ended_at_the_same_pose_count_once(known, after):
