@@ -17,7 +17,7 @@ from invgraph.scene.belief import PoseBelief
 SUCCESS = 0.1  # ADD of a pose that counts as right, of the diameter
 SHARE = 0.9  # of the truths that should be inside what the covariances tell
 
-Poses = Mapping[str, "np.ndarray | None"]  # camera_from_object by photo; None where it is not
+Poses = Mapping[str, np.ndarray | None]  # camera_from_object by photo; None where it is not
 
 
 def score_objects(

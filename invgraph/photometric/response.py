@@ -50,9 +50,8 @@ def solve_response(
     """
     basis = torch.stack(_basis(drawn), -1).flatten(-3, -2)  # 3n 4
     wanted = (seen - drawn).flatten(-2)[..., None]  # 3n 1
-    usable = (weight[..., None] * ((seen > 1 - CLIPPED) & (seen < CLIPPED) & (drawn < 1))).flatten(
-        -2
-    )[..., None]
+    uncut = (seen > 1 - CLIPPED) & (seen < CLIPPED) & (drawn < 1)
+    usable = (weight[..., None] * uncut).flatten(-2)[..., None]
     total = usable.sum((-2, -1), keepdim=True).clamp_min(1e-6)
     spread = drawn.new_tensor(SPREAD)
     ridge = torch.diag((ERROR / spread).square() / TELLING)
