@@ -17,8 +17,6 @@ from torch import Tensor
 CLIPPED = 0.98  # root from which a channel is cut: the light was this bright or brighter
 COEFFICIENTS = 4  # saturation, brighter middle, less contrast, lifted black
 SPREAD = 0.3, 0.25, 0.4, 0.06  # of them over cameras, standard deviations
-LUMA = 0.2126, 0.7152, 0.0722  # luminance of linear RGB
-DARK = 0.2  # root, about below which the slope of the root grows no more
 LIMIT = 2.0  # standard deviations beyond which nothing is believed
 ERROR = 0.08  # of a colour, root of linear
 TELLING = 150.0  # colours at most that tell one thing each: errors go together
@@ -34,7 +32,7 @@ def solve_response(
     """The response under which colours that are drawn look most like those that are seen.
 
     Robust least squares with a ridge towards no change at all. Channels that are cut off at white
-    or black say nothing.
+    say nothing.
 
     Args:
         drawn: roots of linear RGB, as rendered.
@@ -50,8 +48,7 @@ def solve_response(
     """
     basis = torch.stack(_basis(drawn), -1).flatten(-3, -2)  # 3n 4
     wanted = (seen - drawn).flatten(-2)[..., None]  # 3n 1
-    uncut = (seen > 1 - CLIPPED) & (seen < CLIPPED) & (drawn < 1)
-    usable = (weight[..., None] * uncut).flatten(-2)[..., None]
+    usable = (weight[..., None] * ((seen < CLIPPED) & (drawn < 1))).flatten(-2)[..., None]
     total = usable.sum((-2, -1), keepdim=True).clamp_min(1e-6)
     spread = drawn.new_tensor(SPREAD)
     ridge = torch.diag((ERROR / spread).square() / TELLING)
@@ -81,19 +78,16 @@ def respond(
     Gradients:
         Reach both.
     """
-    change = (torch.stack(_basis(drawn), -1) * response[..., None, None, :]).sum(-1)
+    saturation, middle, contrast, black = response[..., None, None, :].unbind(-1)
+    root = drawn.clamp(0, 1)
+    curve = root * (middle + contrast * (1 - 2 * root)) + black
+    change = saturation * (root - root.mean(-1, keepdim=True)) + (1 - root) * curve
     return (drawn + change).clamp_min(0)
 
 
 def _basis(drawn: Tensor) -> list[Tensor]:
-    """Changes of colours per unit of each coefficient, of the shape of the colours.
-
-    Cameras saturate linear values: these move away from their luminance, and so their roots do by
-    that over twice the root.
-    """
+    """Changes of colours per unit of each coefficient, of the shape of the colours."""
     root = drawn.clamp(0, 1)
-    linear = root.square()
-    luminance = (linear @ linear.new_tensor(LUMA))[..., None]
-    saturated = (linear - luminance) / (2 * (root + DARK))
+    grey = root.mean(-1, keepdim=True)
     middle = root * (1 - root)
-    return [saturated, middle, middle * (1 - 2 * root), 1 - root]
+    return [root - grey, middle, middle * (1 - 2 * root), 1 - root]

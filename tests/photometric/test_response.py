@@ -16,8 +16,8 @@ COLORS = torch.rand(400, 3, generator=torch.Generator().manual_seed(0))
 def test_responses_by_hand():
     color = torch.tensor([[0.2, 0.4, 0.6], [0.5, 0.5, 0.5], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
     for response, expected in (
-        # Linear 0.04, 0.16, 0.36, of luminance 0.148928, away from which they go; greys stay.
-        ((0.5, 0, 0, 0), [[0.13192, 0.404613, 0.66596], [0.5] * 3, [0.0] * 3, [1.0] * 3]),
+        # Grey 0.4: 0.2 - 0.2 / 2 and 0.6 + 0.2 / 2; greys stay.
+        ((0.5, 0, 0, 0), [[0.1, 0.4, 0.7], [0.5] * 3, [0.0] * 3, [1.0] * 3]),
         # 0.4 * 0.2 * 0.8 more, and so on; black and white stay.
         ((0, 0.4, 0, 0), [[0.264, 0.496, 0.696], [0.6] * 3, [0.0] * 3, [1.0] * 3]),
         # 0.2 * 0.8 * 0.6 = 0.096, 0.4 * 0.6 * 0.2 = 0.048; the middle stays.
