@@ -214,18 +214,17 @@ def scene(
     if not table.is_file():
         raise ValueError(f"{table} does not exist; give a run of infer scene or of fit --object.")
     poses, rows = read_true_poses(truth), read_rows(table)
-    scored = sum(row.frame in poses for row in rows)
-    if not scored:
-        raise ValueError(
-            f"{truth} names none of the {len(rows)} photos in {table}; name them as they are there."
-        )
     points, diameter = None, 0.0
     if object is not None:
         from invgraph.fitting.pose import load_object
 
         known = load_object(object, object_scale)
         points, diameter = known.mesh.vertices, known.diameter
-    scores = score_objects(rows, poses, points, diameter)
+    try:
+        scores = score_objects(rows, poses, points, diameter)
+    except ValueError as error:
+        raise ValueError(f"{truth}: {error}") from error
+    scored = sum(row.frame in poses for row in rows)
     print(f"{'Photos':24} {scored} of {len(rows)} have a truth\n")
     measures = []
     for name, heading, unit, better in SCENE_ROWS:

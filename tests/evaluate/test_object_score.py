@@ -88,7 +88,7 @@ def test_a_truth_of_other_photos_is_refused(tmp_path: Path, capsys: pytest.Captu
     write_rows(tmp_path / "poses.csv", ROWS)
     (tmp_path / "truth.json").write_text('{"camera_from_object": {"elsewhere": null}}')
     assert main(["eval", "scene", str(tmp_path), str(tmp_path / "truth.json")]) == 2
-    assert "truth.json names none of the 7 photos" in capsys.readouterr().err
+    assert "truth.json: none of the photos has a truth" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -192,23 +192,25 @@ def _photographed(
     """
     color = contour.sample(window.cut(target.root), window.pixels[shown][:, None])[..., 0].T
     albedo = vertex_colors.albedo
+    own, facing = albedo[shown], normals[shown]
 
-    def drawn(color: Tensor) -> tuple[Tensor, Tensor]:
-        light = surface.find_light(albedo[shown], normals[shown], color.square(), overexposed=True)
-        return light, (albedo * surface.shading(light, normals)).sqrt()
+    def relit(color: Tensor) -> tuple[Tensor, Tensor]:
+        light = surface.find_light(own, facing, color.square(), overexposed=True)
+        return light, (own * surface.shading(light, facing)).sqrt()
 
-    _, roots = drawn(color)
-    weight = torch.ones(len(shown))
-    for _ in range(2):
-        first = roots[shown]
-        response = solve_response(first, color, weight)
-        change = respond(first, response) - first  # what the camera did to it
-        light, roots = drawn((color - change).clamp_min(0))
-        # What is in front of the object tells nothing of the camera.
-        error = (color - respond(roots[shown], response)).norm(dim=-1)
-        usual = 1.48 * error.median() + NOISE
-        weight = 1 / (1 + (error / (CALM * usual)).square()).square()
-    return light, respond(roots, response)
+    def solved(roots: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        response = solve_response(roots, color, weight)
+        change = respond(roots, response) - roots  # what the camera did to it
+        return response, *relit((color - change).clamp_min(0))
+
+    _, roots = relit(color)
+    response, _, roots = solved(roots, torch.ones(len(shown)))
+    # What is in front of the object tells nothing of the camera.
+    error = (color - respond(roots, response)).norm(dim=-1)
+    usual = 1.48 * error.median() + NOISE
+    weight = 1 / (1 + (error / (CALM * usual)).square()).square()
+    response, light, _ = solved(roots, weight)
+    return light, respond((albedo * surface.shading(light, normals)).sqrt(), response)
 
 
 class _Lines:

@@ -146,12 +146,18 @@ class Objective:
         return slope.nan_to_num(0.0), light
 
     @torch.no_grad()
-    def sorted(self, values: dict[str, Tensor]) -> Descended:
-        """How good values are, under the best light for them."""
+    def lit(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Values under the best light for them, in two rounds from the one they have."""
         values = dict(values)
         for _ in range(2):
             drawn = draw(self.prior, values, self.lens)
             values[LIGHT] = self.likelihood.light(drawn, values[LIGHT])
+        return values
+
+    @torch.no_grad()
+    def sorted(self, values: dict[str, Tensor]) -> Descended:
+        """How good values are, under the best light for them."""
+        values = self.lit(values)
         log_likelihood = self.likelihood.log_prob(draw(self.prior, values, self.lens))
         told = {path: value for path, value in values.items() if path != LIGHT}
         log_posterior = log_likelihood + self.believed.log_prob(told)

@@ -19,7 +19,6 @@ _REACH = 0.3  # units of descent, over which the slope is compared
 # Radians, and share of the distance, within which two descents have ended at the same pose.
 _SAME_TURN, _SAME_SHIFT = 0.1, 0.03
 _NEVER = -50.0  # log-weight of a repetition
-_SOLVED = 2  # rounds in which the light follows a displaced scene
 
 
 def sharpened(
@@ -110,10 +109,9 @@ def _curvature(
     at = torch.cat([steps, -steps]).expand(2 * m, n, b, m)
     many = Unknowns(tuple(replace(u, around=_many(u.around, 2 * m)) for u in tangents))
     wide = unit.expand(2 * m, n, b, m).flatten(0, 1)
-    moved, light = wide * at.flatten(0, 1), _many(light, 2 * m)
-    for _ in range(_SOLVED):
-        _, light = objective.slope(many, moved, light)
-    slope, _ = objective.slope(many, moved, light)
+    moved = wide * at.flatten(0, 1)
+    lit = objective.lit({**many.values(moved), LIGHT: _many(light, 2 * m)})
+    slope, _ = objective.slope(many, moved, lit[LIGHT])
     ahead, behind = (wide * slope).unflatten(0, (2 * m, n)).chunk(2)
     second = -((ahead - behind) / (2 * _REACH)).permute(1, 2, 0, 3)
     return 0.5 * (second + second.mT)
