@@ -21,7 +21,8 @@
 Four ways to the pose, with the processor seconds that one image takes each (ten are answered at a
 time):
 
-- encoder: the likeliest middle of its hypotheses.
+- encoder: the likeliest middle of its hypotheses. As in photos, it looks twice: the second time
+  where, and as close as, it found the object at first.
 - both: descent from its best hypotheses, on likelihood times belief.
 - descent: the same without the encoder, from the best of evenly spread hypotheses.
 - search: `estimate_pose` without an initial pose, which looks for the object any way up; a tenth of
@@ -56,12 +57,12 @@ from torch import Tensor
 from invgraph.encoders.scene_encoder import SIDE
 from invgraph.evaluate.calibration_metrics import rank_deviation, ranks
 from invgraph.fitting.pose import KnownObject, estimate_pose, load_object
+from invgraph.fitting.scene import find
 from invgraph.fitting.scene.descent import descend, spread_belief
 from invgraph.fitting.scene.object_prior import LIGHT, POSE, with_shadows
 from invgraph.fitting.scene.scene_model import SceneModel, load_scene_model
 from invgraph.fitting.scene.view import look_at_window
 from invgraph.geometry import transforms
-from invgraph.geometry.lens import Lens
 from invgraph.runs.progress import Meter, Progress
 from invgraph.scene.unknowns import Unknowns
 from invgraph.train.dreams import dream
@@ -84,25 +85,27 @@ SAMPLES, NEAR = 199, 20.0  # of a belief; degrees
 
 
 @dataclass(frozen=True, eq=False)
-class Views:
+class Views(find.Views):
     """Crops as cameras see them that look straight at them, and the truth in their frames."""
 
     items: list[SceneCrop]
-    images: Tensor
-    lens: Lens
-    camera_from_view: Tensor
 
     @staticmethod
-    def of(items: list[SceneCrop]) -> "Views":
-        views = []
-        for item in items:
-            side = float(item.lens.width)
-            views.append(look_at_window(item.image, item.lens, torch.full((2,), side / 2), side))
-        images, lenses, turns = zip(*views, strict=True)
-        focal = torch.stack([lens.focal for lens in lenses])
-        principal = torch.stack([lens.principal for lens in lenses])
-        lens = replace(lenses[0], focal=focal, principal=principal)
-        return Views(items, torch.stack(images), lens, torch.stack(turns))
+    def of(items: list[SceneCrop], parts: list[find.Views] | None = None) -> "Views":
+        """The whole crops, or what cameras see of each."""
+        seen = find.Views.join(parts or [whole(item) for item in items])
+        return Views(seen.images, seen.lens, seen.camera_from_view, items)
+
+    def closer(self, model: SceneModel) -> "Views":
+        """What an encoder sees of whole crops at the second look that it takes in photos, too."""
+        guess, _ = model(self.images, self.lens)
+        parts = []
+        for index, item in enumerate(self.items):
+            side = item.lens.width
+            place = torch.tensor([[side / 2, side / 2, math.log(side * find.usual_size(model))]])
+            first = self[index], guess[index]
+            parts.append(find.look_closer(model, item.image, item.lens, place, *first))
+        return Views.of(self.items, parts)
 
     @property
     def truth(self) -> Tensor:
@@ -111,10 +114,18 @@ class Views:
         return transforms.invert(self.camera_from_view) @ poses
 
 
+def whole(item: SceneCrop) -> find.Views:
+    side = item.lens.width
+    image, lens, turn = look_at_window(item.image, item.lens, torch.full((2,), side / 2), side)
+    return find.Views(image[None], lens.expand(1), turn[None])
+
+
 def answer(way: str, model: SceneModel, views: Views, known: KnownObject) -> list[dict[str, Any]]:
     """One way's poses for some crops, how far they are off, and what one took."""
     began = time.process_time()
     inside: list[bool | None] = [None] * len(views.items)
+    if way in ("encoder", "both"):
+        views = views.closer(model)
     if way == "search":
         found = [estimate_pose(item.image, item.lens, known).pose for item in views.items]
         poses = transforms.invert(views.camera_from_view) @ torch.stack(found)

@@ -16,7 +16,7 @@ from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
 TABLE = 0.75  # share of the images with a table
 REACH = (1.5, 10.0)  # half its side, in radii of the object
 BESIDE, STANDS = 3, 0.6  # bodies on the table, and the share of the images that has each
-BEFORE = 0.4  # share of the images with a body between camera and object
+BEFORE = 0.7  # share of the images with a body between camera and object
 SIZES = (0.3, 1.2)  # of bodies, in radii of the object
 TEXELS = 64  # along a table's side
 _CELLS = 32  # of its shadows

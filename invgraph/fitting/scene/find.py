@@ -1,7 +1,7 @@
 """From a photo to what is believed of the scene with a known object in it."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -41,7 +41,7 @@ EVEN, STEEP = 0.89, 0.015
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """What cameras see that look straight at places of one photo.
+    """What cameras see that look straight at places of a photo.
 
     Attributes:
         images: linear RGB.
@@ -58,6 +58,17 @@ class Views:
         part = slice(index, index + 1)
         lens = replace(self.lens, focal=self.lens.focal[part], principal=self.lens.principal[part])
         return Views(self.images[part], lens, self.camera_from_view[part])
+
+    @staticmethod
+    def join(parts: Sequence["Views"]) -> "Views":
+        """All of several, which may be of several photos."""
+        focal = torch.cat([part.lens.focal for part in parts])
+        principal = torch.cat([part.lens.principal for part in parts])
+        return Views(
+            torch.cat([part.images for part in parts]),
+            replace(parts[0].lens, focal=focal, principal=principal),
+            torch.cat([part.camera_from_view for part in parts]),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +120,7 @@ def look_at_places(
         lens: of the photo.
         places: pixel and logarithm of the diameter, as :class:`HeatMap` tells them.
     """
-    sides = places[:, 2].exp() / _usual_size(model)
+    sides = places[:, 2].exp() / usual_size(model)
     seen = [
         look_at_window(photo, lens, place, side)
         for place, side in zip(places[:, :2], sides.tolist(), strict=True)
@@ -123,7 +134,7 @@ def look_at_places(
     return Views(torch.stack(images), together, torch.stack(turns))
 
 
-def _usual_size(model: SceneModel) -> float:
+def usual_size(model: SceneModel) -> float:
     """Share of a view's side that the object's ball takes, in the middle of the prior."""
     low, high = _pose_prior(model).size
     return math.sqrt(low * high)
@@ -153,8 +164,7 @@ def looks(
     places, _ = heat.top(windows)
     views = look_at_places(model, photo, lens, places[0])
     guess, _ = model(views.images, views.lens)
-    places = _closer(model, views, guess, lens, places[0])
-    views = look_at_places(model, photo, lens, places)
+    views = look_closer(model, photo, lens, places[0], views, guess)
     guess, _ = model(views.images, views.lens)
     hypotheses = guess.top(JUDGED)
     prior = model.known.prior.given(views.lens)
@@ -164,19 +174,34 @@ def looks(
         yield views[index], guess[index]
 
 
-def _closer(
-    model: SceneModel, views: Views, guess: SceneBelief, lens: Lens, places: Tensor
-) -> Float[Tensor, "k 3"]:
-    """The places as the encoder sees them, within what it can have seen."""
+def look_closer(
+    model: SceneModel,
+    photo: Float[Tensor, "h w 3"],
+    lens: Lens,
+    places: Float[Tensor, "k 3"],
+    views: Views,
+    guess: SceneBelief,
+) -> Views:
+    """Views of the places as the encoder sees them, within what it can have seen.
+
+    Args:
+        model: trained on the object.
+        photo: linear RGB.
+        lens: of the photo.
+        places: where it looked, and how large the object was expected there.
+        views: what it saw there.
+        guess: what it believes about them.
+    """
     origin = guess.mode[POSE][:, :3, 3]
     depth = origin[:, 2].clamp_min(1e-6)
     size = 2 * _pose_prior(model).radius * views.lens.focal.mean(-1) / depth / SIDE
-    closer = (size / _usual_size(model)).log().clamp(-_NEARER, _NEARER)
+    closer = (size / usual_size(model)).log().clamp(-_NEARER, _NEARER)
     pixels, _ = lens.project((views.camera_from_view[:, :3, :3] @ origin[..., None])[..., 0])
     away = (pixels - places[:, :2]).norm(dim=-1, keepdim=True)
     there = away < places[:, 2:].exp()
-    return torch.cat(
-        [torch.where(there, pixels, places[:, :2]), places[:, 2:] + closer[:, None]], 1
+    pixels = torch.where(there, pixels, places[:, :2])
+    return look_at_places(
+        model, photo, lens, torch.cat([pixels, places[:, 2:] + closer[:, None]], 1)
     )
 
 

@@ -1,6 +1,6 @@
 """A trained encoder of scenes with the prior that it was trained on, as one file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from invgraph.fitting.scene.object_prior import ObjectPrior, prior_of
 from invgraph.geometry.color import srgb_from_linear
 from invgraph.geometry.lens import Lens
 from invgraph.geometry.mesh import Mesh
-from invgraph.scene.distributions import AnyRotation, Upright
+from invgraph.scene.distributions import AnyRotation, Gaussian, PoseInView, Upright
 from invgraph.scene.heat_map import HeatMap
+from invgraph.scene.prior import Prior
 from invgraph.scene.scene_belief import SceneBelief
 
 _REMEDY = "give what `invgraph train scene` wrote"
@@ -31,7 +32,7 @@ class SceneModel:
         encoder: the network that looks at crops about the object.
         finder: the network that finds it in photos.
         known: the prior.
-        facts: ``network``, ``hypotheses``, ``name``, ``rotation``, and what the training noted.
+        facts: ``network``, ``name``, ``rotation``, ``view``, and what the training noted.
     """
 
     encoder: SceneEncoder
@@ -49,9 +50,9 @@ class SceneModel:
             rotation = {"elevation": list(known.rotation.elevation), "roll": known.rotation.roll}
         own = {
             "network": encoder.trunk.size,
-            "hypotheses": len(encoder.turns),
             "name": known.name,
             "rotation": rotation,
+            "view": {"size": list(encoder.pose.size), "offset": encoder.pose.offset},
         }
         return SceneModel(encoder, finder, known, {**facts, **own})
 
@@ -77,7 +78,7 @@ class SceneModel:
         return self.finder(srgb_from_linear(photo).clamp(0, 1).movedim(-1, 0)[None])
 
     def save(self, path: Path) -> None:
-        """Write one safetensors file."""
+        """Write one safetensors file, with the prior, whatever later ones are like."""
         [thing] = self.known.prior.template.objects
         tensors = {
             f"{name}.{part}": value
@@ -91,6 +92,8 @@ class SceneModel:
         tensors["detail.vertices"] = self.known.mesh.vertices
         tensors["detail.faces"] = self.known.mesh.faces
         tensors["detail.albedo"] = self.known.albedo
+        for name, free in self.encoder.others.items():
+            tensors[f"prior.{name}.mean"], tensors[f"prior.{name}.scale"] = free.mean, free.scale
         write_tensors(path, tensors, self.facts)
 
 
@@ -114,17 +117,11 @@ def load_scene_model(path: Path) -> SceneModel:
             if rotation is None
             else Upright(tuple(rotation["elevation"]), rotation["roll"])
         )
-        mesh = Mesh(tensors["object.vertices"], tensors["object.faces"])
-        prior = prior_of(mesh, tensors["object.albedo"], rotation)
-        detail = Mesh(tensors["detail.vertices"], tensors["detail.faces"])
-        known = ObjectPrior(
-            facts["name"],
-            prior,
-            detail,
-            tensors["detail.albedo"],
-            tensors["object.centre"],
-            rotation,
-        )
+        mesh, albedo = _colored_mesh(tensors, "object")
+        detail, of_detail = _colored_mesh(tensors, "detail")
+        prior = _as_trained(prior_of(mesh, albedo, rotation), tensors, facts["view"])
+        centre = tensors["object.centre"].reshape(3)
+        known = ObjectPrior(facts["name"], prior, detail, of_detail, centre, rotation)
         encoder = SceneEncoder(prior, len(tensors["encoder.turns"]), facts["network"])
         finder = Finder(facts["network"])
         for name, network in (("encoder.", encoder), ("finder.", finder)):
@@ -137,3 +134,26 @@ def load_scene_model(path: Path) -> SceneModel:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path} is no model of scenes; {_REMEDY}.") from error
     return SceneModel(encoder.eval(), finder.eval(), known, facts)
+
+
+def _colored_mesh(tensors: dict[str, Tensor], part: str) -> tuple[Mesh, Tensor]:
+    vertices, faces, albedo = (
+        tensors[f"{part}.{what}"] for what in ("vertices", "faces", "albedo")
+    )
+    if albedo.shape != vertices.shape:
+        raise ValueError(f"{part}: a colour for each of the vertices was expected.")
+    if not bool(((faces >= 0) & (faces < len(vertices))).all()):
+        raise ValueError(f"{part}: there are faces without vertices.")
+    return Mesh(vertices, faces), albedo
+
+
+def _as_trained(prior: Prior, tensors: dict[str, Tensor], view: dict[str, Any]) -> Prior:
+    """The prior with what was likely when the encoder was trained."""
+    distributions = dict(prior.distributions)
+    for name, free in distributions.items():
+        if isinstance(free, Gaussian):
+            mean, scale = tensors[f"prior.{name}.mean"], tensors[f"prior.{name}.scale"]
+            distributions[name] = replace(free, mean=mean, scale=scale)
+        elif isinstance(free, PoseInView):
+            distributions[name] = replace(free, size=tuple(view["size"]), offset=view["offset"])
+    return replace(prior, distributions=distributions)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from object_priors import in_even_light
 from torch import Tensor
 from tracking_scenes import painted_cube
 
@@ -56,7 +57,7 @@ def test_gradients_match_finite_differences():
 
 def cube() -> tuple[Scene, Render, dict[str, Tensor]]:
     """A painted cube in uneven light before grey, and its causes."""
-    known = object_prior(painted_cube())
+    known = in_even_light(object_prior(painted_cube()))
     values = known.prior.given(LENS).sample(1, torch.Generator().manual_seed(3))
     values[TINT], values[ROUGHNESS] = torch.ones(1, 3), torch.full((1, 1), 0.9)
     scene = known.prior.scene(values)

@@ -1,6 +1,7 @@
 """The prior of a known object: its frames, its models on disk, and what is refused."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from tracking_scenes import painted_cube
 from invgraph.encoders.finder import Finder
 from invgraph.encoders.scene_encoder import SceneEncoder
 from invgraph.files.tensors import read_tensors, write_tensors
+from invgraph.fitting.scene import object_prior as object_prior_module
 from invgraph.fitting.scene.object_prior import POSE, object_prior
 from invgraph.fitting.scene.scene_model import SceneModel, load_scene_model
 from invgraph.geometry import transforms
@@ -61,6 +63,49 @@ def test_a_model_with_a_number_that_is_none_is_refused(tmp_path, part):
     tensors[part].view(-1)[0] = math.nan
     write_tensors(file, tensors, facts)
     with pytest.raises(ValueError, match=rf"model\.safetensors holds numbers .*{part}"):
+        load_scene_model(tmp_path)
+
+
+def test_a_model_keeps_the_prior_that_it_was_trained_on(tmp_path, monkeypatch):
+    known = object_prior(painted_cube())
+    pose = replace(known.prior.distributions[POSE], size=(0.4, 0.6), offset=0.2)
+    prior = replace(known.prior, distributions={**known.prior.distributions, POSE: pose})
+    known = replace(known, prior=prior)
+    SceneModel.of(SceneEncoder(prior, 16), Finder(), known, {"steps": 0}).save(
+        tmp_path / "model.safetensors"
+    )
+    monkeypatch.setattr(object_prior_module, "UNEVEN", (0.1, 0.1))
+    again = load_scene_model(tmp_path).known.prior.distributions
+    assert (again[POSE].size, again[POSE].offset) == ((0.4, 0.6), 0.2)
+    for path, free in prior.distributions.items():
+        if path != POSE:
+            torch.testing.assert_close(again[path].mean, free.mean)
+            torch.testing.assert_close(again[path].scale, free.scale)
+
+
+@pytest.mark.parametrize(
+    ("part", "spoilt"),
+    [
+        ("object.faces", lambda faces: faces + 1000),
+        ("detail.faces", lambda faces: faces - 1000),
+        ("object.albedo", lambda albedo: albedo[:-1]),
+        ("detail.vertices", lambda vertices: vertices[:, :2].contiguous()),
+        ("object.centre", lambda centre: centre[:2]),
+        ("prior.lights.0.coefficients.scale", lambda scale: -scale),
+        ("encoder.turns", lambda turns: turns[:-1]),
+        ("finder.last.weight", lambda weight: weight[:1]),
+    ],
+)
+def test_a_model_whose_parts_do_not_fit_is_refused(tmp_path, part, spoilt):
+    known = object_prior(painted_cube())
+    file = tmp_path / "model.safetensors"
+    SceneModel.of(SceneEncoder(known.prior, 16), Finder(), known, {"steps": 0}).save(file)
+    stored = read_tensors(file, "")
+    assert stored is not None
+    tensors, facts = stored
+    tensors[part] = spoilt(tensors[part])
+    write_tensors(file, tensors, facts)
+    with pytest.raises(ValueError, match=r"model\.safetensors is no model of scenes"):
         load_scene_model(tmp_path)
 
 

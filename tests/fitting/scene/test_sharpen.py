@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from object_priors import in_even_light
 from test_descent import LENS, about
 from torch import Tensor
 from tracking_scenes import painted_cube
@@ -22,7 +23,7 @@ from invgraph.scene.scene_belief import SceneBelief
 
 @pytest.fixture(scope="module")
 def known() -> ObjectPrior:
-    return object_prior(painted_cube())
+    return in_even_light(object_prior(painted_cube()))
 
 
 def photos(known: ObjectPrior, noise: float) -> tuple[Tensor, dict[str, Tensor]]:
