@@ -13,6 +13,7 @@ from invgraph.fitting.pose.contour import sample
 from invgraph.photometric.response import CLIPPED
 from invgraph.rendering import harmonics
 
+ROUNDS = 3  # of robust least squares
 TINT = 0.6  # logarithm of a channel's share of light, from which it is cut back
 RIDGE = 0.005  # of the light's coefficients beyond the constant one, per point
 FAIR = 0.25  # squared albedo of which that is a share, or less where a dark texture is allowed for
@@ -102,11 +103,12 @@ def find_light(
     normals: Float[Tensor, "n 3"],
     color: Float[Tensor, "n 3"],
     overexposed: bool = False,
+    near: Float[Tensor, "9 3"] | None = None,
 ) -> Float[Tensor, "9 3"]:
     """The light, spherical harmonics of order 2, under which surfaces have their colours.
 
     A ridge keeps it as even as the colours allow; outliers count less (two rounds of Cauchy's
-    robust weights).
+    robust weights, or one where a light is known that is nearly right).
 
     Args:
         albedo: linear RGB.
@@ -114,6 +116,7 @@ def find_light(
         color: as seen, linear RGB.
         overexposed: colours may be cut off at white, where more light is no error, and the albedo
             may be too dark.
+        near: a light that is nearly right, if one is known.
     """
     shape = columns(normals)
     design = albedo.T[..., None] * shape  # 3 n 9
@@ -123,17 +126,19 @@ def find_light(
     ridge[0] = 1e-6
     weight = torch.ones_like(wanted)
     clipped = wanted > CLIPPED**2
-    light = torch.zeros(3, 9, 1)
-    for _ in range(3):
+    light = None if near is None else near.T[..., None]
+    for _ in range(ROUNDS if light is None else 1):
+        if light is not None:
+            found = design @ light
+            if overexposed:
+                wanted = torch.where(clipped, torch.maximum(found, wanted), wanted)
+            error = wanted - found
+            scale = 1.48 * error.abs().median() + 0.01
+            weight = 1 / (1 + (error / (2 * scale)).square().sum(0, keepdim=True))
         light = torch.linalg.solve(
             design.mT @ (weight * design) + torch.diag(ridge), design.mT @ (weight * wanted)
         )
-        found = design @ light
-        if overexposed:
-            wanted = torch.where(clipped, torch.maximum(found, wanted), wanted)
-        error = wanted - found
-        scale = 1.48 * error.abs().median() + 0.01
-        weight = 1 / (1 + (error / (2 * scale)).square().sum(0, keepdim=True))
+    assert light is not None
     return whitened(light[..., 0].T)
 
 
