@@ -110,13 +110,16 @@ def track_object(
         lens = one_lens(capture, camera)
         known = load_object(model, scale)
         start = None if init is None else torch.from_numpy(read_pose(init)).float()
-        guess = None if encoder is None else Guesses(load_scene_model(encoder), known)
+        guesser = None if encoder is None else load_scene_model(encoder)
+        guess = None if guesser is None else Guesses(guesser, known)
+        decides = [fingerprint(model), scale, lens.facts]
+        decides += [] if guesser is None else [guesser.fingerprint()]
         given = {"object": model, "pose": init, "camera": camera, "encoder": encoder}
         settings = {key: None if path is None else str(path) for key, path in given.items()}
         facts = RunFacts(
             "pose",
             f"{known.name} in {capture.name}",
-            identity([capture], fingerprint(model), scale, lens.facts),
+            identity([capture], *decides),
             facts_of(capture),
             {**settings, "object_scale": scale},
         )

@@ -1,5 +1,6 @@
 """A trained encoder of scenes with the prior that it was trained on, as one file."""
 
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from torch.nn.functional import interpolate
 
 from invgraph.encoders.finder import Finder
 from invgraph.encoders.scene_encoder import SIDE, SceneEncoder
-from invgraph.files.tensors import read_model, write_tensors
+from invgraph.files.tensors import encode_tensors, read_model, write_tensors
 from invgraph.fitting.scene.object_prior import ObjectPrior, prior_of
 from invgraph.geometry.color import srgb_from_linear
 from invgraph.geometry.lens import Lens
@@ -77,8 +78,15 @@ class SceneModel:
         """Where the object is believed to be in a photo, linear RGB, of any size."""
         return self.finder(srgb_from_linear(photo).clamp(0, 1).movedim(-1, 0)[None])
 
+    def fingerprint(self) -> str:
+        """Equal for equal weights, priors and facts."""
+        return hashlib.sha256(encode_tensors(self._tensors(), self.facts)).hexdigest()
+
     def save(self, path: Path) -> None:
         """Write one safetensors file, with the prior, whatever later ones are like."""
+        write_tensors(path, self._tensors(), self.facts)
+
+    def _tensors(self) -> dict[str, Tensor]:
         [thing] = self.known.prior.template.objects
         tensors = {
             f"{name}.{part}": value
@@ -94,7 +102,7 @@ class SceneModel:
         tensors["detail.albedo"] = self.known.albedo
         for name, free in self.encoder.others.items():
             tensors[f"prior.{name}.mean"], tensors[f"prior.{name}.scale"] = free.mean, free.scale
-        write_tensors(path, tensors, self.facts)
+        return tensors
 
 
 def load_scene_model(path: Path) -> SceneModel:

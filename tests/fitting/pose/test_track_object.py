@@ -21,10 +21,14 @@ from invgraph.cli import main
 from invgraph.data.frame import Frame
 from invgraph.data.images import UnreadableImage
 from invgraph.data.object_pose_files import PoseRow, read_rows
-from invgraph.fitting.pose import KnownObject, Tracked
+from invgraph.encoders.finder import Finder
+from invgraph.encoders.scene_encoder import SceneEncoder
+from invgraph.fitting.pose import KnownObject, Tracked, load_object
 from invgraph.fitting.pose import track_object as module
 from invgraph.fitting.pose.sequence import read_sequence
 from invgraph.fitting.pose.track_object import track_object
+from invgraph.fitting.scene.object_prior import object_prior
+from invgraph.fitting.scene.scene_model import SceneModel
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import srgb_from_linear
 from invgraph.geometry.lens import Lens
@@ -96,6 +100,7 @@ class Estimator:
     def __init__(self) -> None:
         self.starts: list[torch.Tensor | None] = []
         self.stop_before: int | None = None
+        self.encoder = False
 
     def __call__(
         self,
@@ -105,7 +110,7 @@ class Estimator:
         init: torch.Tensor | None,
         guess: object = None,
     ) -> Iterator[Tracked]:
-        assert guess is None
+        assert (guess is not None) == self.encoder
         self.starts.append(init)
         assert camera.principal.tolist() == [32, 24]
         for frame in frames:
@@ -438,6 +443,25 @@ def test_a_run_goes_on_with_its_own_photos_only(
     (run / "poses.csv").write_text((run / "poses.csv").read_text().replace("view_5", "view_4"))
     with pytest.raises(ValueError, match=r"poses\.csv is about other photos"):
         track_object(photo, other.rename(model), run, resume=True)
+
+
+def test_a_run_goes_on_with_its_own_encoder_only(
+    estimator: Estimator, capture: Path, model: Path, tmp_path: Path
+) -> None:
+    run, known = tmp_path / "run", object_prior(load_object(model))
+    one, same, other = (tmp_path / f"{name}.safetensors" for name in ("one", "same", "other"))
+    for file, seed in ((one, 0), (same, 0), (other, 1)):
+        torch.manual_seed(seed)
+        SceneModel.of(SceneEncoder(known.prior, 16), Finder(), known, {}).save(file)
+    estimator.encoder, estimator.stop_before = True, 3
+    with pytest.raises(KeyboardInterrupt):
+        track_object(capture, model, run, encoder=one)
+    estimator.stop_before = None
+    for encoder in (other, None):
+        with pytest.raises(ValueError, match="is a run on another obj_000007 in"):
+            track_object(capture, model, run, encoder=encoder, resume=True)
+    done = track_object(capture, model, run, encoder=same, resume=True)
+    assert len(done.rows) == COUNT
 
 
 def test_a_run_goes_on_with_its_own_lens_only(
