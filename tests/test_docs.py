@@ -1,10 +1,12 @@
 """Examples in the README and the docs run, links lead somewhere, names in prose exist."""
 
 import ast
+import inspect
 import io
 import pkgutil
 import re
 import tokenize
+import typing
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,23 @@ def missing(text: str) -> list[str]:
     return [name for name in sorted(names) if not exists(name)] + [
         path for path in sorted(paths) if not any(ROOT.glob(path))
     ]
+
+
+def test_paths_may_be_strings_where_pages_name_what_takes_them() -> None:
+    text = "\n".join(page.read_text() for page in PAGES)
+    names = set(re.findall(r"\binvgraph(?:\.[A-Za-z_]\w*)+", text))
+    for module, things in re.findall(r"from (invgraph[\w.]*) import ([\w, ]+)", text):
+        names |= {f"{module}.{thing.strip()}" for thing in things.split(",")}
+    things = [pkgutil.resolve_name(name) for name in sorted(names) if exists(name)]
+    functions = [thing for thing in things if inspect.isfunction(thing)]
+    for kind in filter(inspect.isclass, things):
+        members = inspect.getmembers(kind, inspect.isfunction)
+        functions += [member for name, member in members if not name.startswith("_")]
+    assert len(functions) > 30
+    for function in functions:
+        for name, kind in typing.get_type_hints(function).items():
+            kinds = {kind, *typing.get_args(kind)}
+            assert name == "return" or Path not in kinds or str in kinds, (function, name)
 
 
 def exists(name: str) -> bool:

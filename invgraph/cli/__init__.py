@@ -9,27 +9,29 @@ import shlex
 import signal
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
+from importlib.metadata import version
 from types import FrameType
 from typing import NoReturn
 
 EXAMPLES = """\
 Start with a folder of photos whose cameras are known:
 
-    invgraph fit my_photos --budget 10m                        writes runs/my_photos
-    invgraph data inspect my_photos                            says what it holds and lacks
-    invgraph fit my_photos --resume                            goes on after Ctrl-C or a kill
-    invgraph fit my_photos --object mug.obj                    finds an object in each photo
-    invgraph odometry walk.mp4                                 finds how the camera moved
-    invgraph train depth walk.mp4                              learns depth from raw video
-    invgraph train scene --object mug.obj                      learns to see a known object
-    invgraph train encoder walk.mp4                            pre-trains its encoder, unlabelled
-    invgraph infer depth runs/depth_walk other.mp4             depth of another video
-    invgraph infer scene runs/scene_mug photo.jpg              where it is, in which light
-    invgraph render runs/my_photos --views 8 --out orbit.png   pictures from all around
-    invgraph view runs/my_photos                               opens the report in a browser
-    invgraph report runs/my_photos                             builds report.html again
-    invgraph eval odometry trajectory_tum.txt groundtruth.txt  scores a camera's motion
+    invgraph fit my_photos --budget 10m                        # writes runs/my_photos
+    invgraph data inspect my_photos                            # says what it holds and lacks
+    invgraph fit my_photos --resume                            # goes on after Ctrl-C or a kill
+    invgraph fit my_photos --object mug.obj                    # finds an object in each photo
+    invgraph odometry walk.mp4                                 # finds how the camera moved
+    invgraph train depth walk.mp4                              # learns depth from raw video
+    invgraph train scene --object mug.obj                      # learns to see a known object
+    invgraph train encoder walk.mp4                            # pre-trains its encoder, unlabelled
+    invgraph infer depth runs/depth_walk other.mp4             # depth of another video
+    invgraph infer scene runs/scene_mug photo.jpg              # where it is, in which light
+    invgraph render runs/my_photos --views 8 --out orbit.png   # pictures from all around
+    invgraph view runs/my_photos                               # opens the report in a browser
+    invgraph report runs/my_photos                             # builds report.html again
+    invgraph eval odometry trajectory_tum.txt groundtruth.txt  # scores a camera's motion
 """
 
 
@@ -92,6 +94,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def _run(name: str = "--help", *rest: str) -> None:
     if name in ("-h", "--help"):
         print(_help())
+    elif name == "--version":
+        print(f"invgraph {version('invgraph')}")
     elif name in GROUPS:
         _run_of_group(name, *(rest or ["--help"]))
     elif name in COMMANDS:
@@ -99,8 +103,14 @@ def _run(name: str = "--help", *rest: str) -> None:
 
         tyro.cli(_command(name), prog=f"invgraph {name}", args=rest)
     else:
-        known = ", ".join([*COMMANDS, *GROUPS])
-        raise ValueError(f"expected one of {known} but got {name!r}; see --help.")
+        raise _unknown(name, [*COMMANDS, *GROUPS])
+
+
+def _unknown(name: str, known: list[str]) -> ValueError:
+    """What to say of a command that there is not."""
+    near = get_close_matches(name, known, 1)
+    meant = f"; did you mean {near[0]}?" if near else "; see --help."
+    return ValueError(f"expected one of {', '.join(known)} but got {name!r}{meant}")
 
 
 def _stopped(words: Sequence[str]) -> str:
@@ -127,8 +137,7 @@ def _run_of_group(group: str, name: str, *rest: str) -> None:
         print(f"\n`invgraph {group} COMMAND --help` explains each command.")
         return
     if name not in commands:
-        known = ", ".join(commands)
-        raise ValueError(f"expected one of {known} but got {name!r}; see --help.")
+        raise _unknown(name, list(commands))
     import tyro
 
     tyro.cli(commands[name], prog=f"invgraph {group} {name}", args=rest)

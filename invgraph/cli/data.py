@@ -5,11 +5,13 @@ from typing import Annotated, Literal
 
 import tyro
 
+from invgraph.cli.options import option
+
 
 def inspect(
     capture: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CAPTURE")],
     /,
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None,
+    out: Annotated[Path | None, option("FOLDER")] = None,
 ) -> None:
     """Say what a folder or video was recognised as, what it holds and what it lacks.
 
@@ -43,8 +45,8 @@ def inspect(
 def download(
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = "",
     /,
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None,
-    mirror: Annotated[str | None, tyro.conf.arg(metavar="URL")] = None,
+    out: Annotated[Path | None, option("FOLDER")] = None,
+    mirror: Annotated[str | None, option("URL")] = None,
 ) -> None:
     """Fetch a well-known public capture; without a name, list them with their licences.
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from invgraph.cli.options import option
+
 if TYPE_CHECKING:
     from invgraph.data import Capture
     from invgraph.data.trajectory_files import Trajectory
@@ -38,8 +40,8 @@ def depth(
     predictions: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PREDICTIONS")],
     capture: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CAPTURE")],
     /,
-    json_file: Annotated[Path | None, tyro.conf.arg(name="json", metavar="FILE")] = None,
-    plot: Annotated[Path | None, tyro.conf.arg(metavar="SVG")] = None,
+    json_file: Annotated[Path | None, option("FILE", "json")] = None,
+    plot: Annotated[Path | None, option("SVG")] = None,
     near: float = 1e-3,
     far: float = 80.0,
     garg_crop: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
@@ -109,7 +111,7 @@ def odometry(
     estimate: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ESTIMATE")],
     reference: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="REFERENCE")],
     /,
-    json_file: Annotated[Path | None, tyro.conf.arg(name="json", metavar="FILE")] = None,
+    json_file: Annotated[Path | None, option("FILE", "json")] = None,
     delta: int = 1,
     lengths: tuple[float, ...] = (),
 ) -> None:
@@ -184,9 +186,9 @@ def scene(
     found: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
     truth: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="TRUTH")],
     /,
-    object: Annotated[Path | None, tyro.conf.arg(metavar="MESH")] = None,
-    object_scale: float | None = None,
-    json_file: Annotated[Path | None, tyro.conf.arg(name="json", metavar="FILE")] = None,
+    object: Annotated[Path | None, option("MESH")] = None,
+    object_scale: Annotated[float | None, option("METRES")] = None,
+    json_file: Annotated[Path | None, option("FILE", "json")] = None,
 ) -> None:
     """Score where a known object was found in photos against true poses.
 

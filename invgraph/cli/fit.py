@@ -8,20 +8,21 @@ import tyro
 
 from invgraph.cli.budget import parse_budget
 from invgraph.cli.console import say
+from invgraph.cli.options import option
 
 
 def fit(
     capture: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CAPTURE")],
     /,
-    out: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None,
+    out: Annotated[Path | None, option("RUN")] = None,
     budget: Annotated[str, tyro.conf.arg(metavar="TIME")] = "10m",
     seed: int = 0,
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
-    model: Annotated[Path | None, tyro.conf.arg(name="object", metavar="MODEL")] = None,
-    pose: Annotated[Path | None, tyro.conf.arg(metavar="INIT")] = None,
-    camera: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
-    object_scale: Annotated[float | None, tyro.conf.arg(metavar="METRES")] = None,
-    encoder: Annotated[Path | None, tyro.conf.arg(metavar="MODEL")] = None,
+    model: Annotated[Path | None, option("MODEL", "object")] = None,
+    pose: Annotated[Path | None, option("INIT")] = None,
+    camera: Annotated[Path | None, option("FILE")] = None,
+    object_scale: Annotated[float | None, option("METRES")] = None,
+    encoder: Annotated[Path | None, option("MODEL")] = None,
 ) -> None:
     """Reconstruct an object from photos, or find the pose of a known one in them.
 

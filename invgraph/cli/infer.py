@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from invgraph.cli.console import busy, say
+from invgraph.cli.options import option
 
 SCORED = ("found", "absent", "score_median", "seconds_per_frame")
 
@@ -15,7 +16,7 @@ def depth(
     model: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")],
     video: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="VIDEO")],
     /,
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None,
+    out: Annotated[Path | None, option("FOLDER")] = None,
     motion: bool = True,
 ) -> None:
     """Depth, its uncertainty and the camera's path of a video, by a network trained before.
@@ -56,8 +57,8 @@ def scene(
     model: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")],
     images: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGES")],
     /,
-    camera: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
-    out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None,
+    camera: Annotated[Path | None, option("FILE")] = None,
+    out: Annotated[Path | None, option("FOLDER")] = None,
 ) -> None:
     """Where a known object is in photos, in which pose, light and tint, and how sure that is.
 

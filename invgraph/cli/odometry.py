@@ -6,14 +6,15 @@ from typing import Annotated
 import tyro
 
 from invgraph.cli.console import busy, say
+from invgraph.cli.options import option
 
 
 def odometry(
     video: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="VIDEO")],
     /,
-    out: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None,
+    out: Annotated[Path | None, option("RUN")] = None,
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
-    camera: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
+    camera: Annotated[Path | None, option("FILE")] = None,
 ) -> None:
     """Find how the camera of a video moved, from the pictures alone.
 

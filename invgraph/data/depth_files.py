@@ -38,12 +38,13 @@ def encode_depth(depth: Float[Tensor, "h w"], step: float | None = None) -> byte
     return file.getvalue()
 
 
-def read_depth(path: Path) -> tuple[np.ndarray, float]:
+def read_depth(path: str | Path) -> tuple[np.ndarray, float]:
     """The levels (``h w``, 0 where there is no depth) and world units per level.
 
     Raises:
         ValueError: the file is not what :func:`encode_depth` writes.
     """
+    path = Path(path)
     from PIL import Image
 
     try:

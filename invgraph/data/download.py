@@ -23,7 +23,11 @@ Received = Callable[[str, int, int | None], None]
 
 
 def download(
-    dataset: Dataset, out: Path, *, mirror: str | None = None, progress: Received | None = None
+    dataset: Dataset,
+    out: str | Path,
+    *,
+    mirror: str | None = None,
+    progress: Received | None = None,
 ) -> dict[str, str]:
     """Fetch a data set into a folder that appears only when it is complete.
 
@@ -43,6 +47,7 @@ def download(
     Raises:
         ValueError: ``out`` exists, the connection fails, a checksum or an archive is wrong.
     """
+    out = Path(out)
     if out.exists():
         raise ValueError(f"{out} exists already; delete it to download it again.")
     work = out.with_name(f".{out.name}.download")

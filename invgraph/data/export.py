@@ -26,7 +26,7 @@ ExportFormat = Literal["transforms", "colmap", "kitti"]
 _TRANSFORMS = {"brown": "OPENCV", "rational": "FULL_OPENCV", "fisheye": "OPENCV_FISHEYE"}
 
 
-def write_capture(capture: Capture, out: Path, to: ExportFormat) -> Path:
+def write_capture(capture: Capture, out: str | Path, to: ExportFormat) -> Path:
     """Write the photos, cameras and masks of a capture in another program's format.
 
     - ``transforms``: ``transforms.json`` beside ``images`` (and ``masks``). Poses are
@@ -52,6 +52,7 @@ def write_capture(capture: Capture, out: Path, to: ExportFormat) -> Path:
         ValueError: photos have no cameras or cannot be read, ``out`` holds files, or KITTI cannot
             say what the cameras are.
     """
+    out = Path(out)
     capture.require_cameras()
     write = {"transforms": _write_transforms, "colmap": _write_colmap, "kitti": _write_kitti}[to]
     return _whole(out, lambda folder: write(capture, folder))

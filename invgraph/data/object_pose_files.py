@@ -92,14 +92,15 @@ def append_row(path: Path, row: PoseRow) -> None:
         writer.writerow(_cells(row))
 
 
-def write_rows(path: Path, rows: Sequence[PoseRow]) -> None:
+def write_rows(path: str | Path, rows: Sequence[PoseRow]) -> None:
     """Replace a table."""
+    path = Path(path)
     file = io.StringIO(newline="")
     csv.writer(file, lineterminator="\n").writerows([COLUMNS, *(_cells(row) for row in rows)])
     write_atomically(path, file.getvalue().encode())
 
 
-def read_rows(path: Path) -> list[PoseRow]:
+def read_rows(path: str | Path) -> list[PoseRow]:
     """The rows of a table that :func:`append_row` wrote, up to the first that is damaged.
 
     A kill may cut the last row off, so what does not parse is the end and no error.
@@ -108,6 +109,7 @@ def read_rows(path: Path) -> list[PoseRow]:
         ValueError: the file has other columns.
         OSError: it cannot be read.
     """
+    path = Path(path)
     text = path.read_text(encoding="utf-8", errors="replace").replace("\0", "")
     lines = text[: text.rfind("\n") + 1].splitlines()
     if lines and lines[0] != ",".join(COLUMNS):
@@ -123,7 +125,7 @@ def read_rows(path: Path) -> list[PoseRow]:
     return rows
 
 
-def read_true_poses(path: Path) -> dict[str, np.ndarray | None]:
+def read_true_poses(path: str | Path) -> dict[str, np.ndarray | None]:
     """True poses ``camera_from_object`` of an object by photo; None for photos without it.
 
     Args:
@@ -132,6 +134,7 @@ def read_true_poses(path: Path) -> dict[str, np.ndarray | None]:
     Raises:
         ValueError: the file is missing or holds something else.
     """
+    path = Path(path)
     try:
         poses = json.loads(path.read_text(encoding="utf-8"))["camera_from_object"]
         items = list(poses.items())
@@ -179,7 +182,7 @@ def _row(cells: list[str]) -> PoseRow | None:
         return None
 
 
-def write_bop(path: Path, rows: Sequence[tuple[int, PoseRow]], scene: int, item: int) -> None:
+def write_bop(path: str | Path, rows: Sequence[tuple[int, PoseRow]], scene: int, item: int) -> None:
     """Write the poses that were found as results of the BOP benchmark.
 
     Args:
@@ -192,6 +195,7 @@ def write_bop(path: Path, rows: Sequence[tuple[int, PoseRow]], scene: int, item:
     Source:
         BOP challenge, format of the results of 6D localization (bop.felk.cvut.cz/challenges).
     """
+    path = Path(path)
     lines = [",".join(BOP_COLUMNS)]
     for image, row in rows:
         if row.found:
@@ -227,11 +231,12 @@ def drop_cut_line(path: Path) -> None:
         write_atomically(path, data[: data.rfind(b"\n") + 1])
 
 
-def read_hypotheses(path: Path) -> dict[str, list[tuple[float, np.ndarray]]]:
+def read_hypotheses(path: str | Path) -> dict[str, list[tuple[float, np.ndarray]]]:
     """Weight and ``camera_from_object`` of every hypothesis, by the photo's name.
 
     Damaged lines are left out; nothing where there is no such file.
     """
+    path = Path(path)
     found: dict[str, list[tuple[float, np.ndarray]]] = {}
     if not path.is_file():
         return found
@@ -248,7 +253,7 @@ def read_hypotheses(path: Path) -> dict[str, list[tuple[float, np.ndarray]]]:
     return found
 
 
-def read_pose(path: Path) -> np.ndarray:
+def read_pose(path: str | Path) -> np.ndarray:
     """Read ``camera_from_object`` from a JSON file that holds a 4x4 matrix, in metres.
 
     Returns:
@@ -258,6 +263,7 @@ def read_pose(path: Path) -> np.ndarray:
         ValueError: no JSON, no 4x4 matrix of finite numbers, or not a rigid motion.
         OSError: the file cannot be read.
     """
+    path = Path(path)
     try:
         matrix = np.array(json.loads(path.read_bytes()), dtype=np.float64)
     except (ValueError, TypeError, RecursionError) as error:

@@ -8,7 +8,7 @@ from invgraph.data.recognise import read_capture
 from invgraph.data.video import SUFFIXES, read_video
 
 
-def read_recording(path: Path) -> Capture:
+def read_recording(path: str | Path) -> Capture:
     """Read consecutive frames of one camera.
 
     Of a video all frames are read, but for those that repeat the one before or are much blurrier
@@ -17,6 +17,7 @@ def read_recording(path: Path) -> Capture:
     Raises:
         ValueError: no such file or folder, or none that can be read.
     """
+    path = Path(path)
     if path.is_file() and path.suffix.lower() in SUFFIXES:
         return replace(read_video(path, stride=1), kind="video", source=path)
     return read_capture(path)

@@ -64,7 +64,7 @@ class Trajectory:
         return len(self.times)
 
 
-def read_trajectory(path: Path) -> Trajectory:
+def read_trajectory(path: str | Path) -> Trajectory:
     """Read a trajectory; the count of numbers in its first line says which format it is.
 
     TUM: ``time tx ty tz qx qy qz qw``. KITTI: the first three rows of the 4x4 pose, and the times
@@ -78,6 +78,7 @@ def read_trajectory(path: Path) -> Trajectory:
         Sturm et al., A Benchmark for the Evaluation of RGB-D SLAM Systems (2012); Geiger et al.,
         Are we ready for Autonomous Driving? The KITTI Vision Benchmark Suite (2012).
     """
+    path = Path(path)
     columns = _columns(path)
     if columns not in (_TUM, _KITTI):
         raise ValueError(
@@ -104,8 +105,9 @@ def has_times(path: Path) -> bool:
     return _columns(path) == _TUM
 
 
-def write_tum(path: Path, trajectory: Trajectory) -> None:
+def write_tum(path: str | Path, trajectory: Trajectory) -> None:
     """Write lines of ``time tx ty tz qx qy qz qw`` of ``world_from_camera``, in one step."""
+    path = Path(path)
     poses = trajectory.world_from_camera.detach().cpu()
     quats = transforms.quat_wxyz_from_matrix(poses[:, :3, :3])[:, [1, 2, 3, 0]]
     rows = torch.cat((poses[:, :3, 3], quats), 1).tolist()
@@ -115,8 +117,9 @@ def write_tum(path: Path, trajectory: Trajectory) -> None:
     write_atomically(path, ("\n".join(lines) + "\n").encode())
 
 
-def write_kitti(path: Path, trajectory: Trajectory) -> None:
+def write_kitti(path: str | Path, trajectory: Trajectory) -> None:
     """Write lines of the 12 numbers of ``world_from_camera``, in one step; times are lost."""
+    path = Path(path)
     rows = trajectory.world_from_camera.detach().cpu()[:, :3].flatten(1).tolist()
     write_atomically(path, "".join(f"{_words(row)}\n" for row in rows).encode())
 

@@ -36,7 +36,9 @@ class _Kept:
     sharpness: float
 
 
-def read_video(path: Path, *, stride: int | None = None, work: Path | None = None) -> Capture:
+def read_video(
+    path: str | Path, *, stride: int | None = None, work: str | Path | None = None
+) -> Capture:
     """Read a video as upright photographs; cameras are unknown.
 
     Of every ``stride`` frames the sharpest is taken. It is dropped if it looks like the last one
@@ -53,6 +55,8 @@ def read_video(path: Path, *, stride: int | None = None, work: Path | None = Non
     Raises:
         ValueError: not a readable video, or fewer than two frames are worth keeping.
     """
+    path = Path(path)
+    work = None if work is None else Path(work)
     if stride is not None and stride < 1:
         raise ValueError(f"stride is {stride}, expected at least 1 frame.")
     try:

@@ -63,12 +63,13 @@ class DepthModel:
         """Equal for equal weights and facts."""
         return hashlib.sha256(encode_tensors(self.network.state_dict(), self.facts)).hexdigest()
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write one safetensors file."""
+        path = Path(path)
         write_tensors(path, dict(self.network.state_dict()), self.facts)
 
 
-def load_depth_model(path: Path) -> DepthModel:
+def load_depth_model(path: str | Path) -> DepthModel:
     """Read what ``invgraph train depth`` wrote.
 
     Args:
@@ -77,6 +78,7 @@ def load_depth_model(path: Path) -> DepthModel:
     Raises:
         ValueError: the file is missing, damaged or no depth model.
     """
+    path = Path(path)
     remedy = "give what `invgraph train depth` wrote"
     path, tensors, facts = read_model(path, remedy)
     try:

@@ -133,13 +133,14 @@ def centred(image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
     return (image - 0.45) / 0.225
 
 
-def save_encoder(path: Path, network: ResNet) -> None:
+def save_encoder(path: str | Path, network: ResNet) -> None:
     """Write an encoder, and which frames it has seen, for :func:`load_pretrained`."""
+    path = Path(path)
     facts = {"encoder": network.size, "trained_on": sorted(network.seen)}
     write_tensors(path, dict(network.state_dict()), facts)
 
 
-def load_pretrained(path: Path, size: str = "resnet18") -> ResNet:
+def load_pretrained(path: str | Path, size: str = "resnet18") -> ResNet:
     """An encoder with weights from a file.
 
     Either `invgraph train encoder` wrote it, or it is a ResNet-18 that was trained elsewhere, such
@@ -153,6 +154,7 @@ def load_pretrained(path: Path, size: str = "resnet18") -> ResNet:
     Raises:
         ValueError: the file is missing, damaged, of another network or of another size.
     """
+    path = Path(path)
     from safetensors import SafetensorError, safe_open
 
     try:

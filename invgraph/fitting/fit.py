@@ -40,8 +40,8 @@ class FitResult:
 
 
 def fit(
-    capture: Capture | Path,
-    out: Path,
+    capture: Capture | str | Path,
+    out: str | Path,
     settings: FitSettings = FitSettings(),
     *,
     resume: bool = False,
@@ -74,16 +74,21 @@ def fit(
         KeyboardInterrupt: after Ctrl-C, once what there is was scored and written.
     """
     out = Path(out)
+    out = Path(out)
     check_out(out, resume)
     with Meter() as progress:
         return _fit(capture, out, settings, resume, progress)
 
 
 def _fit(
-    capture: Capture | Path, out: Path, settings: FitSettings, resume: bool, progress: Progress
+    capture: Capture | str | Path,
+    out: Path,
+    settings: FitSettings,
+    resume: bool,
+    progress: Progress,
 ) -> FitResult:
     progress.stage("reading photos", 0.01)
-    capture = read_capture(capture) if isinstance(capture, Path) else capture
+    capture = capture if isinstance(capture, Capture) else read_capture(capture)
     place = not any(frame.mask_source for frame in capture.frames)
     kind: Kind = "place" if place else "object"
     facts = RunFacts(

@@ -22,7 +22,7 @@ _FEWEST = 30  # points of the path's map in a frame, to compare scales
 
 
 def infer_depth(
-    model: DepthModel, capture: Capture, folder: Path, *, motion: bool = True, name: str = ""
+    model: DepthModel, capture: Capture, folder: str | Path, *, motion: bool = True, name: str = ""
 ) -> DepthWriter:
     """Write the depth of every frame of a recording, and the camera's path.
 
@@ -42,6 +42,7 @@ def infer_depth(
     A run that was cut short goes on when it is begun again in the same folder: depth maps that are
     there are not inferred anew.
     """
+    folder = Path(folder)
     if (folder / INDEX).exists():
         raise ValueError(f"{folder} holds a finished result; remove it or choose another --out.")
     check_out(folder, resume=True)

@@ -34,10 +34,10 @@ BELIEFS = "beliefs"  # folder
 def infer_scene(
     model: SceneModel,
     capture: Capture,
-    out: Path,
+    out: str | Path,
     *,
-    camera: Path | None = None,
-    weights: Path,
+    camera: str | Path | None = None,
+    weights: str | Path,
 ) -> TrackResult:
     """Find a known object in photos, each on its own, with its light and what else it may be.
 
@@ -55,6 +55,9 @@ def infer_scene(
         ValueError: photos, intrinsics or folder are unusable; the message says which and why.
         KeyboardInterrupt: after Ctrl-C, once what there is was written.
     """
+    out = Path(out)
+    camera = None if camera is None else Path(camera)
+    weights = Path(weights)
     check_out(out, resume=True)
     lenses = {frame.name: lens_of(frame, camera) for frame in capture.frames}
     name = str(model.facts["name"])

@@ -46,7 +46,7 @@ _NETWORKS = {
 HEADLINES = ("psnr_mask_db", "ssim_mask", "mask_iou", "seconds")
 
 
-def write_report(run: Path) -> Path:
+def write_report(run: str | Path) -> Path:
     """Build ``report.html`` from what the run folder holds, complete or not.
 
     Args:
@@ -58,6 +58,7 @@ def write_report(run: Path) -> Path:
     Raises:
         ValueError: ``run`` is not a folder, or holds nothing that a fit writes.
     """
+    run = Path(run)
     folder = read_run(Path(run))
     if folder.kind == "pose":
         return write_track_page(folder)

@@ -93,12 +93,13 @@ class RunContents:
     missing: list[str]
 
 
-def read_run(path: Path) -> RunContents:
+def read_run(path: str | Path) -> RunContents:
     """Read what is there.
 
     Raises:
         ValueError: ``path`` is not a folder, holds no run or one of another version.
     """
+    path = Path(path)
     facts = read_run_file(path)
     kind: Kind = facts["kind"]
     missing: list[str] = []
@@ -143,8 +144,9 @@ def read_run(path: Path) -> RunContents:
     )
 
 
-def read_cameras(run: Path) -> list[CameraRecord]:
+def read_cameras(run: str | Path) -> list[CameraRecord]:
     """The cameras of a run; none when ``cameras.json`` is absent or damaged."""
+    run = Path(run)
     return _poses(_read_json(run, CAMERAS, "", []))
 
 

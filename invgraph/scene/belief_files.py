@@ -25,7 +25,7 @@ Parts = tuple[Unknowns, Tensor, dict[str, Tensor], dict[str, Tensor]]
 
 
 def write_belief(
-    path: Path,
+    path: str | Path,
     unknowns: Unknowns,
     log_weights: Tensor,
     means: Mapping[str, Tensor],
@@ -36,6 +36,7 @@ def write_belief(
     Raises:
         ValueError: a domain is of a kind that files do not know.
     """
+    path = Path(path)
     tensors = {"log_weights": log_weights}
     described = []
     for unknown in unknowns:
@@ -53,12 +54,13 @@ def write_belief(
     write_tensors(path, tensors, facts)
 
 
-def read_belief(path: Path) -> Parts:
+def read_belief(path: str | Path) -> Parts:
     """What :func:`write_belief` wrote.
 
     Raises:
         ValueError: there is no such file, it is damaged, or it holds something else.
     """
+    path = Path(path)
     stored = read_tensors(path, _REMEDY)
     if stored is None:
         raise ValueError(f"{path} does not exist; {_REMEDY}.")

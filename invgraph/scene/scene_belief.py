@@ -70,17 +70,19 @@ class SceneBelief:
             scales[path] = one(self.scales[path], 2)
         return SceneBelief(Unknowns(tuple(items)), self.log_weights[part], means, scales)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write one safetensors file, which :meth:`load` reads back bit for bit."""
+        path = Path(path)
         write_belief(path, self.unknowns, self.log_weights, self.means, self.scales)
 
     @staticmethod
-    def load(path: Path) -> "SceneBelief":
+    def load(path: str | Path) -> "SceneBelief":
         """Read what :meth:`save` wrote; from a file that nobody vouches for.
 
         Raises:
             ValueError: there is no such file, it is damaged, or it holds something else.
         """
+        path = Path(path)
         return SceneBelief(*read_belief(path))
 
     def sample(self, count: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:

@@ -101,14 +101,14 @@ class Contrast(Learning):
 
 def train_encoder(
     recordings: Sequence[Capture],
-    out: Path,
+    out: str | Path,
     settings: ContrastSettings,
     *,
     resume: bool = False,
     budget_s: float | None = None,
     logger: Logger = "tensorboard",
     workers: int = 1,
-    work: Path | None = None,
+    work: str | Path | None = None,
 ) -> Trained:
     """Learn an encoder from recordings, without labels, for other trainings to begin with.
 
@@ -131,6 +131,8 @@ def train_encoder(
             a loss that is no number any more.
         KeyboardInterrupt: Ctrl-C; a checkpoint holds everything.
     """
+    out = Path(out)
+    work = None if work is None else Path(work)
     plan = Plan(out, resume, budget_s, logger, workers)
     size, reach, seed = (settings.height, settings.width), settings.reach, settings.seed
     with opened(plan, "encoder", recordings, settings) as (folder, progress):

@@ -22,15 +22,15 @@ _SCORED = 32  # groups that are held out, at most
 
 def train_depth(
     recordings: Sequence[Capture],
-    out: Path,
+    out: str | Path,
     settings: DepthSettings,
     *,
     resume: bool = False,
     budget_s: float | None = None,
-    encoder: Path | None = None,
+    encoder: str | Path | None = None,
     logger: Logger = "tensorboard",
     workers: int = 1,
-    work: Path | None = None,
+    work: str | Path | None = None,
 ) -> Trained:
     """Learn depth from recordings, without labels.
 
@@ -59,6 +59,9 @@ def train_depth(
             a loss that is no number any more.
         KeyboardInterrupt: Ctrl-C; a checkpoint holds everything.
     """
+    out = Path(out)
+    encoder = None if encoder is None else Path(encoder)
+    work = None if work is None else Path(work)
     plan = Plan(out, resume, budget_s, logger, workers)
     trunk = None if encoder is None else load_pretrained(encoder, settings.network)
     with opened(plan, "depth", recordings, settings, encoder) as (folder, progress):

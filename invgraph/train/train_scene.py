@@ -24,10 +24,10 @@ _SCORED = 1024  # dreams that are held out
 
 
 def train_scene(
-    known: Path,
-    out: Path,
+    known: str | Path,
+    out: str | Path,
     settings: SceneSettings,
-    photos: Sequence[Path] = (),
+    photos: Sequence[str | Path] = (),
     *,
     wake: bool = False,
     resume: bool = False,
@@ -58,6 +58,9 @@ def train_scene(
             loss that is no number any more.
         KeyboardInterrupt: Ctrl-C; a checkpoint holds everything.
     """
+    known = Path(known)
+    out = Path(out)
+    photos = [Path(each) for each in photos]
     model = load_object(known, settings.object_scale)
     frames = [frame for path in photos for frame in _frames(path)]
     plan = Plan(out, resume, budget_s, logger, workers=0)

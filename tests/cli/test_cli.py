@@ -1,6 +1,7 @@
 """The command line: what it prints, what it writes, and how it fails."""
 
 import importlib
+import importlib.metadata
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import torch
 from PIL import Image
 from run_folders import torus_scene, write_run
 
-from invgraph.cli import main
+from invgraph.cli import COMMANDS, GROUPS, main
 from invgraph.cli.budget import parse_budget
 from invgraph.report import film
 from invgraph.report.viewpoints import cameras_of_run, orbit
@@ -96,6 +97,37 @@ def test_mistakes_are_one_line_and_exit_code_2(
         captured = capsys.readouterr()
         assert words in captured.err and captured.err.startswith("invgraph: ")
         assert captured.err.count("\n") == 1 and "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [(["fitt"], "fit"), (["odomtry"], "odometry"), (["train", "scenes"], "scene")],
+)
+def test_a_mistyped_command_gets_a_suggestion(
+    words: list[str], meant: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert main(words) == 2
+    assert f"; did you mean {meant}?" in capsys.readouterr().err
+
+
+def test_a_command_like_no_other_gets_none(capsys: pytest.CaptureFixture) -> None:
+    assert main(["zzz"]) == 2
+    assert "did you mean" not in capsys.readouterr().err
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"invgraph {importlib.metadata.version('invgraph')}\n"
+
+
+def test_no_help_speaks_of_none(capsys: pytest.CaptureFixture) -> None:
+    commands = [[name] for name in COMMANDS]
+    for group, (module, _) in GROUPS.items():
+        commands += [[group, name] for name in importlib.import_module(module).COMMANDS]
+    for command in commands:
+        with pytest.raises(SystemExit):
+            main([*command, "--help"])
+        assert "None" not in capsys.readouterr().out, command
 
 
 def test_unknown_options_exit_with_2() -> None:

@@ -51,7 +51,7 @@ class _Recovered:
 
 def recover_cameras(
     capture: Capture,
-    work: Path,
+    work: str | Path,
     *,
     threads: int | None = None,
     seed: int = 0,
@@ -90,6 +90,7 @@ def recover_cameras(
     Source:
         Schönberger and Frahm, Structure-from-Motion Revisited (2016).
     """
+    work = Path(work)
     frames = capture.frames
     if len(frames) < 2:
         raise ValueError(
@@ -110,7 +111,7 @@ def recover_cameras(
     return _with_cameras(capture, found)
 
 
-def recovered_quality(work: Path) -> Quality:
+def recovered_quality(work: str | Path) -> Quality:
     """The figures of the reconstruction that ``recover_cameras`` left in a folder.
 
     Raises:

@@ -58,7 +58,7 @@ def estimate_motion(
     frames: Sequence[Frame],
     lens: Lens | None,
     *,
-    work: Path | None = None,
+    work: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Motion:
     """Find how the camera moved, from the pictures alone.
@@ -87,6 +87,7 @@ def estimate_motion(
         Engel et al., Direct Sparse Odometry (2018); Schönberger and Frahm, Structure-from-Motion
         Revisited (2016).
     """
+    work = None if work is None else Path(work)
     progress = progress or Progress()
     check_frames(frames)
     if lens is not None and (lens.height, lens.width) != frames[0].size:

@@ -47,7 +47,7 @@ class OdometryResult:
 
 
 def run_odometry(
-    capture: Capture, out: Path, *, camera: Path | None = None, resume: bool = False
+    capture: Capture, out: str | Path, *, camera: str | Path | None = None, resume: bool = False
 ) -> OdometryResult:
     """Find how the camera moved, and write it: trajectory, points, cameras, report.
 
@@ -63,6 +63,8 @@ def run_odometry(
     Raises:
         ValueError: as for :func:`estimate_motion`; or the run folder is unusable.
     """
+    out = Path(out)
+    camera = None if camera is None else Path(camera)
     check_out(out, resume)
     frames = capture.frames
     lens = frames[0].known_lens

@@ -69,7 +69,7 @@ class KnownObject:
         return Mesh(vertices[owner], torch.unique(faces, dim=0).int()), owner
 
 
-def load_object(path: Path, scale: float | None = None) -> KnownObject:
+def load_object(path: str | Path, scale: float | None = None) -> KnownObject:
     """Read a model: shape, and colours from its texture, material or vertices where it has any.
 
     Args:
@@ -80,6 +80,7 @@ def load_object(path: Path, scale: float | None = None) -> KnownObject:
         ValueError: the file cannot be used, or its size is that of no object in front of a camera,
             as when its unit is the millimetre.
     """
+    path = Path(path)
     path = Path(path)
     if scale is not None and not 0 < scale < float("inf"):
         raise ValueError(f"expected a positive scale, metres per unit of {path}, but got {scale}.")

@@ -14,12 +14,13 @@ from invgraph.geometry.lens import Lens
 _SAME = 1e-3  # relative difference of intrinsics that are the same
 
 
-def read_sequence(path: Path) -> Capture:
+def read_sequence(path: str | Path) -> Capture:
     """Read a capture of any kind, or a single photo: a file, or a folder that holds no other.
 
     Raises:
         ValueError: nothing that can be read.
     """
+    path = Path(path)
     if path.is_file() and path.suffix.lower() in SUFFIXES:
         return read_photo(path, path.parent)
     folder = photo_folder(path)

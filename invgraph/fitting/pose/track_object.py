@@ -70,14 +70,14 @@ class TrackResult:
 
 
 def track_object(
-    images: Path,
-    model: Path,
-    out: Path,
+    images: str | Path,
+    model: str | Path,
+    out: str | Path,
     *,
-    init: Path | None = None,
-    camera: Path | None = None,
+    init: str | Path | None = None,
+    camera: str | Path | None = None,
     scale: float | None = None,
-    encoder: Path | None = None,
+    encoder: str | Path | None = None,
     resume: bool = False,
 ) -> TrackResult:
     """Find the pose of a known object in photos, each from that of the one before.
@@ -103,6 +103,12 @@ def track_object(
             the message says which and why.
         KeyboardInterrupt: after Ctrl-C, once what there is was written.
     """
+    images = Path(images)
+    model = Path(model)
+    out = Path(out)
+    init = None if init is None else Path(init)
+    camera = None if camera is None else Path(camera)
+    encoder = None if encoder is None else Path(encoder)
     check_out(out, resume)
     with Meter() as progress:
         progress.stage("reading photos and model", 0.02)

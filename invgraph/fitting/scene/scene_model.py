@@ -82,8 +82,9 @@ class SceneModel:
         """Equal for equal weights, priors and facts."""
         return hashlib.sha256(encode_tensors(self._tensors(), self.facts)).hexdigest()
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write one safetensors file, with the prior, whatever later ones are like."""
+        path = Path(path)
         write_tensors(path, self._tensors(), self.facts)
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -105,7 +106,7 @@ class SceneModel:
         return tensors
 
 
-def load_scene_model(path: Path) -> SceneModel:
+def load_scene_model(path: str | Path) -> SceneModel:
     """Read what ``invgraph train scene`` wrote.
 
     Args:
@@ -114,6 +115,7 @@ def load_scene_model(path: Path) -> SceneModel:
     Raises:
         ValueError: the file is missing, damaged or no model of scenes.
     """
+    path = Path(path)
     path, tensors, facts = read_model(path, _REMEDY)
     for name, value in tensors.items():
         if value.is_floating_point() and not bool(value.isfinite().all()):
