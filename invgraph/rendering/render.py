@@ -59,8 +59,9 @@ def render(
         ImportError: the backend's package is not installed.
 
     Gradients:
-        Reach every floating-point tensor of scene and camera from ``color`` and ``alpha``, through
-        silhouettes as well; from ``depth`` and ``normal`` inside silhouettes only.
+        Reach the floating-point tensors of scene and camera, but for ``Object.visibility``, from
+        ``color`` and ``alpha``, through silhouettes as well; from ``depth`` and ``normal`` inside
+        silhouettes only.
 
     Source:
         Laine et al., Modular primitives for high-performance differentiable rendering (2020), for
