@@ -32,9 +32,10 @@ def rasterize(
     """Find the triangle that each pixel centre sees first.
 
     A pixel exactly on the edge of two triangles belongs to one of them (top-left rule), so meshes
-    have neither holes nor double hits. Of triangles at the same depth the one with the lower index
-    wins. Triangles that cross the near plane are clipped; degenerate ones, and those with a vertex
-    that is not finite, are not drawn.
+    have neither holes nor double hits. Of triangles with the same corners the one with the lower
+    index wins; of others that are equally deep, to rounding, either may. Triangles that cross the
+    near plane are clipped; degenerate ones, and those with a vertex that is not finite, are not
+    drawn.
 
     Args:
         screen: homogeneous pixels (u z, v z, z), float32. ``b v 3`` for a batch, ``v 3`` for one

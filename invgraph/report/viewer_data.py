@@ -100,7 +100,8 @@ def light_matrices(lights: Sequence[Any]) -> dict[str, Any] | None:
         shade += evaluate(irradiance_coefficients(light.coefficients.cpu().float()), normals)
     h = torch.cat([normals, torch.ones(len(normals), 1)], -1).double()
     products = (h[:, :, None] * h[:, None, :]).flatten(1)
-    solution = torch.linalg.pinv(products) @ (shade.double() / math.pi)
+    # Normals have length 1 to single precision only, and what tells lengths apart is no direction.
+    solution = torch.linalg.pinv(products, rtol=1e-5) @ (shade.double() / math.pi)
     return {"frame": frames.pop(), "matrices": solution.T.tolist()}
 
 

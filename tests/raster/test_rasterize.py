@@ -6,7 +6,7 @@ import pytest
 import torch
 from small_meshes import faces_of, homogeneous, on_screen, sphere
 
-from invgraph.raster import Fragments, rasterize
+from invgraph.raster import Fragments, rasterize, reference
 from invgraph.raster.arguments import read_faces
 
 
@@ -140,6 +140,35 @@ def test_ties_in_depth_go_to_the_lower_face():
     screen = homogeneous([[0, 0, 1], [20, 0, 1], [0, 20, 1]])
     out = rasterize(screen, faces_of((0, 1, 2), (1, 2, 0), (0, 1, 2)), 4, 4)
     assert (out.face == 0).all()
+
+
+def test_of_other_triangles_that_are_equally_deep_rounding_decides():
+    # Two parts of one slanted plane that overlap: either may be seen.
+    def corner(u: float, v: float) -> list[float]:
+        z = 1 / (1 - 0.01 * u)
+        return [u, v, z]
+
+    screen = homogeneous([corner(u, v) for u, v in ((1, 1), (14, 2), (2, 15), (13, 13))])
+    faces = faces_of((0, 1, 2), (0, 3, 2))
+    out = rasterize(screen, faces, 16, 16)
+    one, two = (rasterize(screen, faces[i : i + 1], 16, 16) for i in (0, 1))
+    both = (one.face >= 0) & (two.face >= 0)
+    assert both.sum() > 20 and (out.face[both] >= 0).all()
+    torch.testing.assert_close(one.depth[both], two.depth[both], rtol=1e-5, atol=0)
+    torch.testing.assert_close(out.depth[both], one.depth[both], rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("drawn", [rasterize, reference.rasterize])
+def test_triangles_with_two_corners_in_one_place_are_not_drawn(drawn):
+    generator = torch.Generator().manual_seed(0)
+    depth = 0.5 + torch.rand(400, 1, generator=generator)
+    points = torch.cat([16 * torch.rand(400, 2, generator=generator), torch.ones(400, 1)], -1)
+    index = torch.arange(400, dtype=torch.int32)
+    other = index.flip(0)
+    corners = [(index, index, index), (index, index, other), (index, other, index)]
+    faces = torch.cat([torch.stack(three, -1) for three in corners])
+    out = drawn(points * depth, faces, 16, 16)
+    assert (out.face == -1).all()
 
 
 def test_ties_between_faces_of_one_pixel_and_others_go_to_the_lower_face():

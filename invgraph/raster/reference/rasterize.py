@@ -38,7 +38,9 @@ def peel(
     """The nearest surfaces of every pixel of one image, ``layers h w``."""
     corners = screen[faces.long()]
     planes, determinant = _planes(corners)
-    usable = corners.isfinite().flatten(1).all(1) & (determinant != 0)
+    # Products of rounded numbers do not cancel on every machine where corners are the same.
+    same = (corners == corners.roll(1, -2)).all(-1).any(-1)
+    usable = corners.isfinite().flatten(1).all(1) & (determinant != 0) & ~same
     usable &= determinant < 0 if cull_back else torch.ones_like(usable)
     safe = torch.where(usable, determinant, torch.ones_like(determinant))
     planes = torch.where(usable[:, None, None], planes, torch.zeros_like(planes))
