@@ -1,5 +1,6 @@
 """Captures with a COLMAP model: ``cameras``, ``images``, ``points3D`` as text or binary."""
 
+import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,9 @@ import torch
 
 from invgraph.data.capture import Capture
 from invgraph.data.frame import make_frame
-from invgraph.data.images import image_size, inside, natural, pictures
+from invgraph.data.images import image_size, inside, inside_file, natural, pictures
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
-from invgraph.data.text import numbers, read_lines, scaled_to
+from invgraph.data.text import MissingValue, numbers, read_lines, scaled_to
 from invgraph.geometry import convert
 from invgraph.geometry.camera import Camera
 
@@ -106,6 +107,8 @@ def read_colmap(path: Path) -> Capture:
             f"{path} holds no COLMAP model; expected cameras and images, .bin or .txt."
         )
     suffix = _suffix(model)
+    for name in ("cameras", "images", "points3D"):
+        inside_file(model / f"{name}{suffix}", path)
     read = _read_binary if suffix == ".bin" else _read_text
     lenses, photos, points = read(model)
     source = model / f"images{suffix}"
@@ -117,20 +120,22 @@ def read_colmap(path: Path) -> Capture:
     frames = []
     for photo in photos:
         where = f"{source}: {photo.name!r:.80}"
-        if photo.lens_id not in lenses:
-            raise ValueError(
-                f"{where} has camera {photo.lens_id}, which cameras{suffix} lacks; export again."
-            )
-        lens = lenses[photo.lens_id]
         name = str(images.relative_to(root) / photo.name) if photo.name else photo.name
         image_path = inside(root, name, source)
         with unreadable.skipping(photo.name):
+            if photo.lens_id not in lenses:
+                raise MissingValue(
+                    f"{where} has camera {photo.lens_id}, which cameras{suffix} lacks; export "
+                    "again."
+                )
+            lens = lenses[photo.lens_id]
             camera = _camera(lens, photo, image_size(image_path), where)
             frames.append(make_frame(image_path, camera, mask_path=_mask(root, photo.name)))
     known = {images / photo.name for photo in photos}
     for other in pictures(images, root):
         if other not in known:
             unreadable.note(other.name, "the COLMAP model has no camera for it")
+    unreadable.note_unopened(images, root / "masks")
     return Capture(
         root.resolve().name,
         named(frames, images),
@@ -145,12 +150,19 @@ def _image_folder(path: Path, model: Path, photos: list[_Photo], source: Path) -
     for root in dict.fromkeys((path, model, model.parent, model.parent.parent)):
         folders = [root / "images", *sorted(root.glob("images_[0-9]*"), key=natural), root]
         for folder in folders:
-            if folder.is_dir() and any((folder / p.name).is_file() for p in photos[:16] if p.name):
+            if folder.is_dir() and any(_lies_in(folder, photo.name) for photo in photos[:16]):
                 return root, folder
     raise ValueError(
         f"{source} names photos such as {photos[0].name!r:.80}, which lie in no folder images "
         f"beside the model; put the photos into {path / 'images'}."
     )
+
+
+def _lies_in(folder: Path, name: str) -> bool:
+    try:
+        return (folder / name).is_file() and bool(name)
+    except (OSError, ValueError):  # no name of a file
+        return False
 
 
 def _mask(root: Path, name: str) -> Path | None:
@@ -165,8 +177,10 @@ def _camera(lens: _Lens, photo: _Photo, size: tuple[int, int], where: str) -> Ca
         raise ValueError(
             f"{where}: its camera is {lens.height}x{lens.width} (h x w); export again."
         )
-    if not float(np.linalg.norm(photo.quat_wxyz)) > 1e-6:
-        raise ValueError(f"{where}: its quaternion has length 0 or NaN; export the model again.")
+    if not np.isfinite(photo.translation).all():
+        raise MissingValue(f"{where}: its pose holds NaN or infinity; export the model again.")
+    if not 1e-6 < float(np.linalg.norm(photo.quat_wxyz)) < math.inf:
+        raise MissingValue(f"{where}: its quaternion has length 0 or NaN; export the model again.")
     ours = convert.lens_from_colmap(
         lens.model, torch.from_numpy(lens.params), lens.height, lens.width
     )
@@ -181,7 +195,8 @@ def _camera(lens: _Lens, photo: _Photo, size: tuple[int, int], where: str) -> Ca
     return camera.resize(*size).to(torch.float32)
 
 
-# Text: # comments; two lines per image, of which the second (its points) may be empty.
+# Text: # comments; two lines per image, of which the second (its points) may be empty. As COLMAP
+# reads it, blank lines and comments stand before an image, never between it and its points.
 
 
 def _read_text(folder: Path) -> tuple[dict[int, _Lens], list[_Photo], torch.Tensor | None]:
@@ -197,18 +212,22 @@ def _read_text(folder: Path) -> tuple[dict[int, _Lens], list[_Photo], torch.Tens
             params = numbers(words[4:], None, where)
             lenses[camera_id] = _Lens(words[1], width, height, params)
     source = folder / "images.txt"
-    lines = [line for line in read_lines(source) if not line.startswith("#")]
+    lines = iter(read_lines(source))
     photos = []
-    for index in range(0, len(lines), 2):
-        if not lines[index].strip():
+    for line in lines:
+        if not line.strip() or line.lstrip().startswith("#"):
             continue
-        where = f"{source}: image {index // 2 + 1}"
-        words = lines[index].strip().split(maxsplit=9)
+        where = f"{source}: image {len(photos) + 1}"
+        words = line.strip().split(maxsplit=9)
         if len(words) != 10:
             raise ValueError(f"{where}: expected IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME.")
         [lens_id] = _integers([words[8]], where)
-        pose = numbers(words[1:8], 7, where)
+        try:
+            pose = numbers(words[1:8], 7, where)
+        except MissingValue:
+            pose = np.full(7, math.nan)  # costs this photo
         photos.append(_Photo(words[9], lens_id, pose[:4], pose[4:]))
+        next(lines, "")  # its points
     source = folder / "points3D.txt"
     if not source.is_file():
         return lenses, photos, None

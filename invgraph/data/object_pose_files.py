@@ -132,8 +132,10 @@ def read_true_poses(path: Path) -> dict[str, np.ndarray | None]:
     Raises:
         ValueError: the file is missing or holds something else.
     """
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is not a file; give a JSON file with true poses.")
     try:
-        poses = json.loads(path.read_text(encoding="utf-8"))["camera_from_object"]
+        poses = json.loads(path.read_bytes())["camera_from_object"]
         items = list(poses.items())
     except FileNotFoundError:
         raise ValueError(f"{path} does not exist; give a JSON file with true poses.") from None
@@ -258,6 +260,8 @@ def read_pose(path: Path) -> np.ndarray:
         ValueError: no JSON, no 4x4 matrix of finite numbers, or not a rigid motion.
         OSError: the file cannot be read.
     """
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is not a file; give a JSON file with a 4x4 matrix.")
     try:
         matrix = np.array(json.loads(path.read_bytes()), dtype=np.float64)
     except (ValueError, TypeError, RecursionError) as error:

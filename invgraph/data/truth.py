@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from invgraph.data.images import decode
+from invgraph.files.memory import available_bytes
 from invgraph.geometry.color import linear_from_srgb
 from invgraph.geometry.mesh import Mesh
 from invgraph.scene import EnvironmentMap, SphericalHarmonicLight
@@ -40,6 +41,8 @@ class MeasuredMap:
             ValueError: the file is missing, damaged or of another kind.
         """
         reader = {".png": _read_png, ".pfm": _read_pfm, ".npy": _read_npy, ".npz": _read_npy}
+        if self.path.exists() and not self.path.is_file():
+            raise ValueError(f"{self.path} is not a file; restore it.")
         if self.path.suffix.lower() not in reader:
             raise ValueError(f"{self.path} is no PNG, PFM, NPY or NPZ; convert it to one of these.")
         values = reader[self.path.suffix.lower()](self.path)
@@ -108,10 +111,15 @@ def _read_png(path: Path) -> np.ndarray:
 def _read_npy(path: Path) -> np.ndarray:
     try:
         stored = np.load(path, allow_pickle=False)
-        values = stored if isinstance(stored, np.ndarray) else stored[stored.files[0]]
-        return values.astype(np.float32)
+        if isinstance(stored, np.ndarray):
+            return stored.astype(np.float32)
+        with stored:
+            size = stored.zip.infolist()[0].file_size
+            if size <= available_bytes():
+                return stored[stored.files[0]].astype(np.float32)
     except Exception as error:  # zip, zlib and numpy each raise their own
         raise ValueError(f"{path} cannot be read as an array; restore it.") from error
+    raise ValueError(f"{path} holds {size / 1e6:.1f} MB, more than fits into the free memory.")
 
 
 def _read_pfm(path: Path) -> np.ndarray:
