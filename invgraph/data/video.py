@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -16,7 +17,9 @@ import numpy as np
 from invgraph.data.cache import cache_folder
 from invgraph.data.capture import Capture
 from invgraph.data.frame import make_frame
+from invgraph.data.opening import require_memory
 from invgraph.data.reading import Unreadable, held_out
+from invgraph.data.video_frames import small_grey, upright
 from invgraph.files.pictures import encode_jpeg
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".3gp")
@@ -26,7 +29,7 @@ _BLOCK = 8
 _LIKE_LEVELS = 0.5  # mean difference of block means, of 255, below which frames are the same
 _BLURRED = 0.3  # of the neighbours' median sharpness
 _NEIGHBOURS = 10  # to either side
-_VERSION = 1  # of the files in the cache
+_VERSION = 2  # of the files in the cache
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ def read_video(path: Path, *, stride: int | None = None, work: Path | None = Non
     kept, or if it is much blurrier than its neighbours in time; every dropped frame is listed in
     ``Capture.skipped``. Frames are decoded once, one at a time, into JPEG files in a folder of
     their own whose name depends on the video's path, size and time of change and on ``stride``; a
-    later call finds them there. Rotation and pixel shape from the video's metadata are applied.
+    later call finds them there. Rotation, mirroring, pixel shape and colours from the video's
+    metadata are applied.
 
     Args:
         path: the video file.
@@ -51,7 +55,8 @@ def read_video(path: Path, *, stride: int | None = None, work: Path | None = Non
         work: folder for the decoded frames; ``cache_folder() / "videos"`` when left out.
 
     Raises:
-        ValueError: not a readable video, or fewer than two frames are worth keeping.
+        ValueError: not a readable video, high dynamic range, or fewer than two frames are worth
+            keeping.
     """
     if stride is not None and stride < 1:
         raise ValueError(f"stride is {stride}, expected at least 1 frame.")
@@ -59,6 +64,8 @@ def read_video(path: Path, *, stride: int | None = None, work: Path | None = Non
         status = path.stat()
     except OSError:
         raise ValueError(f"{path} does not exist; give a video file.") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(f"{path} is no file but a folder, pipe or device; give a video file.")
     facts = (str(path.resolve()), status.st_size, status.st_mtime_ns, stride, _VERSION)
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     base = work if work is not None else cache_folder() / "videos"
@@ -125,7 +132,7 @@ def _extract(path: Path, stride: int | None, folder: Path) -> tuple[list[_Kept],
                 skipped.append(f"{name}: looks like {kept[-1].name}")
                 continue
         last = sketch
-        picture = encode_jpeg(_upright(frame, aspect), 95, full_color=True)
+        picture = encode_jpeg(upright(frame, aspect, path), 95, full_color=True)
         (folder / f"{name}.jpg").write_bytes(picture)
         kept.append(_Kept(name, None if frame.time is None else float(frame.time), sharpness))
     return kept, skipped
@@ -142,7 +149,7 @@ def _sharpest(
             yield best
             best = None
         window = index // span
-        grey = _small_grey(frame)
+        grey = small_grey(frame, _COMPARED_WIDTH, path)
         sharpness = _sharpness(grey)
         if best is None or sharpness > best[2]:
             best = (index, frame, sharpness, grey, aspect)
@@ -160,6 +167,7 @@ def _frames(
             if not container.streams.video:
                 raise ValueError(f"{path} has no pictures, only sound; give a video.")
             stream = container.streams.video[0]
+            require_memory(path, stream.height, stream.width)
             stream.thread_type = "AUTO"
             span = stride or max(1, -(-_length(container, stream) // _MOST_FRAMES))
             aspect = float(stream.sample_aspect_ratio or 1)
@@ -201,27 +209,6 @@ def _length(container: Any, stream: Any) -> int:
         return stream.frames
     rate = float(stream.average_rate or 0)
     return max(1, round((container.duration or 0) / 1e6 * rate))
-
-
-def _upright(frame: Any, aspect: float) -> np.ndarray:
-    """sRGB levels as a viewer shows the frame: square pixels, rotation applied.
-
-    Args:
-        aspect: width of a stored pixel over its height.
-    """
-    width = max(1, round(frame.width * aspect))
-    # Frames that do not say their colour matrix follow television: BT.601 in standard definition.
-    space = {1: "ITU709", 5: "ITU601", 6: "ITU601", 9: "ITU709"}.get(int(frame.colorspace))
-    space = space or ("ITU709" if frame.height >= 720 else "ITU601")
-    pixels = frame.reformat(width=width, format="rgb24", src_colorspace=space).to_ndarray()
-    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
-
-
-def _small_grey(frame: Any) -> np.ndarray:
-    width = min(frame.width, _COMPARED_WIDTH)
-    height = max(1, round(frame.height * width / frame.width))
-    small = frame.reformat(width=width, height=height, format="gray", interpolation="AREA")
-    return small.to_ndarray().astype(np.float32)
 
 
 def _sharpness(grey: np.ndarray) -> float:
