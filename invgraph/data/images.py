@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from invgraph.data.opening import TROUBLE, UnreadableImage, open_image, unreadable
+from invgraph.files.opening import TROUBLE, UnreadableImage, open_image, unreadable
 from invgraph.geometry.color import linear_from_srgb
 
 _EXIF_ORIENTATION = 274

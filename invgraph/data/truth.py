@@ -18,6 +18,7 @@ from invgraph.geometry.color import linear_from_srgb
 from invgraph.geometry.mesh import Mesh
 from invgraph.scene import EnvironmentMap, SphericalHarmonicLight
 from invgraph.scene.mesh_files import load_mesh
+from invgraph.scene.mesh_sources import open_scene
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,11 +162,9 @@ class SceneTruth:
         Raises:
             ValueError: the file is missing or broken, or holds no texture.
         """
-        import trimesh
-
         path = self.folder / "object.glb"
         try:
-            part = trimesh.load_scene(path).dump()[0]
+            part = open_scene(path, process=True).dump()[0]
             texture = part.visual.material.baseColorTexture  # type: ignore[attr-defined]
             pixels = np.asarray(texture.convert("RGB"))
         except Exception as error:  # trimesh's readers raise whatever their parsing trips over

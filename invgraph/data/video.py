@@ -17,9 +17,9 @@ import numpy as np
 from invgraph.data.cache import cache_folder
 from invgraph.data.capture import Capture
 from invgraph.data.frame import make_frame
-from invgraph.data.opening import require_memory
 from invgraph.data.reading import Unreadable, held_out
 from invgraph.data.video_frames import small_grey, upright
+from invgraph.files.opening import require_memory
 from invgraph.files.pictures import encode_jpeg
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".3gp")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from invgraph.data.opening import require_memory
+from invgraph.files.opening import require_memory
 from invgraph.geometry.color import linear_from_srgb, srgb_bytes_from_linear
 
 # Numbers of ITU-T H.273. Transfer curves that displays of standard range show as they are:

@@ -18,8 +18,8 @@ from PIL import Image
 from invgraph.data import MeasuredMap, read_capture
 from invgraph.data.images import decode, image_size, load_image, natural, thumbnail
 from invgraph.data.object_pose_files import read_pose, read_true_poses
-from invgraph.data.opening import UnreadableImage, open_image
 from invgraph.files.memory import available_bytes
+from invgraph.files.opening import UnreadableImage, open_image
 
 EYE = "1 0 0 0 0 1 0 0 0 0 1 0"
 
@@ -355,7 +355,7 @@ def test_photos_larger_than_the_memory_are_listed_and_not_decoded(tmp_path, monk
 def test_the_limit_follows_the_memory(tmp_path, monkeypatch):
     (tmp_path / "a.png").write_bytes(header_of(20_000, 15_000))  # more than Pillow's own limit
     for free, fits in ((64 * 300_000_000, True), (64 * 299_999_999, False)):
-        monkeypatch.setattr("invgraph.data.opening.available_bytes", lambda free=free: free)
+        monkeypatch.setattr("invgraph.files.opening.available_bytes", lambda free=free: free)
         if fits:
             with open_image(tmp_path / "a.png") as image:
                 assert image.size == (15_000, 20_000)

@@ -2,6 +2,7 @@
 
 import math
 import shlex
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -150,7 +151,7 @@ def test_wide_pixels_and_their_matrix_at_once(tmp_path):
         stream = container.add_stream("mpeg4", rate=5)
         stream.height, stream.width = rgb.shape[:2]
         stream.pix_fmt, stream.bit_rate = "yuv420p", 8_000_000
-        stream.codec_context.sample_aspect_ratio = 2
+        stream.codec_context.sample_aspect_ratio = Fraction(2)
         stream.set_display_matrix([0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30])
         for shade in (0, 30):
             frame = av.VideoFrame.from_ndarray(rgb + np.uint8(shade), format="rgb24")
@@ -165,7 +166,7 @@ def test_wide_pixels_and_their_matrix_at_once(tmp_path):
 
 def test_videos_larger_than_the_memory_are_refused(tmp_path, monkeypatch):
     write_colors(tmp_path / "v.mkv", 1)
-    monkeypatch.setattr("invgraph.data.opening.available_bytes", lambda: 64 * 6000)
+    monkeypatch.setattr("invgraph.files.opening.available_bytes", lambda: 64 * 6000)
     with pytest.raises(ValueError, match=r"v\.mkv is 64x96 \(h x w\), more than the 0\.0 million"):
         read_video(tmp_path / "v.mkv", work=tmp_path / "work")
     assert math.prod(SIZE) == 6144

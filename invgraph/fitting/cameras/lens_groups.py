@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from invgraph.data.frame import Frame
-from invgraph.data.opening import open_image
+from invgraph.files.opening import open_image
 from invgraph.fitting.cameras.colmap_engine import load_engine
 from invgraph.geometry import convert
 from invgraph.geometry.lens import Lens

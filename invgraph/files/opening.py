@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 # What Pillow may open; it knows others, of which EPS starts another program.
-_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
 # What Pillow's parsers trip over.
 TROUBLE = (
     *(OSError, EOFError, SyntaxError, ValueError, TypeError, AttributeError, RuntimeError),
@@ -42,7 +42,7 @@ def open_image(path: Path) -> ImageFile:
         with path.open("rb") as file:
             start = file.read(16)
         Image.init()
-        known = (Image.OPEN[kind] for kind in _FORMATS)
+        known = (Image.OPEN[kind] for kind in FORMATS)
         factory = next((make for make, accept in known if accept and accept(start) is True), None)
         if factory is None:
             raise ValueError("no PNG, JPEG, WebP, TIFF or BMP file")
