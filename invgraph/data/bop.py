@@ -50,7 +50,7 @@ def read_bop(path: Path) -> Capture:
     entries = [cameras.get(_number(photo.stem)) for photo in photos]
     posed = all("cam_R_w2c" in entry for entry in entries if isinstance(entry, dict))
     unreadable = Unreadable(path)
-    unreadable.note_unopened(path / "rgb", path / "gray")
+    unreadable.note_unopened(path / "rgb", path / "gray", path / "mask_visib")
     frames, depth, poses = [], [], []
     for photo, entry in zip(photos, entries, strict=True):
         number = _number(photo.stem)

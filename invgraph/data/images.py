@@ -103,7 +103,14 @@ def has_pictures(folder: Path) -> bool:
 
 def _is_picture(entry: os.DirEntry) -> bool:
     suffix = os.path.splitext(entry.name)[1].lower()
-    return suffix in _KNOWN and not entry.name.startswith(".") and not entry.is_dir()
+    return suffix in _KNOWN and not entry.name.startswith(".") and not _is_folder(entry)
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def unopened(folder: Path) -> list[tuple[str, str]]:
@@ -114,10 +121,10 @@ def unopened(folder: Path) -> list[tuple[str, str]]:
             suffix = os.path.splitext(entry.name)[1].lower()
             if entry.name.startswith("."):
                 continue
-            if suffix in _OTHERS.split() and not entry.is_dir():
+            if suffix in _OTHERS.split() and not _is_folder(entry):
                 reason = f"{suffix} files are not read; convert it to PNG or JPEG."
                 found.append((entry.name, reason))
-            elif suffix in _KNOWN and entry.is_dir():
+            elif suffix in _KNOWN and _is_folder(entry):
                 found.append((entry.name, "it is a folder; expected an image file."))
     return sorted(found)
 

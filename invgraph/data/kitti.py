@@ -54,25 +54,26 @@ def read_kitti(path: Path) -> Capture:
     focal, principal = checked_intrinsics(
         projection[:, :3], f"{calibration}: P{number}", centred=True
     )
-    times = _column(inside_file(path / "times.txt", path), len(photos))
+    times = _table(inside_file(path / "times.txt", path), 1, len(photos), "rows")
     beside = path / f"image_{number + 1}"
     baseline = 0.0
     if number in _LEFT and beside.is_dir():
         other = _projection(calibration, number + 1)
         baseline = float((projection[0, 3] - other[0, 3]) / projection[0, 0])
-    known = _poses(path, len(photos))
+    source = _poses_file(path)
+    known = _table(source, 12, len(photos), "poses")
     unreadable = Unreadable(path)
     frames, poses = [], []
     for index, photo in enumerate(photos):
         with unreadable.skipping(photo.name):
             size = image_size(photo)
             lens = make_lens(focal, principal, size)
-            time = None if times is None else _time(times[index], path / "times.txt")
+            time = None if times is None else float(_row(times, index)[0])
             right = right_of(photo, beside, baseline, path)
             pose = None
             if known is not None:
-                row = checked_pose(known[0][index], f"{known[1]}: row {index + 1}")[:3]
-                pose = _pose(projection, row, size)
+                row = _row(known, index).reshape(3, 4)
+                pose = _pose(projection, checked_pose(row, f"{source}: row {index + 1}")[:3], size)
             frames.append(make_frame(photo, lens=lens, time=time, right=right))
             poses.append(pose)
     unreadable.note_unopened(path / f"image_{number}", beside)
@@ -114,40 +115,35 @@ def _projection(source: Path, number: int) -> np.ndarray:
     return numbers(words, 12, f"{source}: P{number}").reshape(3, 4)
 
 
-def _column(source: Path | None, count: int) -> np.ndarray | None:
+_Table = tuple[np.ndarray, dict[int, str]]  # as read_table gives it
+
+
+def _table(source: Path | None, columns: int, count: int, what: str) -> _Table | None:
+    """One row of numbers per photo; ``what`` they are, for messages."""
     if source is None:
         return None
-    values = read_table(source, 1)[0][:, 0]
-    if len(values) != count:
+    rows, missing = read_table(source, columns)
+    if len(rows) != count:
         raise ValueError(
-            f"{source} has {len(values)} rows for {count} photos; download the sequence again."
+            f"{source} has {len(rows)} {what} for {count} photos; remove it or download the "
+            "sequence again."
         )
-    return values
+    return rows, missing
 
 
-def _time(value: float, source: Path) -> float:
-    if not np.isfinite(value):
-        raise MissingValue(f"{source} has NaN or infinity for its time; restore the file.")
-    return float(value)
+def _row(table: _Table, index: int) -> np.ndarray:
+    rows, missing = table
+    if index in missing:
+        raise MissingValue(missing[index])
+    return rows[index]
 
 
-def _poses(path: Path, count: int) -> tuple[np.ndarray, Path] | None:
-    """``world_from_reference`` rows, one per photo, and their file."""
+def _poses_file(path: Path) -> Path | None:
+    """The file of ``world_from_reference`` rows, one per photo."""
     folder = path.resolve()
     above = folder.parent.parent
-    for source in (
-        inside_file(path / "poses.txt", path),
-        inside_file(above / "poses" / f"{folder.name}.txt", above),
-    ):
-        if source is not None:
-            rows = read_table(source, 12)[0].reshape(-1, 3, 4)
-            if len(rows) != count:
-                raise ValueError(
-                    f"{source} has {len(rows)} poses for {count} photos; remove the poses or "
-                    "download the sequence again."
-                )
-            return rows, source
-    return None
+    beside = inside_file(path / "poses.txt", path)
+    return beside or inside_file(above / "poses" / f"{folder.name}.txt", above)
 
 
 def _pose(projection: np.ndarray, row: np.ndarray, size: tuple[int, int]) -> torch.Tensor:

@@ -41,10 +41,12 @@ class Unreadable:
 
     def note_unopened(self, *folders: Path) -> None:
         """Note what looks like a photo or a mask in a folder but is of a kind we do not open."""
+        known = {reason.partition(": ")[0].rpartition("/")[2] for reason in self.reasons}
         for folder in dict.fromkeys(folders):
             if folder.is_dir():
                 for name, reason in unopened(folder):
-                    self.note(name, reason)
+                    if name not in known:
+                        self.note(name, reason)
 
     def require(self, count: int, least: int) -> None:
         """Refuse a capture of which too little could be read.

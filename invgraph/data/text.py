@@ -79,8 +79,8 @@ def numbers(words: list[str], count: int | None, where: str) -> np.ndarray:
         where: file and line, for the message.
 
     Raises:
-        MissingValue: nothing, NaN or infinity.
-        ValueError: not numbers, or too many or too few.
+        MissingValue: nothing, NaN, infinity, or something else in the place of a number.
+        ValueError: too many or too few.
     """
     try:
         values = np.array([number(word) for word in words])
@@ -88,7 +88,7 @@ def numbers(words: list[str], count: int | None, where: str) -> np.ndarray:
         values = np.empty(0)
     if (count is not None and len(values) != count) or len(values) != len(words):
         expected = "numbers" if count is None else f"{count} numbers"
-        kind = ValueError if words else MissingValue
+        kind = MissingValue if not words or len(words) == (count or len(words)) else ValueError
         raise kind(
             f"{where}: expected {expected} but got {' '.join(words)[:60]!r}; restore the file."
         )
@@ -110,29 +110,28 @@ def read_numbers(path: Path, columns: int | None) -> np.ndarray:
     """All rows of a text file of numbers as ``rows columns``; blank and # lines are left out.
 
     Raises:
-        MissingValue: no row, or one that holds NaN or infinity.
-        ValueError: unreadable, or a row that is not ``columns`` numbers.
+        MissingValue: no row, or one that was lost.
+        ValueError: unreadable, or a row that is not of ``columns`` words.
     """
     return np.stack([numbers(words, columns, where) for words, where in _rows(path)])
 
 
-def read_table(path: Path, columns: int) -> tuple[np.ndarray, list[str]]:
+def read_table(path: Path, columns: int) -> tuple[np.ndarray, dict[int, str]]:
     """The rows of a text file that has one row per photo or per moment.
 
     Returns:
-        ``rows columns``, all NaN where a row holds NaN or infinity; and what to say of each such
-        row.
+        ``rows columns``, all NaN where one is lost; and what to say of each lost row, by its index.
 
     Raises:
-        ValueError: unreadable, no row, or one that is not ``columns`` numbers.
+        ValueError: unreadable, no row, or one that is not of ``columns`` words.
     """
-    table, missing = [], []
-    for words, where in _rows(path):
+    table, missing = [], {}
+    for index, (words, where) in enumerate(_rows(path)):
         try:
             table.append(numbers(words, columns, where))
         except MissingValue as error:
             table.append(np.full(columns, math.nan))
-            missing.append(str(error))
+            missing[index] = str(error)
     return np.stack(table), missing
 
 

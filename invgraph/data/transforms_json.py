@@ -130,7 +130,7 @@ def _read_frames(path: Path, unreadable: Unreadable) -> tuple[list, list[str]]:
     entries = content.get("frames")
     if not isinstance(entries, list) or not entries:
         raise ValueError(f'{path}: "frames" lists no photo; export the cameras again.')
-    frames, names = [], []
+    frames, names, folders = [], [], []
     listed: set[Path] = set()
     for index, entry in enumerate(entries):
         where = f"{path}: frames[{index}]"
@@ -152,6 +152,10 @@ def _read_frames(path: Path, unreadable: Unreadable) -> tuple[list, list[str]]:
             camera = make_camera(camera_from_world, lens)
             frames.append(make_frame(image_path, camera, mask_path=mask_path))
             names.append(str(Path(str(name))))
+        folders.append(image_path.parent)
+        if mask_path is not None:
+            folders.append(mask_path.parent)
+    unreadable.note_unopened(*folders)
     return frames, names
 
 

@@ -195,6 +195,8 @@ class SceneTruth:
 
     def _light(self, name: str) -> Tensor:
         path = self.folder / "light.npz"
+        if not path.is_file():
+            raise ValueError(f"{path} does not exist or is not a file; restore it.")
         try:
             with np.load(path, allow_pickle=False) as stored:
                 return torch.from_numpy(stored[name].astype(np.float32))

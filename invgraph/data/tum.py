@@ -91,6 +91,8 @@ def _listed(name: str, root: Path, unreadable: Unreadable) -> tuple[np.ndarray, 
                 [stamp] = numbers(words[:1], 1, where)
                 paths.append(inside(root, words[1].strip(), source))
                 stamps.append(stamp)
+    if not paths and unreadable.reasons:
+        unreadable.require(0, 2)
     if not paths:
         raise ValueError(f"{source} lists no photo; download the recording again.")
     order = np.argsort(stamps, kind="stable")
@@ -129,7 +131,7 @@ def _poses(
     if source is None:
         return ()
     rows, missing = read_table(source, 8)
-    for reason in missing:
+    for reason in missing.values():
         unreadable.note(source.name, reason)
     rows = rows[np.isfinite(rows).all(1)]
     if not len(rows):

@@ -18,7 +18,7 @@ from invgraph.data.cache import cache_folder
 from invgraph.data.capture import Capture
 from invgraph.data.frame import make_frame
 from invgraph.data.reading import Unreadable, held_out
-from invgraph.data.video_frames import small_grey, upright
+from invgraph.data.video_frames import Look, look_of, small_grey, upright
 from invgraph.files.opening import require_memory
 from invgraph.files.pictures import encode_jpeg
 
@@ -123,7 +123,7 @@ def _extract(path: Path, stride: int | None, folder: Path) -> tuple[list[_Kept],
     kept: list[_Kept] = []
     skipped: list[str] = []
     last: np.ndarray | None = None
-    for index, frame, sharpness, grey, aspect in _sharpest(path, stride, skipped):
+    for index, frame, sharpness, grey, look in _sharpest(path, stride, skipped):
         name = f"frame_{index:06d}"
         sketch = _block_means(grey)
         if last is not None and last.shape == sketch.shape:
@@ -132,7 +132,7 @@ def _extract(path: Path, stride: int | None, folder: Path) -> tuple[list[_Kept],
                 skipped.append(f"{name}: looks like {kept[-1].name}")
                 continue
         last = sketch
-        picture = encode_jpeg(upright(frame, aspect, path), 95, full_color=True)
+        picture = encode_jpeg(upright(frame, look, path), 95, full_color=True)
         (folder / f"{name}.jpg").write_bytes(picture)
         kept.append(_Kept(name, None if frame.time is None else float(frame.time), sharpness))
     return kept, skipped
@@ -140,11 +140,11 @@ def _extract(path: Path, stride: int | None, folder: Path) -> tuple[list[_Kept],
 
 def _sharpest(
     path: Path, stride: int | None, skipped: list[str]
-) -> Iterator[tuple[int, Any, float, np.ndarray, float]]:
-    """(index, frame, sharpness, small grey image, pixel aspect) of each window's sharpest frame."""
-    best: tuple[int, Any, float, np.ndarray, float] | None = None
+) -> Iterator[tuple[int, Any, float, np.ndarray, Look]]:
+    """(index, frame, sharpness, small grey image, look) of each window's sharpest frame."""
+    best: tuple[int, Any, float, np.ndarray, Look] | None = None
     window = 0
-    for index, frame, span, aspect in _frames(path, stride, skipped):
+    for index, frame, span, look in _frames(path, stride, skipped):
         if best is not None and index // span != window:
             yield best
             best = None
@@ -152,15 +152,15 @@ def _sharpest(
         grey = small_grey(frame, _COMPARED_WIDTH, path)
         sharpness = _sharpness(grey)
         if best is None or sharpness > best[2]:
-            best = (index, frame, sharpness, grey, aspect)
+            best = (index, frame, sharpness, grey, look)
     if best is not None:
         yield best
 
 
 def _frames(
     path: Path, stride: int | None, skipped: list[str]
-) -> Iterator[tuple[int, Any, int, float]]:
-    """(index, decoded frame, frames per window, pixel aspect) of all frames that can be decoded."""
+) -> Iterator[tuple[int, Any, int, Look]]:
+    """(index, decoded frame, frames per window, look) of all frames that can be decoded."""
     av = _import_av()
     try:
         with av.open(str(path), metadata_errors="replace") as container:
@@ -170,7 +170,6 @@ def _frames(
             require_memory(path, stream.height, stream.width)
             stream.thread_type = "AUTO"
             span = stride or max(1, -(-_length(container, stream) // _MOST_FRAMES))
-            aspect = float(stream.sample_aspect_ratio or 1)
             index = 0
             for packet in container.demux(stream):
                 try:
@@ -183,7 +182,7 @@ def _frames(
                     if frame.is_corrupt:
                         skipped.append(f"frame_{index:06d}: damaged")
                     else:
-                        yield index, frame, span, aspect
+                        yield index, frame, span, look_of(stream, path)
                     index += 1
             if stream.frames > index:
                 lost = stream.frames - index

@@ -2,6 +2,7 @@
 
 import math
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,33 @@ _WIDER = {
 _D65 = (0.3127, 0.3290)
 
 
+@dataclass(frozen=True)
+class Look:
+    """What a stream says of all its frames.
+
+    Args:
+        aspect: width of a stored pixel over its height.
+        primaries: number of its primary colours in H.273.
+    """
+
+    aspect: float
+    primaries: int
+
+
+def look_of(stream: Any, path: Path) -> Look:
+    """What to know of a video stream, of which a frame was decoded, to show it.
+
+    Raises:
+        ValueError: high dynamic range.
+    """
+    context = stream.codec_context
+    curve = int(context.color_trc)
+    if curve not in _STANDARD_CURVES:
+        name = _CURVES.get(curve, f"number {curve}")
+        raise ValueError(f"{path} has the transfer curve {name}; {_conversion(path)}")
+    return Look(float(stream.sample_aspect_ratio or 1), int(context.color_primaries))
+
+
 def small_grey(frame: Any, most: int, path: Path) -> np.ndarray:
     """Luma of a frame as it is stored, ``h w`` float32, at most so many pixels wide.
 
@@ -47,33 +75,33 @@ def small_grey(frame: Any, most: int, path: Path) -> np.ndarray:
     return small.to_ndarray().astype(np.float32)
 
 
-def upright(frame: Any, aspect: float, path: Path) -> np.ndarray:
+def upright(frame: Any, look: Look, path: Path) -> np.ndarray:
     """sRGB levels of a frame: square pixels, turned and mirrored as its metadata says.
 
     Colours of BT.2020 and Display P3 beyond those of sRGB are clamped.
 
     Args:
         frame: of PyAV.
-        aspect: width of a stored pixel over its height.
+        look: of its stream.
         path: the video, for messages.
 
     Returns:
         ``h w 3`` bytes.
 
     Raises:
-        ValueError: high dynamic range, a matrix that we do not know, or too large for the memory.
+        ValueError: a matrix that we do not know, or too large for the memory.
 
     Source:
         ITU-T H.273 (2021), tables 2 to 4.
     """
-    width = max(1, round(frame.width * aspect))
+    width = max(1, round(frame.width * look.aspect))
     require_memory(path, frame.height, width)
     matrix = _matrix(frame, path)
     levels = frame.reformat(
         width=width, format="rgb24", src_colorspace=matrix, dst_colorspace=matrix
     )
     pixels = levels.to_ndarray()
-    wider = _WIDER.get(int(frame.color_primaries))
+    wider = _WIDER.get(look.primaries)
     if wider is not None:
         pixels = _in_bt709(pixels, wider)
     return np.ascontiguousarray(_turned(pixels, frame))
@@ -81,10 +109,7 @@ def upright(frame: Any, aspect: float, path: Path) -> np.ndarray:
 
 def _matrix(frame: Any, path: Path) -> int:
     """FFmpeg's number of the matrix of a frame whose colours we understand."""
-    curve, matrix = int(frame.color_trc), int(frame.colorspace)
-    if curve not in _STANDARD_CURVES:
-        name = _CURVES.get(curve, f"number {curve}")
-        raise ValueError(f"{path} has the transfer curve {name}; {_conversion(path)}")
+    matrix = int(frame.colorspace)
     if matrix not in _MATRICES and matrix not in _UNKNOWN:
         raise ValueError(f"{path} has a colour matrix of number {matrix}; {_conversion(path)}")
     # Frames that do not say their colour matrix follow television: BT.601 in standard definition.

@@ -95,6 +95,42 @@ def test_photos_of_other_kinds_are_listed(tmp_path):
     assert listed["masks/z.png"] == "no photo is called z"
 
 
+@pytest.mark.parametrize(
+    ("kind", "folders"),
+    [
+        ("transforms", ("images", "masks")),
+        ("llff", ("images", "masks")),
+        ("middlebury", (".",)),
+        ("colmap", ("images", "masks")),
+        ("bop", ("rgb", "mask_visib")),
+        ("strecha", (".",)),
+        ("seven", ("seq-01",)),
+        ("tum", ("rgb",)),
+        ("kitti raw", ("image_02/data", "image_03/data")),
+        ("kitti", ("image_2", "image_3")),
+        ("stereo", (".",)),
+        ("photos", (".", "masks")),
+    ],
+)
+def test_every_reader_lists_what_it_does_not_open(tmp_path, kind, folders):
+    root = tmp_path / "date/drive"
+    root.mkdir(parents=True)
+    KINDS[kind](root)
+    for index, folder in enumerate(folders):
+        (root / folder / f"x{index}.HEIC").write_bytes(b"?")
+    reason = ".heic files are not read; convert it to PNG or JPEG."
+    expected = tuple(f"x{index}.HEIC: {reason}" for index in range(len(folders)))
+    assert read_capture(root).skipped == expected
+
+
+def test_what_a_list_names_is_listed_once(tmp_path):
+    write_tum(tmp_path)
+    (tmp_path / "rgb/c.heic").write_bytes(b"?")
+    write_text(tmp_path / "rgb.txt", "1 rgb/a.png", "2 rgb/b.png", "3 rgb/c.heic")
+    [reason] = read_capture(tmp_path).skipped
+    assert reason.startswith("c.heic: ") and "no PNG, JPEG, WebP, TIFF or BMP file" in reason
+
+
 def test_photos_in_two_places_are_listed(tmp_path):
     for name in ("a", "b", "images/c"):
         write_image(tmp_path / f"{name}.png")
@@ -315,6 +351,12 @@ def test_poses_beside_the_sequence_may_not_be_links_out_of_the_data_set(tmp_path
     (tmp_path / "kitti/poses").mkdir()
     (tmp_path / "kitti/poses/07.txt").symlink_to(tmp_path / "secret.txt")
     expect_error(folder, "leaves the capture's folder")
+
+
+def test_links_to_themselves_are_refused(tmp_path):
+    photos(tmp_path, "a.png", "b.png")
+    (tmp_path / "c.png").symlink_to(tmp_path / "c.png")
+    expect_error(tmp_path, r"c\.png is a link that leads nowhere; remove it")
 
 
 def test_a_link_to_a_capture_is_followed(tmp_path):
