@@ -37,6 +37,8 @@ MODELS = {
     16: ("EUCM", 6),
     17: ("EQUIRECTANGULAR", 2),
 }
+_LARGEST = 1e30  # numbers fit into float32
+_MOST_DIGITS = 18  # of integers
 _PLACES = (".", "sparse/0", "sparse", "colmap/sparse/0", "dense/sparse")
 
 
@@ -179,8 +181,10 @@ def _camera(lens: _Lens, photo: _Photo, size: tuple[int, int], where: str) -> Ca
         )
     if not np.isfinite(photo.translation).all():
         raise MissingValue(f"{where}: its pose holds NaN or infinity; export the model again.")
-    if not 1e-6 < float(np.linalg.norm(photo.quat_wxyz)) < math.inf:
-        raise MissingValue(f"{where}: its quaternion has length 0 or NaN; export the model again.")
+    if not 1e-6 < float(np.abs(photo.quat_wxyz).max()) < _LARGEST:
+        raise MissingValue(
+            f"{where}: its quaternion has length 0, NaN or infinity; export the model again."
+        )
     ours = convert.lens_from_colmap(
         lens.model, torch.from_numpy(lens.params), lens.height, lens.width
     )
@@ -236,20 +240,27 @@ def _read_text(folder: Path) -> tuple[dict[int, _Lens], list[_Photo], torch.Tens
         for index, line in enumerate(read_lines(source))
         if line.strip() and not line.startswith("#")
     ]
-    return lenses, photos, _points(rows)
+    return lenses, photos, _points(rows, source)
 
 
 def _integers(words: list[str], where: str) -> list[int]:
+    if any(len(word) > _MOST_DIGITS for word in words):
+        words = [word[:_MOST_DIGITS] + "..." for word in words]
     try:
         return [int(word) for word in words]
     except ValueError:
         raise ValueError(f"{where}: expected integers but got {' '.join(words):.60}.") from None
 
 
-def _points(rows: list) -> torch.Tensor | None:
+def _points(rows: list, source: Path) -> torch.Tensor | None:
     if not rows:
         return None
-    return torch.from_numpy(np.array(rows, dtype=np.float32).reshape(-1, 3))
+    points = np.array(rows, dtype=np.float64).reshape(-1, 3)
+    if not (np.abs(points) < _LARGEST).all():
+        raise ValueError(
+            f"{source} holds NaN, infinity or numbers too large; export the model again."
+        )
+    return torch.from_numpy(points.astype(np.float32))
 
 
 # Binary: little-endian, packed.
@@ -322,7 +333,4 @@ def _read_binary(folder: Path) -> tuple[dict[int, _Lens], list[_Photo], torch.Te
     for _ in range(data.count(51)):
         rows.append(data.take("Q3d3Bd")[1:4])
         data.skip(8 * data.count(8))
-    points = _points(rows)
-    if points is not None and not bool(points.isfinite().all()):
-        raise ValueError(f"{source} holds NaN or infinity; export the model again.")
-    return lenses, photos, points
+    return lenses, photos, _points(rows, source)

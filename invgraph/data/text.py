@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 _LARGEST_BYTES = 256 << 20
+_LARGEST = 1e30  # numbers fit into float32
 # What the C library of Windows prints for NaN and infinity: 1.#INF, -1.#IND00, nan(ind).
 _WINDOWS = re.compile(r"[-+]?(?:\d\.#[A-Z]{3,4}\d*|nan\([a-z]*\))", re.IGNORECASE)
 
@@ -80,7 +81,7 @@ def numbers(words: list[str], count: int | None, where: str) -> np.ndarray:
 
     Raises:
         MissingValue: nothing, NaN, infinity, or something else in the place of a number.
-        ValueError: too many or too few.
+        ValueError: too many, too few, or 1e30 and more.
     """
     try:
         values = np.array([number(word) for word in words])
@@ -94,6 +95,8 @@ def numbers(words: list[str], count: int | None, where: str) -> np.ndarray:
         )
     if not np.isfinite(values).all():
         raise MissingValue(f"{where} holds NaN or infinity; restore the file.")
+    if (np.abs(values) >= _LARGEST).any():
+        raise ValueError(f"{where} holds numbers too large for float32; restore the file.")
     return values
 
 

@@ -397,6 +397,19 @@ def test_all_rows_lost_is_an_error(tmp_path):
     expect_error(bop(tmp_path, {}), r"0 photos found .*\(3 left out; first 000001\.png: .*no entry")
 
 
+def test_numbers_too_large_are_named(tmp_path):
+    poses = ["1 0 0 0 0 0 0 1", "2 0 1e200 0 0 0 0 1"]
+    tum(tmp_path / "t", ["1 rgb/a.png", "2 rgb/b.png"], poses)
+    expect_error(tmp_path / "t", r"groundtruth\.txt: line 2 holds numbers too large for float32")
+    colmap_text(tmp_path / "c", image(1, "a"), "", image(2, "b"), "")
+    source = tmp_path / "c/sparse/0/points3D.txt"
+    write_text(source, "1 0 0 1e40 9 9 9 0")
+    expect_error(tmp_path / "c", r"points3D\.txt: line 1 holds numbers too large")
+    source.unlink()
+    write_text(tmp_path / "c/sparse/0/cameras.txt", f"1 PINHOLE {'9' * 400} 12 20 24 8.5 5.5")
+    expect_error(tmp_path / "c", r"cameras\.txt: line 1: expected integers but got 1")
+
+
 def test_a_json_file_that_is_no_file(tmp_path):
     with pytest.raises(ValueError, match=r"x\.json does not exist or is not a file; write it"):
         read_json(tmp_path / "x.json", "write it.")
