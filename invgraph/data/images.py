@@ -187,7 +187,7 @@ def thumbnail(path: Path, side: int) -> np.ndarray:
 
     with open_image(path) as image:
         try:
-            if image.mode in ("I", "F", "I;16", "I;16B", "I;16L"):
+            if image.mode in ("I", "I;16", "I;16B", "I;16L"):
                 levels = (decode(path)[..., 0] >> 8).astype(np.uint8)
                 small = Image.fromarray(levels)
             else:
@@ -333,10 +333,9 @@ def decode(path: Path) -> np.ndarray:
             orientation = _orientation(image)
             if image.format == "PNG" and _png_is_deep_color(path):
                 return _turned(_decode_deep_png(path, image.mode), orientation)
-            if image.mode in ("I", "F", "I;16", "I;16B", "I;16L"):
-                image = image.convert("I") if image.mode != "F" else image
-                pixels = np.asarray(image)
-                if image.mode == "F" or pixels.min() < 0 or pixels.max() > 65535:
+            if image.mode in ("I", "I;16", "I;16B", "I;16L"):
+                pixels = np.asarray(image.convert("I"))
+                if pixels.min() < 0 or pixels.max() > 65535:
                     raise ValueError("expected 8 or 16 bits per channel")
                 return _turned(pixels.astype(np.uint16)[..., None], orientation)
             transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
@@ -360,9 +359,7 @@ def _png_is_deep_color(path: Path) -> bool:
 def _decode_deep_png(path: Path, mode: str) -> np.ndarray:
     from kornia_rs import io
 
-    kind = {"RGB": "rgb", "RGBA": "rgba"}.get(mode)
-    if kind is None:
-        raise ValueError("16-bit grey with alpha is not supported, save it as 16-bit RGBA")
+    kind = {"RGB": "rgb", "RGBA": "rgba"}[mode]
     try:
         return np.asarray(io.read_image_png_u16(str(path), kind))
     except Exception as error:  # kornia_rs raises nothing more precise

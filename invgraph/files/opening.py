@@ -20,6 +20,7 @@ TROUBLE = (
     *(OSError, EOFError, SyntaxError, ValueError, TypeError, AttributeError, RuntimeError),
     *(LookupError, ArithmeticError, MemoryError, struct.error, zlib.error),
 )
+_DEEP_GREY_WITH_ALPHA = b"\x10\x04"  # depth and colour type in a PNG's header
 _BYTES_PER_PIXEL = 64  # while a photo becomes linear light
 
 
@@ -40,10 +41,12 @@ def open_image(path: Path) -> ImageFile:
         if not stat.S_ISREG(path.stat().st_mode):
             raise UnreadableImage(f"{path} is no file but a folder, pipe or device; remove it.")
         with path.open("rb") as file:
-            start = file.read(16)
+            header = file.read(26)
         Image.init()
         known = (Image.OPEN[kind] for kind in FORMATS)
-        factory = next((make for make, accept in known if accept and accept(start) is True), None)
+        factory = next(
+            (make for make, accept in known if accept and accept(header[:16]) is True), None
+        )
         if factory is None:
             raise ValueError("no PNG, JPEG, WebP, TIFF or BMP file")
         # Image.open would refuse or warn from a number of pixels on that is the same everywhere.
@@ -57,6 +60,12 @@ def open_image(path: Path) -> ImageFile:
     except TROUBLE as error:
         raise UnreadableImage(unreadable(path, error)) from error
     try:
+        if image.mode == "F":
+            reason = ValueError("expected 8 or 16 bits per channel, not floats")
+            raise UnreadableImage(unreadable(path, reason))
+        if image.format == "PNG" and header[24:26] == _DEEP_GREY_WITH_ALPHA:
+            reason = ValueError("16-bit grey with alpha is not supported, save it as 16-bit RGBA")
+            raise UnreadableImage(unreadable(path, reason))
         require_memory(path, image.height, image.width)
     except UnreadableImage:
         image.close()

@@ -64,6 +64,22 @@ def test_other_kinds_are_not_opened_whatever_their_name(tmp_path, monkeypatch, k
             use(tmp_path / "b.png")
 
 
+def deep_grey_with_alpha() -> bytes:
+    """A whole PNG of 16-bit grey with alpha, which Pillow does not write."""
+    rows = b"".join(b"\0" + bytes(4 * 16) for _ in range(12))
+    head = struct.pack(">IIBBBBB", 16, 12, 16, 4, 0, 0, 0)
+    return png((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+
+
+def test_pixels_of_other_kinds_are_listed_when_a_capture_is_opened(tmp_path):
+    photos(tmp_path, "a.png", "b.png")
+    Image.fromarray(np.ones((12, 16), np.float32)).save(tmp_path / "c.tif")
+    (tmp_path / "d.png").write_bytes(deep_grey_with_alpha())
+    first, second = read_capture(tmp_path).skipped
+    assert first.startswith("c.tif: ") and "8 or 16 bits per channel, not floats" in first
+    assert second.startswith("d.png: ") and "16-bit grey with alpha is not supported" in second
+
+
 def test_several_pictures_in_a_jpeg(tmp_path):
     other = Image.new("RGB", (16, 12))
     Image.new("RGB", (16, 12)).save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[other])
@@ -369,17 +385,18 @@ def test_a_link_to_a_capture_is_followed(tmp_path):
 # Memory
 
 
+def png(*chunks: tuple[bytes, bytes]) -> bytes:
+    data = b"\x89PNG\r\n\x1a\n"
+    for kind, content in chunks:
+        check = struct.pack(">I", zlib.crc32(kind + content))
+        data += struct.pack(">I", len(content)) + kind + content + check
+    return data
+
+
 def header_of(height: int, width: int) -> bytes:
     """A PNG that states a size and has next to no pixels."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    data = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + data
+    return png((b"IHDR", head), (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b""))
 
 
 def test_photos_larger_than_the_memory_are_listed_and_not_decoded(tmp_path, monkeypatch):
