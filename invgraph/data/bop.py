@@ -7,14 +7,15 @@ import torch
 
 from invgraph.data.capture import Capture
 from invgraph.data.frame import make_camera, make_frame, make_lens
-from invgraph.data.images import image_size, natural, pictures
+from invgraph.data.images import image_size, inside, inside_file, natural, pictures
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
-from invgraph.data.text import checked_intrinsics, read_json
+from invgraph.data.text import MissingValue, checked_intrinsics, read_json
 from invgraph.data.truth import MeasuredMap, ObjectPose, Truth
 from invgraph.geometry.lens import Lens
 
 _METRES = 0.001  # the benchmark's lengths are millimetres
 _REMEDY = "download it again."
+_MOST_DIGITS = 18  # of an image's or object's number
 
 
 def read_bop(path: Path) -> Capture:
@@ -34,8 +35,8 @@ def read_bop(path: Path) -> Capture:
         Hodaň et al., BOP: Benchmark for 6D Object Pose Estimation (2018), format of the public
         toolkit.
     """
-    source = path / "scene_camera.json"
-    cameras = read_json(source, _REMEDY)
+    source = inside(path, "scene_camera.json", path)
+    cameras = _by_number(read_json(source, _REMEDY))
     photos = next(
         (
             found
@@ -44,24 +45,31 @@ def read_bop(path: Path) -> Capture:
         ),
         [],
     )
-    listed = path / "scene_gt.json"
-    objects = read_json(listed, _REMEDY) if listed.is_file() else {}
-    posed = all("cam_R_w2c" in _entry(cameras, photo, source) for photo in photos)
+    listed = inside_file(path / "scene_gt.json", path)
+    objects = {} if listed is None else _by_number(read_json(listed, _REMEDY))
+    entries = [cameras.get(_number(photo.stem)) for photo in photos]
+    posed = all("cam_R_w2c" in entry for entry in entries if isinstance(entry, dict))
     unreadable = Unreadable(path)
+    unreadable.note_unopened(path / "rgb", path / "gray", path / "mask_visib")
     frames, depth, poses = [], [], []
-    for photo in photos:
-        where = f"{source}: image {int(photo.stem)}"
-        entry = _entry(cameras, photo, source)
+    for photo, entry in zip(photos, entries, strict=True):
+        number = _number(photo.stem)
+        where = f"{source}: image {number}"
         with unreadable.skipping(photo.name):
+            if not isinstance(entry, dict):
+                raise MissingValue(
+                    f"{source} has no entry for {photo.name}; download the scene again."
+                )
             lens, camera = _lens(entry, image_size(photo), where), None
             if posed:
                 pose = _rigid(entry, "cam_R_w2c", "cam_t_w2c", where)
                 lens, camera = None, make_camera(pose, lens)
-            frames.append(make_frame(photo, camera, lens=lens))
-            file = path / "depth" / f"{photo.stem}.png"
+            frame = make_frame(photo, camera, lens=lens)
+            file = inside_file(path / "depth" / f"{photo.stem}.png", path)
             scale = float(_array(entry.get("depth_scale", 1.0), 1, where)[0]) * _METRES
-            depth.append(MeasuredMap(file, scale) if file.is_file() else None)
-            poses.append(_objects(objects.get(str(int(photo.stem)), []), photo, path))
+            poses.append(_objects(objects.get(number, []), photo, path))
+            depth.append(None if file is None else MeasuredMap(file, scale))
+            frames.append(frame)
     split = held_out(len(frames), unreadable)
     return Capture(
         path.resolve().name,
@@ -82,26 +90,40 @@ def bop_models(path: Path) -> dict[int, Path]:
     """
     root = path.resolve().parent.parent
     for name in ("models", "models_cad"):
-        found = sorted((root / name).glob("obj_*.ply"), key=natural)
+        found = {
+            number: inside(root, str(file.relative_to(root)), root)
+            for file in sorted((root / name).glob("obj_*.ply"), key=natural)
+            if (number := _number(file.stem.removeprefix("obj_"))) is not None
+        }
         if found:
-            return {int(file.stem.removeprefix("obj_")): file for file in found}
+            return found
     return {}
 
 
-def _entry(cameras: dict, photo: Path, source: Path) -> dict:
-    entry = cameras.get(str(int(photo.stem))) if photo.stem.isdecimal() else None
-    if not isinstance(entry, dict):
-        raise ValueError(f"{source} has no entry for {photo.name}; download the scene again.")
-    return entry
+def _number(value: object) -> int | None:
+    """A number of an image or an object, which may be text padded with zeros."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.isdecimal() and len(value) <= _MOST_DIGITS:
+        return int(value)
+    return None
+
+
+def _by_number(entries: dict) -> dict:
+    numbered = ((_number(key), entry) for key, entry in entries.items())
+    return {number: entry for number, entry in numbered if number is not None}
 
 
 def _array(value: object, count: int, where: str) -> np.ndarray:
+    if value is None:
+        raise MissingValue(f"{where}: expected {count} finite numbers; download the scene again.")
     try:
         array = np.asarray(value, dtype=np.float64).ravel()
     except (TypeError, ValueError):
         array = np.empty(0)
     if array.size != count or not np.isfinite(array).all():
-        raise ValueError(f"{where}: expected {count} finite numbers; download the scene again.")
+        kind = ValueError if array.size != count else MissingValue
+        raise kind(f"{where}: expected {count} finite numbers; download the scene again.")
     return array
 
 
@@ -118,20 +140,15 @@ def _rigid(entry: dict, rotation: str, translation: str, where: str) -> np.ndarr
 
 
 def _objects(entries: object, photo: Path, path: Path) -> tuple[ObjectPose, ...]:
-    where = f"{path / 'scene_gt.json'}: image {int(photo.stem)}"
+    where = f"{path / 'scene_gt.json'}: image {_number(photo.stem)}"
     if not isinstance(entries, list):
         raise ValueError(f"{where}: expected a list of objects; download the scene again.")
     found = []
     for index, entry in enumerate(entries):
-        if not isinstance(entry, dict) or not isinstance(entry.get("obj_id"), int):
+        number = _number(entry.get("obj_id")) if isinstance(entry, dict) else None
+        if number is None:
             raise ValueError(f"{where}: object {index} has no obj_id; download the scene again.")
         pose = _rigid(entry, "cam_R_m2c", "cam_t_m2c", where)
-        mask = path / "mask_visib" / f"{photo.stem}_{index:06d}.png"
-        found.append(
-            ObjectPose(
-                entry["obj_id"],
-                torch.from_numpy(pose.astype(np.float32)),
-                mask if mask.is_file() else None,
-            )
-        )
+        mask = inside_file(path / "mask_visib" / f"{photo.stem}_{index:06d}.png", path)
+        found.append(ObjectPose(number, torch.from_numpy(pose.astype(np.float32)), mask))
     return tuple(found)

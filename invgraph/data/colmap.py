@@ -1,5 +1,6 @@
 """Captures with a COLMAP model: ``cameras``, ``images``, ``points3D`` as text or binary."""
 
+import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,9 @@ import torch
 
 from invgraph.data.capture import Capture
 from invgraph.data.frame import make_frame
-from invgraph.data.images import image_size, inside, natural, pictures
+from invgraph.data.images import image_size, inside, inside_file, natural, pictures
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
-from invgraph.data.text import numbers, read_lines, scaled_to
+from invgraph.data.text import MissingValue, numbers, read_lines, scaled_to
 from invgraph.geometry import convert
 from invgraph.geometry.camera import Camera
 
@@ -36,6 +37,8 @@ MODELS = {
     16: ("EUCM", 6),
     17: ("EQUIRECTANGULAR", 2),
 }
+_LARGEST = 1e30  # numbers fit into float32
+_MOST_DIGITS = 18  # of integers
 _PLACES = (".", "sparse/0", "sparse", "colmap/sparse/0", "dense/sparse")
 
 
@@ -106,6 +109,8 @@ def read_colmap(path: Path) -> Capture:
             f"{path} holds no COLMAP model; expected cameras and images, .bin or .txt."
         )
     suffix = _suffix(model)
+    for name in ("cameras", "images", "points3D"):
+        inside_file(model / f"{name}{suffix}", path)
     read = _read_binary if suffix == ".bin" else _read_text
     lenses, photos, points = read(model)
     source = model / f"images{suffix}"
@@ -117,20 +122,22 @@ def read_colmap(path: Path) -> Capture:
     frames = []
     for photo in photos:
         where = f"{source}: {photo.name!r:.80}"
-        if photo.lens_id not in lenses:
-            raise ValueError(
-                f"{where} has camera {photo.lens_id}, which cameras{suffix} lacks; export again."
-            )
-        lens = lenses[photo.lens_id]
         name = str(images.relative_to(root) / photo.name) if photo.name else photo.name
         image_path = inside(root, name, source)
         with unreadable.skipping(photo.name):
+            if photo.lens_id not in lenses:
+                raise MissingValue(
+                    f"{where} has camera {photo.lens_id}, which cameras{suffix} lacks; export "
+                    "again."
+                )
+            lens = lenses[photo.lens_id]
             camera = _camera(lens, photo, image_size(image_path), where)
             frames.append(make_frame(image_path, camera, mask_path=_mask(root, photo.name)))
     known = {images / photo.name for photo in photos}
     for other in pictures(images, root):
         if other not in known:
             unreadable.note(other.name, "the COLMAP model has no camera for it")
+    unreadable.note_unopened(images, root / "masks")
     return Capture(
         root.resolve().name,
         named(frames, images),
@@ -145,12 +152,19 @@ def _image_folder(path: Path, model: Path, photos: list[_Photo], source: Path) -
     for root in dict.fromkeys((path, model, model.parent, model.parent.parent)):
         folders = [root / "images", *sorted(root.glob("images_[0-9]*"), key=natural), root]
         for folder in folders:
-            if folder.is_dir() and any((folder / p.name).is_file() for p in photos[:16] if p.name):
+            if folder.is_dir() and any(_lies_in(folder, photo.name) for photo in photos[:16]):
                 return root, folder
     raise ValueError(
         f"{source} names photos such as {photos[0].name!r:.80}, which lie in no folder images "
         f"beside the model; put the photos into {path / 'images'}."
     )
+
+
+def _lies_in(folder: Path, name: str) -> bool:
+    try:
+        return (folder / name).is_file() and bool(name)
+    except (OSError, ValueError):  # no name of a file
+        return False
 
 
 def _mask(root: Path, name: str) -> Path | None:
@@ -165,8 +179,12 @@ def _camera(lens: _Lens, photo: _Photo, size: tuple[int, int], where: str) -> Ca
         raise ValueError(
             f"{where}: its camera is {lens.height}x{lens.width} (h x w); export again."
         )
-    if not float(np.linalg.norm(photo.quat_wxyz)) > 1e-6:
-        raise ValueError(f"{where}: its quaternion has length 0 or NaN; export the model again.")
+    if not np.isfinite(photo.translation).all():
+        raise MissingValue(f"{where}: its pose holds NaN or infinity; export the model again.")
+    if not 1e-6 < float(np.abs(photo.quat_wxyz).max()) < _LARGEST:
+        raise MissingValue(
+            f"{where}: its quaternion has length 0, NaN or infinity; export the model again."
+        )
     ours = convert.lens_from_colmap(
         lens.model, torch.from_numpy(lens.params), lens.height, lens.width
     )
@@ -181,7 +199,8 @@ def _camera(lens: _Lens, photo: _Photo, size: tuple[int, int], where: str) -> Ca
     return camera.resize(*size).to(torch.float32)
 
 
-# Text: # comments; two lines per image, of which the second (its points) may be empty.
+# Text: # comments; two lines per image, of which the second (its points) may be empty. As COLMAP
+# reads it, blank lines and comments stand before an image, never between it and its points.
 
 
 def _read_text(folder: Path) -> tuple[dict[int, _Lens], list[_Photo], torch.Tensor | None]:
@@ -197,18 +216,22 @@ def _read_text(folder: Path) -> tuple[dict[int, _Lens], list[_Photo], torch.Tens
             params = numbers(words[4:], None, where)
             lenses[camera_id] = _Lens(words[1], width, height, params)
     source = folder / "images.txt"
-    lines = [line for line in read_lines(source) if not line.startswith("#")]
+    lines = iter(read_lines(source))
     photos = []
-    for index in range(0, len(lines), 2):
-        if not lines[index].strip():
+    for line in lines:
+        if not line.strip() or line.lstrip().startswith("#"):
             continue
-        where = f"{source}: image {index // 2 + 1}"
-        words = lines[index].strip().split(maxsplit=9)
+        where = f"{source}: image {len(photos) + 1}"
+        words = line.strip().split(maxsplit=9)
         if len(words) != 10:
             raise ValueError(f"{where}: expected IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME.")
         [lens_id] = _integers([words[8]], where)
-        pose = numbers(words[1:8], 7, where)
+        try:
+            pose = numbers(words[1:8], 7, where)
+        except MissingValue:
+            pose = np.full(7, math.nan)  # costs this photo
         photos.append(_Photo(words[9], lens_id, pose[:4], pose[4:]))
+        next(lines, "")  # its points
     source = folder / "points3D.txt"
     if not source.is_file():
         return lenses, photos, None
@@ -217,20 +240,27 @@ def _read_text(folder: Path) -> tuple[dict[int, _Lens], list[_Photo], torch.Tens
         for index, line in enumerate(read_lines(source))
         if line.strip() and not line.startswith("#")
     ]
-    return lenses, photos, _points(rows)
+    return lenses, photos, _points(rows, source)
 
 
 def _integers(words: list[str], where: str) -> list[int]:
+    if any(len(word) > _MOST_DIGITS for word in words):
+        words = [word[:_MOST_DIGITS] + "..." for word in words]
     try:
         return [int(word) for word in words]
     except ValueError:
         raise ValueError(f"{where}: expected integers but got {' '.join(words):.60}.") from None
 
 
-def _points(rows: list) -> torch.Tensor | None:
+def _points(rows: list, source: Path) -> torch.Tensor | None:
     if not rows:
         return None
-    return torch.from_numpy(np.array(rows, dtype=np.float32).reshape(-1, 3))
+    points = np.array(rows, dtype=np.float64).reshape(-1, 3)
+    if not (np.abs(points) < _LARGEST).all():
+        raise ValueError(
+            f"{source} holds NaN, infinity or numbers too large; export the model again."
+        )
+    return torch.from_numpy(points.astype(np.float32))
 
 
 # Binary: little-endian, packed.
@@ -303,7 +333,4 @@ def _read_binary(folder: Path) -> tuple[dict[int, _Lens], list[_Photo], torch.Te
     for _ in range(data.count(51)):
         rows.append(data.take("Q3d3Bd")[1:4])
         data.skip(8 * data.count(8))
-    points = _points(rows)
-    if points is not None and not bool(points.isfinite().all()):
-        raise ValueError(f"{source} holds NaN or infinity; export the model again.")
-    return lenses, photos, points
+    return lenses, photos, _points(rows, source)

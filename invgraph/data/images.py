@@ -10,18 +10,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from invgraph.files.opening import TROUBLE, UnreadableImage, open_image, unreadable
 from invgraph.geometry.color import linear_from_srgb
 
 _EXIF_ORIENTATION = 274
 _QUARTER_TURNS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 SUFFIXES = (".png", ".jpg", ".jpeg", ".PNG", ".JPG", ".JPEG", ".webp", ".tif", ".tiff", ".bmp")
 _KNOWN = frozenset(suffix.lower() for suffix in SUFFIXES)
+# Endings of pictures that we do not open.
+_OTHERS = """
+    .heic .heif .hif .avif .jxl .jp2 .j2k .jpx .jpf .jpe .jfif .jps .mpo .gif .apng .svg .eps .psd
+    .xcf .exr .hdr .dds .tga .ico .pcx .ppm .pgm .pbm .pnm .sgi .ras .xpm .xbm .dib .insp .dng .cr2
+    .cr3 .crw .nef .nrw .arw .sr2 .srf .orf .rw2 .raf .pef .srw .x3f .3fr .iiq .raw
+"""
 # The last bytes of a file: end of image (ITU-T T.81, B.1.1.3) and the checksum of IEND.
 _ENDINGS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"\xaeB`\x82"}
-
-
-class UnreadableImage(ValueError):
-    """A photograph or mask is missing, damaged or superfluous: a capture can do without it."""
 
 
 def inside(folder: Path, name: object, source: Path) -> Path:
@@ -35,7 +38,7 @@ def inside(folder: Path, name: object, source: Path) -> Path:
     Raises:
         ValueError: not text, absolute, or (after links are followed) outside ``folder``.
     """
-    if not isinstance(name, str) or not name or "\0" in name or len(name) > 1024:
+    if not isinstance(name, str) or not _is_name(name):
         raise ValueError(f"{source}: {name!r:.80} is no file name; expected a relative path.")
     path = Path(name.replace("\\", "/"))
     remedy = f"put the file inside {folder} and name it relative to that folder."
@@ -48,6 +51,29 @@ def inside(folder: Path, name: object, source: Path) -> Path:
     if not within:
         raise ValueError(f"{source}: {name!r:.200} leaves the capture's folder; {remedy}")
     return folder / path
+
+
+def _is_name(name: str) -> bool:
+    """Whether the system may have a file of such a name."""
+    try:
+        data = os.fsencode(name)
+    except UnicodeError:
+        return False
+    parts = data.replace(b"\\", b"/").split(b"/")
+    return 0 < len(data) <= 1024 and b"\0" not in data and max(map(len, parts)) <= 255
+
+
+def inside_file(path: Path, root: Path) -> Path | None:
+    """A file that a capture may have; None where there is none.
+
+    Args:
+        path: below ``root``.
+        root: the capture's folder.
+
+    Raises:
+        ValueError: a link that leads out of ``root``.
+    """
+    return inside(root, str(path.relative_to(root)), root) if path.is_file() else None
 
 
 def pictures(folder: Path, root: Path) -> list[Path]:
@@ -77,13 +103,38 @@ def has_pictures(folder: Path) -> bool:
 
 def _is_picture(entry: os.DirEntry) -> bool:
     suffix = os.path.splitext(entry.name)[1].lower()
-    return suffix in _KNOWN and not entry.name.startswith(".") and not entry.is_dir()
+    return suffix in _KNOWN and not entry.name.startswith(".") and not _is_folder(entry)
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def unopened(folder: Path) -> list[tuple[str, str]]:
+    """Name and reason of what looks like an image in a folder but is of a kind we do not open."""
+    found = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            suffix = os.path.splitext(entry.name)[1].lower()
+            if entry.name.startswith("."):
+                continue
+            if suffix in _OTHERS.split() and not _is_folder(entry):
+                reason = f"{suffix} files are not read; convert it to PNG or JPEG."
+                found.append((entry.name, reason))
+            elif suffix in _KNOWN and _is_folder(entry):
+                found.append((entry.name, "it is a folder; expected an image file."))
+    return sorted(found)
 
 
 def natural(path: Path) -> list[tuple[int, str]]:
     """Sort key that puts ``IMG_9`` before ``IMG_10``."""
+    # A number with more digits is larger: names may have more of them than Python converts.
     return [
-        (int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", path.name)
+        (len(part.lstrip("0")), part.lstrip("0")) if part.isdecimal() else (0, part)
+        for part in re.split(r"(\d+)", path.name)
     ]
 
 
@@ -95,13 +146,13 @@ def image_header(path: Path) -> tuple[tuple[int, int], bool]:
     Raises:
         UnreadableImage: missing, cut off or not an image.
     """
-    with _opened(path) as image:
+    with open_image(path) as image:
         width, height = image.size
         ending = _ENDINGS.get(image.format or "")
         try:
             turned = _orientation(image) in _QUARTER_TURNS
         except Exception as error:  # Pillow's EXIF reader raises whatever its parsing trips over
-            raise UnreadableImage(_unreadable(path, error)) from error
+            raise UnreadableImage(unreadable(path, error)) from error
         transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
     if ending is not None and not _ends_with(path, ending):
         decode(path)  # what follows the image may be the camera's own, or the image is cut off
@@ -115,7 +166,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 def stored_upright(path: Path) -> bool:
     """Whether a photo's rows are stored the way it is looked at."""
-    with _opened(path) as image:
+    with open_image(path) as image:
         return _orientation(image) in (1, None)
 
 
@@ -134,9 +185,9 @@ def thumbnail(path: Path, side: int) -> np.ndarray:
     """
     from PIL import Image, ImageOps
 
-    with _opened(path) as image:
+    with open_image(path) as image:
         try:
-            if image.mode in ("I", "F", "I;16", "I;16B", "I;16L"):
+            if image.mode in ("I", "I;16", "I;16B", "I;16L"):
                 levels = (decode(path)[..., 0] >> 8).astype(np.uint8)
                 small = Image.fromarray(levels)
             else:
@@ -144,8 +195,8 @@ def thumbnail(path: Path, side: int) -> np.ndarray:
                 small = ImageOps.exif_transpose(image)
             small = small.convert("RGBA")
             small.thumbnail((side, side))
-        except (OSError, SyntaxError, ValueError, RuntimeError) as error:
-            raise UnreadableImage(_unreadable(path, error)) from error
+        except TROUBLE as error:
+            raise UnreadableImage(unreadable(path, error)) from error
     grey = Image.new("RGBA", small.size, (128, 128, 128, 255))
     return np.asarray(Image.alpha_composite(grey, small).convert("RGB"))
 
@@ -250,19 +301,6 @@ def _peak(path: Path) -> np.ndarray:
     return peak if peak.dtype == np.uint8 else (peak >> 8).astype(np.uint8)
 
 
-def _opened(path: Path):
-    from PIL import Image
-
-    try:
-        return Image.open(path)
-    except FileNotFoundError:
-        raise UnreadableImage(
-            f"{path} is missing; restore it or remove it from the capture."
-        ) from None
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise UnreadableImage(_unreadable(path, error)) from error
-
-
 def _ends_with(path: Path, ending: bytes) -> bool:
     with path.open("rb") as file:
         file.seek(-len(ending), os.SEEK_END)
@@ -290,15 +328,14 @@ def decode(path: Path) -> np.ndarray:
     """
     from PIL import ImageOps
 
-    with _opened(path) as image:
+    with open_image(path) as image:
         try:
             orientation = _orientation(image)
             if image.format == "PNG" and _png_is_deep_color(path):
                 return _turned(_decode_deep_png(path, image.mode), orientation)
-            if image.mode in ("I", "F", "I;16", "I;16B", "I;16L"):
-                image = image.convert("I") if image.mode != "F" else image
-                pixels = np.asarray(image)
-                if image.mode == "F" or pixels.min() < 0 or pixels.max() > 65535:
+            if image.mode in ("I", "I;16", "I;16B", "I;16L"):
+                pixels = np.asarray(image.convert("I"))
+                if pixels.min() < 0 or pixels.max() > 65535:
                     raise ValueError("expected 8 or 16 bits per channel")
                 return _turned(pixels.astype(np.uint16)[..., None], orientation)
             transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
@@ -307,8 +344,8 @@ def decode(path: Path) -> np.ndarray:
             else:
                 image = image.convert("RGBA" if transparent else "RGB")
             pixels = np.asarray(ImageOps.exif_transpose(image))
-        except (OSError, SyntaxError, ValueError, RuntimeError) as error:
-            raise UnreadableImage(_unreadable(path, error)) from error
+        except TROUBLE as error:
+            raise UnreadableImage(unreadable(path, error)) from error
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
@@ -322,9 +359,7 @@ def _png_is_deep_color(path: Path) -> bool:
 def _decode_deep_png(path: Path, mode: str) -> np.ndarray:
     from kornia_rs import io
 
-    kind = {"RGB": "rgb", "RGBA": "rgba"}.get(mode)
-    if kind is None:
-        raise ValueError("16-bit grey with alpha is not supported, save it as 16-bit RGBA")
+    kind = {"RGB": "rgb", "RGBA": "rgba"}[mode]
     try:
         return np.asarray(io.read_image_png_u16(str(path), kind))
     except Exception as error:  # kornia_rs raises nothing more precise
@@ -340,8 +375,3 @@ def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     return np.ascontiguousarray(pixels)
-
-
-def _unreadable(path: Path, error: Exception) -> str:
-    reason = " ".join(str(error).split()).replace(str(path), "")[:120]
-    return f"{path} cannot be decoded as an image ({reason}); export it again as PNG or JPEG."

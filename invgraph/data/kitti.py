@@ -7,9 +7,15 @@ import torch
 
 from invgraph.data.capture import Capture
 from invgraph.data.frame import Right, make_frame, make_lens
-from invgraph.data.images import image_size, pictures
+from invgraph.data.images import image_size, inside, inside_file, pictures
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
-from invgraph.data.text import checked_intrinsics, numbers, read_lines, read_numbers
+from invgraph.data.text import (
+    MissingValue,
+    checked_intrinsics,
+    numbers,
+    read_lines,
+    read_table,
+)
 from invgraph.data.truth import Truth
 from invgraph.geometry import convert
 
@@ -43,85 +49,101 @@ def read_kitti(path: Path) -> Capture:
     if number is None:
         raise ValueError(f"{path} holds no calib.txt beside image_0 to image_3.")
     photos = pictures(path / f"image_{number}", path)
-    projection = _projection(path / "calib.txt", number)
+    calibration = inside(path, "calib.txt", path)
+    projection = _projection(calibration, number)
     focal, principal = checked_intrinsics(
-        projection[:, :3], f"{path / 'calib.txt'}: P{number}", centred=True
+        projection[:, :3], f"{calibration}: P{number}", centred=True
     )
-    times = _column(path / "times.txt", len(photos))
+    times = _table(inside_file(path / "times.txt", path), 1, len(photos), "rows")
     beside = path / f"image_{number + 1}"
     baseline = 0.0
     if number in _LEFT and beside.is_dir():
-        other = _projection(path / "calib.txt", number + 1)
+        other = _projection(calibration, number + 1)
         baseline = float((projection[0, 3] - other[0, 3]) / projection[0, 0])
-    rows = _poses(path, len(photos))
+    source = _poses_file(path)
+    known = _table(source, 12, len(photos), "poses")
     unreadable = Unreadable(path)
     frames, poses = [], []
     for index, photo in enumerate(photos):
         with unreadable.skipping(photo.name):
             size = image_size(photo)
             lens = make_lens(focal, principal, size)
-            time = None if times is None else float(times[index])
-            right = right_of(photo, beside, baseline)
+            time = None if times is None else float(_row(times, index)[0])
+            right = right_of(photo, beside, baseline, path)
+            pose = None
+            if known is not None:
+                row = _row(known, index).reshape(3, 4)
+                pose = _pose(projection, checked_pose(row, f"{source}: row {index + 1}")[:3], size)
             frames.append(make_frame(photo, lens=lens, time=time, right=right))
-            poses.append(None if rows is None else _pose(projection, rows[index], size))
+            poses.append(pose)
+    unreadable.note_unopened(path / f"image_{number}", beside)
     split = held_out(len(frames), unreadable)
     return Capture(
         path.resolve().name,
         named(frames, path),
         split,
-        truth=None if rows is None else Truth(poses=tuple(poses)),
+        truth=None if known is None else Truth(poses=tuple(poses)),
         skipped=tuple(unreadable.reasons),
     )
 
 
-def right_of(photo: Path, folder: Path, baseline: float) -> Right | None:
+def right_of(photo: Path, folder: Path, baseline: float, root: Path) -> Right | None:
     """The photo of the same name in the right camera's folder, if there is one.
 
     Args:
         photo: the left camera's.
         folder: of the right camera's photos.
         baseline: metres; 0 or less if there is no right camera.
+        root: the capture's folder.
+
+    Raises:
+        ValueError: a link that leads out of ``root``.
     """
-    beside = folder / photo.name
-    return Right(beside, baseline) if baseline > 0 and beside.is_file() else None
+    beside = inside_file(folder / photo.name, root) if baseline > 0 else None
+    return None if beside is None else Right(beside, baseline)
 
 
 def _projection(source: Path, number: int) -> np.ndarray:
     """Row PN as 3x4; the rows may come without their labels."""
-    lines = [line.split() for line in read_lines(source) if line.strip()]
-    labelled = {words[0].rstrip(":"): words[1:] for words in lines if words[0].endswith(":")}
-    bare = [words for words in lines if not words[0].endswith(":")]
+    lines = [line for line in read_lines(source) if line.strip()]
+    parts = [line.partition(":") for line in lines]
+    labelled = {label.strip(): text.split() for label, colon, text in parts if colon}
+    bare = [line.split() for line in lines if ":" not in line]
     words = labelled.get(f"P{number}") or (bare[number] if number < len(bare) else None)
     if words is None:
         raise ValueError(f"{source} has no row P{number} for image_{number}; download it again.")
     return numbers(words, 12, f"{source}: P{number}").reshape(3, 4)
 
 
-def _column(source: Path, count: int) -> np.ndarray | None:
-    if not source.is_file():
+_Table = tuple[np.ndarray, dict[int, str]]  # as read_table gives it
+
+
+def _table(source: Path | None, columns: int, count: int, what: str) -> _Table | None:
+    """One row of numbers per photo; ``what`` they are, for messages."""
+    if source is None:
         return None
-    values = read_numbers(source, 1)[:, 0]
-    if len(values) != count:
+    rows, missing = read_table(source, columns)
+    if len(rows) != count:
         raise ValueError(
-            f"{source} has {len(values)} rows for {count} photos; download the sequence again."
+            f"{source} has {len(rows)} {what} for {count} photos; remove it or download the "
+            "sequence again."
         )
-    return values
+    return rows, missing
 
 
-def _poses(path: Path, count: int) -> np.ndarray | None:
-    """``world_from_reference`` rows, one per photo."""
+def _row(table: _Table, index: int) -> np.ndarray:
+    rows, missing = table
+    if index in missing:
+        raise MissingValue(missing[index])
+    return rows[index]
+
+
+def _poses_file(path: Path) -> Path | None:
+    """The file of ``world_from_reference`` rows, one per photo."""
     folder = path.resolve()
-    for source in (path / "poses.txt", folder.parent.parent / "poses" / f"{folder.name}.txt"):
-        if source.is_file():
-            rows = read_numbers(source, 12).reshape(-1, 3, 4)
-            if len(rows) != count:
-                raise ValueError(
-                    f"{source} has {len(rows)} poses for {count} photos; remove the poses or "
-                    "download the sequence again."
-                )
-            rigid = [checked_pose(row, f"{source}: row {i + 1}") for i, row in enumerate(rows)]
-            return np.stack(rigid)[:, :3]
-    return None
+    above = folder.parent.parent
+    beside = inside_file(path / "poses.txt", path)
+    return beside or inside_file(above / "poses" / f"{folder.name}.txt", above)
 
 
 def _pose(projection: np.ndarray, row: np.ndarray, size: tuple[int, int]) -> torch.Tensor:

@@ -9,7 +9,7 @@ import torch
 
 from invgraph.data.capture import Capture
 from invgraph.data.frame import make_frame, make_lens
-from invgraph.data.images import image_size, pictures
+from invgraph.data.images import image_size, inside_file, pictures
 from invgraph.data.kitti import right_of
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import checked_intrinsics, numbers, read_lines
@@ -50,11 +50,11 @@ def read_kitti_raw(path: Path) -> Capture:
         raise ValueError(f"{path} holds no image_00/data to image_03/data.")
     folder = path / f"image_{camera}"
     photos = pictures(folder / "data", path)
-    times = _times(folder / "timestamps.txt", len(photos))
+    times = _times(inside_file(folder / "timestamps.txt", path), len(photos))
     calibration = _calibration(path, "calib_cam_to_cam.txt")
     beside, baseline = _beside(path, camera, calibration)
     unreadable = Unreadable(path)
-    frames, names = [], []
+    frames, names, fixes = [], [], []
     for index, photo in enumerate(photos):
         with unreadable.skipping(photo.name):
             size = image_size(photo)
@@ -62,12 +62,17 @@ def read_kitti_raw(path: Path) -> Capture:
             if calibration is not None:
                 lens = _lens(calibration, camera, size, photo)
             time = None if times is None else times[index]
-            right = right_of(photo, beside, baseline)
+            right = right_of(photo, beside, baseline, path)
+            fix = None
+            if calibration is not None:
+                fix = _fix(path / "oxts/data" / f"{photo.stem}.txt", path)
             frames.append(make_frame(photo, lens=lens, time=time, right=right))
             names.append(photo.stem)
+            fixes.append(fix)
+    unreadable.note_unopened(folder / "data", beside)
     split = held_out(len(frames), unreadable)
-    poses = _poses(path, camera, calibration, names)
-    depth = _depth(path / f"proj_depth/groundtruth/image_{camera}", names)
+    poses = _poses(path, camera, calibration, fixes)
+    depth = _depth(path / f"proj_depth/groundtruth/image_{camera}", names, path)
     return Capture(
         path.resolve().name,
         named(frames, path),
@@ -79,8 +84,9 @@ def read_kitti_raw(path: Path) -> Capture:
 
 def _calibration(path: Path, name: str) -> dict[str, np.ndarray] | None:
     """A ``key: numbers`` file of the drive or of its date; keys with words are left out."""
-    for source in (path / name, path.resolve().parent / name):
-        if source.is_file():
+    for folder in (path, path.resolve().parent):
+        source = inside_file(folder / name, folder)
+        if source is not None:
             rows = (line.partition(":") for line in read_lines(source))
             return {
                 key: numbers(text.split(), None, f"{source}: {key}")
@@ -118,8 +124,8 @@ def _beside(path: Path, camera: str, values: dict[str, np.ndarray] | None) -> tu
     return folder, float((ours[0, 3] - other[0, 3]) / ours[0, 0])
 
 
-def _times(source: Path, count: int) -> list[float] | None:
-    if not source.is_file():
+def _times(source: Path | None, count: int) -> list[float] | None:
+    if source is None:
         return None
     lines = [line.strip() for line in read_lines(source) if line.strip()]
     if len(lines) != count:
@@ -137,8 +143,21 @@ def _times(source: Path, count: int) -> list[float] | None:
     ]
 
 
+def _fix(source: Path, root: Path) -> np.ndarray | None:
+    """Latitude, longitude, altitude, roll, pitch, yaw at one photo; None if not measured."""
+    if inside_file(source, root) is None:
+        return None
+    values = numbers(read_lines(source)[0].split()[:6], None, str(source))
+    if len(values) < 6 or abs(values[0]) >= 90:
+        raise ValueError(f"{source}: expected latitude, longitude, altitude, roll, pitch, yaw.")
+    return values
+
+
 def _poses(
-    path: Path, camera: str, calibration: dict[str, np.ndarray] | None, names: list[str]
+    path: Path,
+    camera: str,
+    calibration: dict[str, np.ndarray] | None,
+    fixes: list[np.ndarray | None],
 ) -> tuple[torch.Tensor | None, ...] | None:
     """``camera_from_world`` per photo; the world is camera 0 at the first measurement."""
     velo_from_imu = _calibration(path, "calib_imu_to_velo.txt")
@@ -156,14 +175,10 @@ def _poses(
     camera_from_reference[:3, 3] = np.linalg.solve(projection[:, :3], projection[:, 3])
     first, scale = None, 1.0
     poses: list[torch.Tensor | None] = []
-    for name in names:
-        source = path / "oxts/data" / f"{name}.txt"
-        if not source.is_file():
+    for values in fixes:
+        if values is None:
             poses.append(None)
             continue
-        values = numbers(read_lines(source)[0].split(), None, str(source))
-        if len(values) < 6 or abs(values[0]) >= 90:
-            raise ValueError(f"{source}: expected latitude, longitude, altitude, roll, pitch, yaw.")
         if first is None:
             scale = math.cos(math.radians(values[0]))
         earth_from_imu = _placement(values, scale)
@@ -176,11 +191,11 @@ def _poses(
     return tuple(poses)
 
 
-def _depth(folder: Path, names: list[str]) -> tuple[MeasuredMap | None, ...]:
+def _depth(folder: Path, names: list[str], root: Path) -> tuple[MeasuredMap | None, ...]:
     if not folder.is_dir():
         return ()
-    files = [folder / f"{name}.png" for name in names]
-    return tuple(MeasuredMap(f, _METRES_PER_LEVEL) if f.is_file() else None for f in files)
+    files = [inside_file(folder / f"{name}.png", root) for name in names]
+    return tuple(None if file is None else MeasuredMap(file, _METRES_PER_LEVEL) for file in files)
 
 
 def _rigid(values: dict[str, np.ndarray]) -> np.ndarray:
@@ -190,7 +205,7 @@ def _rigid(values: dict[str, np.ndarray]) -> np.ndarray:
 
 def _placement(values: np.ndarray, scale: float) -> np.ndarray:
     """``earth_from_imu``: Mercator coordinates in metres, then yaw, pitch, roll."""
-    latitude, longitude, altitude, roll, pitch, yaw = values[:6]
+    latitude, longitude, altitude, roll, pitch, yaw = values
     pose = np.eye(4)
     pose[:3, 3] = (
         scale * _EARTH_RADIUS * math.radians(longitude),

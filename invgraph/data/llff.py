@@ -1,15 +1,16 @@
 """Captures in the LLFF format: ``poses_bounds.npy`` beside folders of photographs."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from invgraph.data.capture import Capture
 from invgraph.data.frame import make_camera, make_frame, make_lens
-from invgraph.data.images import SUFFIXES, image_size, inside
+from invgraph.data.images import UnreadableImage, image_size, inside, pictures
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
-from invgraph.data.text import scaled_to
+from invgraph.data.text import MissingValue, scaled_to
 
 _LONGEST_SIDE = 2048
 
@@ -30,25 +31,27 @@ def read_llff(folder: Path) -> Capture:
     Source:
         Mildenhall et al., Local Light Field Fusion (2019), file format of the public code.
     """
-    source = folder / "poses_bounds.npy"
+    source = inside(folder, "poses_bounds.npy", folder)
     rows = _load(source)
     images = _image_folder(folder)
-    paths = _pictures(images, source)
+    paths = sorted(pictures(images, folder))
     if len(paths) != len(rows):
         raise ValueError(
             f"{source} has {len(rows)} poses but {images} has {len(paths)} photos; remove the "
             "photos without a pose or export the poses again."
         )
-    masks = _masks(folder / images.name.replace("images", "masks"), paths, source)
+    mask_folder = folder / images.name.replace("images", "masks")
+    masks = _masks(mask_folder, paths, folder)
     frames = []
     unreadable = Unreadable(source)
+    unreadable.note_unopened(images, mask_folder)
     for index, (path, row) in enumerate(zip(paths, rows, strict=True)):
         matrix = row[:15].reshape(3, 5)
         where = f"{source}: row {index} ({path.name})"
         down, right, back, position, shape = matrix.T
         pose = np.stack([right, down, -back, position], axis=1)
-        camera_from_world = np.linalg.inv(checked_pose(pose, where))
         with unreadable.skipping(path.name):
+            camera_from_world = np.linalg.inv(checked_pose(pose, where))
             focal, size = _scaled(shape, path, where)
             lens = make_lens(focal, (size[1] / 2, size[0] / 2), size)
             camera = make_camera(camera_from_world, lens)
@@ -84,26 +87,23 @@ def _image_folder(folder: Path) -> Path:
         raise ValueError(f"{folder} has no folder images, images_2, images_4, ...; add the photos.")
     found.sort()
     for _, path in found:
-        pictures = _pictures(path, folder)
-        if pictures and max(image_size(pictures[0])) <= _LONGEST_SIDE:
+        if 0 < _longest_side(pictures(path, folder)) <= _LONGEST_SIDE:
             return path
     return found[-1][1]
 
 
-def _pictures(folder: Path, source: Path) -> list[Path]:
-    """Image files of a folder, sorted by name; links out of the capture are refused."""
-    root = folder.parent
-    return [
-        inside(root, f"{folder.name}/{path.name}", source)
-        for path in sorted(folder.iterdir())
-        if path.suffix in SUFFIXES and not path.name.startswith(".")
-    ]
+def _longest_side(photos: list[Path]) -> int:
+    """Of the first photo that can be read; 0 if none can."""
+    for photo in photos:
+        with suppress(UnreadableImage):
+            return max(image_size(photo))
+    return 0
 
 
-def _masks(folder: Path, images: list[Path], source: Path) -> dict[str, Path]:
+def _masks(folder: Path, images: list[Path], root: Path) -> dict[str, Path]:
     if not folder.is_dir():
         return {}
-    masks = {path.stem: path for path in _pictures(folder, source)}
+    masks = {path.stem: path for path in pictures(folder, root)}
     missing = [path.name for path in images if path.stem not in masks]
     if missing:
         raise ValueError(
@@ -118,6 +118,8 @@ def _scaled(
 ) -> tuple[tuple[float, float], tuple[int, int]]:
     """Focal lengths in the real photograph's pixels, and its (height, width)."""
     height, width, focal = (float(value) for value in shape)
+    if np.isnan(shape).any():
+        raise MissingValue(f"{where}: height, width, focal are {shape}; export the poses again.")
     if not (np.isfinite(shape).all() and min(shape) > 0 and min(shape[:2]) >= 1):
         raise ValueError(f"{where}: height, width, focal are {shape}; export the poses again.")
     real = image_size(path)

@@ -9,11 +9,18 @@ import torch
 
 from invgraph.data.capture import Capture
 from invgraph.data.frame import make_camera, make_frame, make_lens
-from invgraph.data.images import border_is_dark, image_size, inside
+from invgraph.data.images import (
+    UnreadableImage,
+    border_is_dark,
+    image_size,
+    inside,
+    inside_file,
+)
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
-from invgraph.data.text import checked_intrinsics, read_lines
+from invgraph.data.text import MissingValue, checked_intrinsics, number, read_lines
 
 _NUMBER = r"([-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)"
+_README_BYTES = 100_000
 _CORNER = rf"\(\s*{_NUMBER}[\s,]+{_NUMBER}[\s,]+{_NUMBER}\s*\)"
 
 
@@ -34,6 +41,7 @@ def read_middlebury(source: Path) -> Capture:
         Seitz et al., A Comparison and Evaluation of Multi-View Stereo (2006), README of the data.
     """
     folder = source.parent
+    inside_file(source, folder)
     lines = [line.split() for line in read_lines(source) if line.strip()]
     if len(lines[:1]) == 0 or len(lines[0]) != 1 or not lines[0][0].isdigit():
         raise ValueError(f"{source} does not start with the number of photos; download it again.")
@@ -46,15 +54,16 @@ def read_middlebury(source: Path) -> Capture:
     unreadable = Unreadable(source)
     for index, words in enumerate(lines[1:]):
         where = f"{source}: line {index + 2}"
-        focal, principal, pose = _parse(words, where)
         path = inside(folder, words[0], source)
         with unreadable.skipping(words[0]):
+            focal, principal, pose = _parse(words, where)
             size = image_size(path)
             camera = make_camera(checked_pose(pose, where), make_lens(focal, principal, size))
             frames.append(make_frame(path, camera))
+    unreadable.note_unopened(folder)
     split = held_out(len(frames), unreadable)
     sample = frames[:: max(1, len(frames) // 8)]
-    if all(border_is_dark(frame.image_path) for frame in sample):
+    if all(_is_dark(frame.image_path) for frame in sample):
         frames = [replace(frame, mask_source="dark background") for frame in frames]
     return Capture(
         folder.resolve().name,
@@ -70,20 +79,36 @@ def _parse(
 ) -> tuple[tuple[float, float], tuple[float, float], np.ndarray]:
     """Focal lengths, principal point (corner origin) and 3x4 pose of one line."""
     try:
-        values = np.array([float(word) for word in words[1:]])
+        values = np.array([number(word) for word in words[1:]])
     except ValueError:
         values = np.empty(0)
     if len(values) != 21:
         raise ValueError(f"{where}: expected a file name and 21 numbers; download the file again.")
+    if not np.isfinite(values).all():
+        raise MissingValue(f"{where} holds NaN or infinity; download the file again.")
     focal, principal = checked_intrinsics(values[:9].reshape(3, 3), where, centred=True)
     pose = np.concatenate([values[9:18].reshape(3, 3), values[18:, None]], axis=1)
     return focal, principal, pose
 
 
+def _is_dark(photo: Path) -> bool:
+    """Whether a photo's border is; one that cannot be decoded is not asked."""
+    try:
+        return border_is_dark(photo)
+    except UnreadableImage:
+        return True
+
+
 def _bounding_box(folder: Path) -> torch.Tensor | None:
     for readme in sorted(folder.glob("README*")):
-        text = readme.read_text(encoding="utf-8", errors="replace")
-        match = re.search(rf"bounding box.*?{_CORNER}\s*{_CORNER}", text[:100_000], re.I | re.S)
+        if inside_file(readme, folder) is None:
+            continue
+        with readme.open("rb") as file:
+            text = file.read(_README_BYTES).decode("utf-8", errors="replace")
+        # From the first mention on, not from each: the time would grow with their number.
+        mention = re.search("bounding box", text, re.IGNORECASE)
+        corners = re.compile(rf"{_CORNER}\s*{_CORNER}")
+        match = corners.search(text, mention.end()) if mention else None
         if match:
             box = torch.tensor([float(value) for value in match.groups()]).reshape(2, 3)
             return torch.stack([box.amin(0), box.amax(0)])

@@ -135,8 +135,10 @@ def read_true_poses(path: str | Path) -> dict[str, np.ndarray | None]:
         ValueError: the file is missing or holds something else.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is not a file; give a JSON file with true poses.")
     try:
-        poses = json.loads(path.read_text(encoding="utf-8"))["camera_from_object"]
+        poses = json.loads(path.read_bytes())["camera_from_object"]
         items = list(poses.items())
     except FileNotFoundError:
         raise ValueError(f"{path} does not exist; give a JSON file with true poses.") from None
@@ -264,6 +266,8 @@ def read_pose(path: str | Path) -> np.ndarray:
         OSError: the file cannot be read.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is not a file; give a JSON file with a 4x4 matrix.")
     try:
         matrix = np.array(json.loads(path.read_bytes()), dtype=np.float64)
     except (ValueError, TypeError, RecursionError) as error:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from invgraph.data.capture import Capture
 from invgraph.data.frame import Frame, make_frame
-from invgraph.data.images import has_pictures, pictures
-from invgraph.data.intrinsics import intrinsics_beside
+from invgraph.data.images import has_pictures, inside_file, pictures
+from invgraph.data.intrinsics import NAMES, intrinsics_beside
 from invgraph.data.reading import Unreadable, held_out, named
 
 
@@ -39,10 +39,19 @@ def read_photos(path: Path) -> Capture:
     frames = []
     masks = path / "masks"
     known = {mask.stem: mask for mask in pictures(masks, path)} if masks.is_dir() else {}
-    for photo in pictures(folder, path):
+    photos = pictures(folder, path)
+    for photo in photos:
         mask_path = known.get(photo.stem)
         with unreadable.skipping(photo.name):
             frames.append(make_frame(photo, mask_path=mask_path))
+    unreadable.note_unopened(path, folder, masks)
+    stems = {photo.stem for photo in photos}
+    for stem, mask in known.items():
+        if stem not in stems:
+            unreadable.note(f"masks/{mask.name}", f"no photo is called {stem}")
+    below = path / "images"
+    if folder != below and below.is_dir() and has_pictures(below):
+        unreadable.note("images", f"its photos are not read: there are photos in {path} itself")
     split = held_out(len(frames), unreadable)
     skipped = tuple(unreadable.reasons)
     frames = _with_lenses(frames, path)
@@ -64,6 +73,8 @@ def read_photo(path: Path, folder: Path) -> Capture:
 
 
 def _with_lenses(frames: list[Frame], folder: Path) -> list[Frame]:
+    for name in NAMES:
+        inside_file(folder / name, folder)
     lenses = intrinsics_beside(folder, [(frame.image_path, frame.size) for frame in frames])
     if not lenses:
         return frames

@@ -11,7 +11,9 @@ import numpy as np
 from invgraph.data.frame import Frame
 from invgraph.data.images import (
     UnreadableImage,
+    unopened,
 )
+from invgraph.data.text import MissingValue
 
 
 @dataclass
@@ -27,15 +29,24 @@ class Unreadable:
 
     @contextmanager
     def skipping(self, name: str) -> Iterator[None]:
-        """Note an unreadable image inside the ``with`` block and go on after it."""
+        """Note an unreadable image, or a row that was lost, in the ``with`` block and go on."""
         try:
             yield
-        except UnreadableImage as error:
+        except (UnreadableImage, MissingValue) as error:
             self.reasons.append(f"{name}: {error}")
 
     def note(self, name: str, reason: str) -> None:
         """Note something that was left out."""
         self.reasons.append(f"{name}: {reason}")
+
+    def note_unopened(self, *folders: Path) -> None:
+        """Note what looks like a photo or a mask in a folder but is of a kind we do not open."""
+        known = {reason.partition(": ")[0].rpartition("/")[2] for reason in self.reasons}
+        for folder in dict.fromkeys(folders):
+            if folder.is_dir():
+                for name, reason in unopened(folder):
+                    if name not in known:
+                        self.note(name, reason)
 
     def require(self, count: int, least: int) -> None:
         """Refuse a capture of which too little could be read.
@@ -68,16 +79,19 @@ def checked_pose(matrix: object, where: str) -> np.ndarray:
         4x4 float64 whose rotation is orthonormal to machine precision.
 
     Raises:
-        ValueError: wrong shape, not numbers, not finite, a mirror, or not a rotation to 1 %.
+        MissingValue: None, NaN or infinity.
+        ValueError: wrong shape, not numbers, too large, a mirror, or not a rotation to 1 %.
     """
     try:
         pose = np.asarray(matrix, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         pose = np.empty(0)
     if pose.shape not in ((4, 4), (3, 4)):
-        raise ValueError(f"{where}: the pose is no 4x4 matrix of numbers; export the poses again.")
+        kind = MissingValue if matrix is None else ValueError
+        raise kind(f"{where}: the pose is no 4x4 matrix of numbers; export the poses again.")
     if not (np.abs(pose) < np.finfo(np.float32).max).all():
-        raise ValueError(
+        kind = ValueError if np.isfinite(pose).all() else MissingValue
+        raise kind(
             f"{where}: the pose holds NaN, infinity or numbers too large; remove the photo or redo "
             "its pose."
         )

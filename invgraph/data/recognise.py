@@ -7,7 +7,7 @@ from pathlib import Path
 from invgraph.data import colmap, kitti, kitti_raw, photos, seven_scenes, stereo, strecha, tum
 from invgraph.data.bop import read_bop
 from invgraph.data.capture import Capture
-from invgraph.data.images import SUFFIXES
+from invgraph.data.images import SUFFIXES, inside, unopened
 from invgraph.data.llff import read_llff
 from invgraph.data.middlebury import read_middlebury
 from invgraph.data.transforms_json import read_transforms_json
@@ -115,7 +115,7 @@ FORMATS = (
         "video",
         "one video",
         lambda path: len(_videos(path)) == 1,
-        lambda path: read_video(_videos(path)[0]),
+        lambda path: read_video(inside(path, _videos(path)[0].name, path)),
     ),
 )
 
@@ -147,6 +147,8 @@ def read_capture(path: str | Path) -> Capture:
 
 
 def _read_file(path: Path) -> Capture:
+    if not path.is_file():
+        raise ValueError(f"{path} is a pipe or a device; give a folder, a video, or a JSON file.")
     suffix = path.suffix.lower()
     if suffix == ".json":
         return replace(read_transforms_json(path), kind="transforms.json")
@@ -171,6 +173,11 @@ def _found(path: Path) -> str:
     scenes = sorted(path.glob("*/scene_camera.json")) + sorted(path.glob("*/*/scene_camera.json"))
     if scenes:
         return f"it holds BOP scenes, name one of them, such as {scenes[0].parent}"
+    folders = [folder for folder in (path, path / "images") if folder.is_dir()]
+    others = [found for folder in folders for found in unopened(folder)]
+    if others:
+        name, reason = others[0]
+        return f"its {len(others)} images are of kinds that are not read (first {name}: {reason})"
     return "no known files in it"
 
 

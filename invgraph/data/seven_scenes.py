@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from invgraph.data.capture import Capture
+from invgraph.data.depth_scale import metres_per_level
 from invgraph.data.frame import make_frame, make_lens
-from invgraph.data.images import image_size, natural, pictures
+from invgraph.data.images import image_size, inside_file, natural, pictures
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import checked_intrinsics, read_lines, read_numbers
 from invgraph.data.truth import MeasuredMap, Truth
@@ -32,10 +33,11 @@ def sequences(path: Path) -> list[Path]:
 def read_seven_scenes(path: Path) -> Capture:
     """Read one sequence, or all sequences of a scene.
 
-    Poses (``frame-*.pose.txt``, camera-to-world) and depth (``frame-*.depth.png``, millimetres)
-    are truth. Intrinsics are those of ``camera-intrinsics.txt`` where it is, else the data set's
-    nominal 585 px; integers are pixel centres. The test split is ``TestSplit.txt`` of a scene, else
-    every 8th photo.
+    Poses (``frame-*.pose.txt``, camera-to-world) and depth (``frame-*.depth.png``, millimetres
+    unless ``camera.json`` says otherwise) are truth; photos whose pose is lost are left out.
+    Intrinsics are those of ``camera-intrinsics.txt`` where it is, else the data set's nominal
+    585 px; integers are pixel centres. The test split is ``TestSplit.txt`` of a scene, else every
+    8th photo.
 
     Raises:
         ValueError: a file cannot be used; the message names it.
@@ -48,6 +50,7 @@ def read_seven_scenes(path: Path) -> Capture:
     if not folders:
         raise ValueError(f"{path} holds no frame-*.color.png or frame-*.color.jpg.")
     unreadable = Unreadable(path)
+    scale = metres_per_level(path, _METRES_PER_LEVEL)
     frames, poses, depth, owners = [], [], [], []
     for folder in folders:
         intrinsics = _intrinsics(folder, path)
@@ -57,11 +60,13 @@ def read_seven_scenes(path: Path) -> Capture:
             stem = _SUFFIX.sub("", photo.name)
             with unreadable.skipping(photo.name):
                 lens = make_lens(*intrinsics, image_size(photo))
-                frames.append(make_frame(photo, lens=lens))
-                poses.append(_pose(photo.with_name(f"{stem}.pose.txt")))
-                file = photo.with_name(f"{stem}.depth.png")
-                depth.append(MeasuredMap(file, _METRES_PER_LEVEL) if file.is_file() else None)
+                frame = make_frame(photo, lens=lens)
+                poses.append(_pose(inside_file(photo.with_name(f"{stem}.pose.txt"), path)))
+                frames.append(frame)
+                file = inside_file(photo.with_name(f"{stem}.depth.png"), path)
+                depth.append(None if file is None else MeasuredMap(file, scale))
                 owners.append(folder.name)
+        unreadable.note_unopened(folder)
     split = held_out(len(frames), unreadable)
     tested = _tested(path)
     if tested and 0 < sum(owner in tested for owner in owners) < len(owners):
@@ -79,14 +84,15 @@ def read_seven_scenes(path: Path) -> Capture:
 
 
 def _intrinsics(folder: Path, path: Path) -> tuple[tuple[float, float], tuple[float, float]]:
-    for source in (folder / "camera-intrinsics.txt", path / "camera-intrinsics.txt"):
-        if source.is_file():
+    for place in (folder, path):
+        source = inside_file(place / "camera-intrinsics.txt", path)
+        if source is not None:
             return checked_intrinsics(read_numbers(source, 3), str(source), centred=True)
     return _FOCAL, _PRINCIPAL
 
 
-def _pose(source: Path) -> torch.Tensor | None:
-    if not source.is_file():
+def _pose(source: Path | None) -> torch.Tensor | None:
+    if source is None:
         return None
     world_from_camera = checked_pose(read_numbers(source, 4), str(source))
     return torch.from_numpy(np.linalg.inv(world_from_camera).astype(np.float32))
@@ -94,8 +100,8 @@ def _pose(source: Path) -> torch.Tensor | None:
 
 def _tested(path: Path) -> set[str]:
     """Names of the test sequences: TestSplit.txt lists ``sequence3`` for the folder seq-03."""
-    source = path / "TestSplit.txt"
-    if not source.is_file():
+    source = inside_file(path / "TestSplit.txt", path)
+    if source is None:
         return set()
     digits = (re.search(r"\d+", line) for line in read_lines(source))
     return {f"seq-{int(match[0]):02d}" for match in digits if match}

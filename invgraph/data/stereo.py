@@ -8,7 +8,7 @@ import numpy as np
 
 from invgraph.data.capture import Capture
 from invgraph.data.frame import make_camera, make_frame, make_lens
-from invgraph.data.images import SUFFIXES, inside
+from invgraph.data.images import SUFFIXES, inside, inside_file
 from invgraph.data.reading import Unreadable, named
 from invgraph.data.text import checked_intrinsics, numbers, read_lines, scaled_to
 from invgraph.data.truth import MeasuredMap, Truth
@@ -42,7 +42,8 @@ def find_pair(path: Path) -> tuple[Path, Path] | None:
     """The left and right photo of a folder: im0 and im1, left and right, or X_left and X_right."""
     if not path.is_dir():
         return None
-    names = {p.stem: p for p in sorted(path.iterdir()) if p.suffix in SUFFIXES and p.is_file()}
+    files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+    names = {p.stem: p for p in files}
     pairs = [
         (names[left], names[right])
         for left in names
@@ -89,16 +90,19 @@ def read_stereo(path: Path) -> Capture:
             f"{pair[0]} is {frames[0].size[0]}x{frames[0].size[1]} (h x w) but {pair[1].name} is "
             f"{frames[1].size[0]}x{frames[1].size[1]}; rectify the pair again."
         )
+    unreadable.note_unopened(path)
     maps = tuple(_disparity(path, pair[0], side) for side in (0, 1))
     capture = Capture(
         path.resolve().name,
         named(frames, path),
         (),
         truth=Truth(disparity=maps) if any(maps) else None,
+        skipped=tuple(unreadable.reasons),
     )
-    if not (path / "calib.txt").is_file():
-        return capture
-    return with_calibration(capture, read_calibration(path / "calib.txt"))
+    calibration = inside_file(path / "calib.txt", path)
+    return (
+        capture if calibration is None else with_calibration(capture, read_calibration(calibration))
+    )
 
 
 def with_calibration(capture: Capture, calibration: StereoCalibration) -> Capture:

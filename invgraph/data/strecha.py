@@ -6,7 +6,7 @@ import numpy as np
 
 from invgraph.data.capture import Capture
 from invgraph.data.frame import make_camera, make_frame, make_lens
-from invgraph.data.images import image_size, natural, pictures
+from invgraph.data.images import image_size, inside_file, natural, pictures
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import checked_intrinsics, numbers, read_lines, scaled_to
 
@@ -41,16 +41,18 @@ def read_strecha(path: Path) -> Capture:
     unreadable = Unreadable(path)
     frames = []
     for file in files:
-        focal, principal, pose, stated = _parse(file)
+        inside_file(file, path)
         name = file.name.removesuffix(".camera")
         if name not in photos:
             unreadable.note(name, f"no photo of that name for {file.name}")
             continue
         with unreadable.skipping(name):
+            focal, principal, pose, stated = _parse(file)
             size = image_size(photos[name])
             focal, principal = scaled_to(focal, principal, stated, size, str(photos[name]))
             camera = make_camera(pose, make_lens(focal, principal, size))
             frames.append(make_frame(photos[name], camera))
+    unreadable.note_unopened(*folders)
     split = held_out(len(frames), unreadable)
     skipped = tuple(unreadable.reasons)
     return Capture(path.resolve().name, named(frames, path), split, skipped=skipped)

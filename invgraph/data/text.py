@@ -1,28 +1,50 @@
 """Reading the small text files of captures, which are never trusted."""
 
+import codecs
 import json
+import math
+import re
 from pathlib import Path
 
 import numpy as np
 
 _LARGEST_BYTES = 256 << 20
+_LARGEST = 1e30  # numbers fit into float32
+# What the C library of Windows prints for NaN and infinity: 1.#INF, -1.#IND00, nan(ind).
+_WINDOWS = re.compile(r"[-+]?(?:\d\.#[A-Z]{3,4}\d*|nan\([a-z]*\))", re.IGNORECASE)
+
+
+class MissingValue(ValueError):
+    """What a file says of one photo is missing, NaN or infinite: a capture can do without it."""
 
 
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file, without their ends.
 
     Raises:
-        ValueError: missing, not UTF-8 text, or larger than 256 MiB.
+        ValueError: missing, not text (UTF-8, UTF-16 with its mark, or Windows-1252), or larger than
+            256 MiB.
     """
     if not path.is_file():
         raise ValueError(f"{path} does not exist or is not a file; give the path of a text file.")
     try:
         if path.stat().st_size > _LARGEST_BYTES:
             raise ValueError(f"{path} is larger than 256 MiB; expected a small text file.")
-        text = path.read_text(encoding="utf-8-sig")
+        text = _decoded(path.read_bytes())
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not readable text; restore or download it again.") from error
-    return text.replace("\r\n", "\n").split("\n")
+    if "\0" in text:
+        raise ValueError(f"{path} is not readable text; restore or download it again.")
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+def _decoded(data: bytes) -> str:
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252")  # Latin-1 and what Windows adds to it
 
 
 def read_json(path: Path, remedy: str) -> dict:
@@ -33,10 +55,14 @@ def read_json(path: Path, remedy: str) -> dict:
         remedy: what to do about a bad one, for the message.
 
     Raises:
-        ValueError: unreadable, not JSON, or no object.
+        ValueError: missing, unreadable, larger than 256 MiB, not JSON, or no object.
     """
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist or is not a file; {remedy}")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        if path.stat().st_size > _LARGEST_BYTES:
+            raise ValueError("larger than 256 MiB")
+        content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:120]
         raise ValueError(f"{path} is not JSON ({reason}); {remedy}") from error
@@ -54,36 +80,74 @@ def numbers(words: list[str], count: int | None, where: str) -> np.ndarray:
         where: file and line, for the message.
 
     Raises:
-        ValueError: not numbers, not finite, or too many or too few.
+        MissingValue: nothing, NaN, infinity, or something else in the place of a number.
+        ValueError: too many, too few, or 1e30 and more.
     """
     try:
-        values = np.array([float(word) for word in words])
+        values = np.array([number(word) for word in words])
     except ValueError:
         values = np.empty(0)
     if (count is not None and len(values) != count) or len(values) != len(words):
         expected = "numbers" if count is None else f"{count} numbers"
-        raise ValueError(
+        kind = MissingValue if not words or len(words) == (count or len(words)) else ValueError
+        raise kind(
             f"{where}: expected {expected} but got {' '.join(words)[:60]!r}; restore the file."
         )
     if not np.isfinite(values).all():
-        raise ValueError(f"{where} holds NaN or infinity; restore the file.")
+        raise MissingValue(f"{where} holds NaN or infinity; restore the file.")
+    if (np.abs(values) >= _LARGEST).any():
+        raise ValueError(f"{where} holds numbers too large for float32; restore the file.")
     return values
+
+
+def number(word: str) -> float:
+    """A number from a word, also NaN and infinity as the C library of Windows prints them.
+
+    Raises:
+        ValueError: no number.
+    """
+    return math.nan if _WINDOWS.fullmatch(word) else float(word)
 
 
 def read_numbers(path: Path, columns: int | None) -> np.ndarray:
     """All rows of a text file of numbers as ``rows columns``; blank and # lines are left out.
 
     Raises:
-        ValueError: unreadable, or a row that is not ``columns`` finite numbers.
+        MissingValue: no row, or one that was lost.
+        ValueError: unreadable, or a row that is not of ``columns`` words.
     """
+    return np.stack([numbers(words, columns, where) for words, where in _rows(path)])
+
+
+def read_table(path: Path, columns: int) -> tuple[np.ndarray, dict[int, str]]:
+    """The rows of a text file that has one row per photo or per moment.
+
+    Returns:
+        ``rows columns``, all NaN where one is lost; and what to say of each lost row, by its index.
+
+    Raises:
+        ValueError: unreadable, no row, or one that is not of ``columns`` words.
+    """
+    table, missing = [], {}
+    for index, (words, where) in enumerate(_rows(path)):
+        try:
+            table.append(numbers(words, columns, where))
+        except MissingValue as error:
+            table.append(np.full(columns, math.nan))
+            missing[index] = str(error)
+    return np.stack(table), missing
+
+
+def _rows(path: Path) -> list[tuple[list[str], str]]:
+    """The words of each row, and where it stands."""
     rows = [
-        numbers(line.replace(",", " ").split(), columns, f"{path}: line {index + 1}")
+        (line.replace(",", " ").split(), f"{path}: line {index + 1}")
         for index, line in enumerate(read_lines(path))
         if line.strip() and not line.lstrip().startswith("#")
     ]
     if not rows:
-        raise ValueError(f"{path} holds no numbers; restore or download it again.")
-    return np.stack(rows)
+        raise MissingValue(f"{path} holds no numbers; restore or download it again.")
+    return rows
 
 
 def checked_intrinsics(

@@ -69,7 +69,7 @@ def read_trajectory(path: str | Path) -> Trajectory:
 
     TUM: ``time tx ty tz qx qy qz qw``. KITTI: the first three rows of the 4x4 pose, and the times
     are the indices of the lines. Both hold ``world_from_camera``. Blank lines and # lines are left
-    out.
+    out; lines of TUM are sorted by time.
 
     Raises:
         ValueError: the file is missing, of neither format, or does not hold a trajectory.
@@ -88,6 +88,7 @@ def read_trajectory(path: str | Path) -> Trajectory:
     rows = read_numbers(path, columns)
     try:
         if columns == _TUM:
+            rows = rows[np.argsort(rows[:, 0], kind="stable")]
             return Trajectory(_tum_poses(rows), torch.from_numpy(rows[:, 0].copy()))
         poses = [checked_pose(row, f"pose {i}") for i, row in enumerate(rows.reshape(-1, 3, 4))]
         times = torch.arange(len(poses), dtype=torch.float64)

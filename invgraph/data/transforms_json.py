@@ -1,13 +1,14 @@
 """Captures in the ``transforms.json`` format of Blender, instant-ngp and nerfstudio."""
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
 
 from invgraph.data.capture import Capture
 from invgraph.data.frame import make_camera, make_frame, make_lens
-from invgraph.data.images import SUFFIXES, UnreadableImage, image_size, inside
+from invgraph.data.images import SUFFIXES, UnreadableImage, image_size, inside, inside_file
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import read_json
 from invgraph.data.truth import SceneTruth, Truth
@@ -55,6 +56,9 @@ def read_transforms_json(path: Path) -> Capture:
     """
     main, test = _find(path)
     folder = main.parent
+    for source in (main, test):
+        if source is not None:
+            inside_file(source, folder)
     unreadable = Unreadable(main)
     frames, image_names = _read_frames(main, unreadable)
     split: tuple[int, ...]
@@ -66,7 +70,8 @@ def read_transforms_json(path: Path) -> Capture:
     else:
         frames, split = _split_inside(main, frames, image_names, unreadable)
     truth = folder / "truth"
-    known = (truth / "object.glb").is_file()
+    inside_file(truth / "light.npz", folder)
+    known = inside_file(truth / "object.glb", folder) is not None
     return Capture(
         name=folder.resolve().name,
         frames=named(frames, folder),
@@ -125,7 +130,7 @@ def _read_frames(path: Path, unreadable: Unreadable) -> tuple[list, list[str]]:
     entries = content.get("frames")
     if not isinstance(entries, list) or not entries:
         raise ValueError(f'{path}: "frames" lists no photo; export the cameras again.')
-    frames, names = [], []
+    frames, names, folders = [], [], []
     listed: set[Path] = set()
     for index, entry in enumerate(entries):
         where = f"{path}: frames[{index}]"
@@ -136,9 +141,9 @@ def _read_frames(path: Path, unreadable: Unreadable) -> tuple[list, list[str]]:
         mask_path = None
         if entry.get("mask_path") is not None:
             mask_path = inside(path.parent, entry["mask_path"], path)
-        world_from_camera = checked_pose(entry.get("transform_matrix"), where)
-        camera_from_world = np.linalg.inv(world_from_camera @ _OPENGL_FROM_OPENCV)
         with unreadable.skipping(str(name)):
+            world_from_camera = checked_pose(entry.get("transform_matrix"), where)
+            camera_from_world = np.linalg.inv(world_from_camera @ _OPENGL_FROM_OPENCV)
             image_path = _existing(image_path, path)
             if image_path.resolve() in listed:
                 raise UnreadableImage(f"{image_path} is listed twice in {path}; remove one frame.")
@@ -147,6 +152,10 @@ def _read_frames(path: Path, unreadable: Unreadable) -> tuple[list, list[str]]:
             camera = make_camera(camera_from_world, lens)
             frames.append(make_frame(image_path, camera, mask_path=mask_path))
             names.append(str(Path(str(name))))
+        folders.append(image_path.parent)
+        if mask_path is not None:
+            folders.append(mask_path.parent)
+    unreadable.note_unopened(*folders)
     return frames, names
 
 
@@ -154,7 +163,8 @@ def _existing(path: Path, source: Path) -> Path:
     if path.is_file():
         return path
     for suffix in SUFFIXES:
-        candidate = path.with_name(path.name + suffix)
+        name = os.path.relpath(f"{path}{suffix}", source.parent)
+        candidate = inside(source.parent, name, source)
         if candidate.is_file():
             return candidate
     raise UnreadableImage(f"{path} is missing (named in {source}); restore it or remove its frame.")

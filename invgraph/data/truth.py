@@ -13,10 +13,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from invgraph.data.images import decode
+from invgraph.files.memory import available_bytes
 from invgraph.geometry.color import linear_from_srgb
 from invgraph.geometry.mesh import Mesh
 from invgraph.scene import EnvironmentMap, SphericalHarmonicLight
 from invgraph.scene.mesh_files import load_mesh
+from invgraph.scene.mesh_sources import open_scene
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,8 @@ class MeasuredMap:
             ValueError: the file is missing, damaged or of another kind.
         """
         reader = {".png": _read_png, ".pfm": _read_pfm, ".npy": _read_npy, ".npz": _read_npy}
+        if self.path.exists() and not self.path.is_file():
+            raise ValueError(f"{self.path} is not a file; restore it.")
         if self.path.suffix.lower() not in reader:
             raise ValueError(f"{self.path} is no PNG, PFM, NPY or NPZ; convert it to one of these.")
         values = reader[self.path.suffix.lower()](self.path)
@@ -108,10 +112,15 @@ def _read_png(path: Path) -> np.ndarray:
 def _read_npy(path: Path) -> np.ndarray:
     try:
         stored = np.load(path, allow_pickle=False)
-        values = stored if isinstance(stored, np.ndarray) else stored[stored.files[0]]
-        return values.astype(np.float32)
+        if isinstance(stored, np.ndarray):
+            return stored.astype(np.float32)
+        with stored:
+            size = stored.zip.infolist()[0].file_size
+            if size <= available_bytes():
+                return stored[stored.files[0]].astype(np.float32)
     except Exception as error:  # zip, zlib and numpy each raise their own
         raise ValueError(f"{path} cannot be read as an array; restore it.") from error
+    raise ValueError(f"{path} holds {size / 1e6:.1f} MB, more than fits into the free memory.")
 
 
 def _read_pfm(path: Path) -> np.ndarray:
@@ -153,11 +162,9 @@ class SceneTruth:
         Raises:
             ValueError: the file is missing or broken, or holds no texture.
         """
-        import trimesh
-
         path = self.folder / "object.glb"
         try:
-            part = trimesh.load_scene(path).dump()[0]
+            part = open_scene(path, process=True).dump()[0]
             texture = part.visual.material.baseColorTexture  # type: ignore[attr-defined]
             pixels = np.asarray(texture.convert("RGB"))
         except Exception as error:  # trimesh's readers raise whatever their parsing trips over
@@ -188,6 +195,8 @@ class SceneTruth:
 
     def _light(self, name: str) -> Tensor:
         path = self.folder / "light.npz"
+        if not path.is_file():
+            raise ValueError(f"{path} does not exist or is not a file; restore it.")
         try:
             with np.load(path, allow_pickle=False) as stored:
                 return torch.from_numpy(stored[name].astype(np.float32))

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 
 from invgraph.data.capture import Capture
+from invgraph.data.depth_scale import metres_per_level
 from invgraph.data.frame import make_frame, make_lens
-from invgraph.data.images import inside
+from invgraph.data.images import inside, inside_file
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
-from invgraph.data.text import numbers, read_lines, read_numbers
+from invgraph.data.text import MissingValue, numbers, read_lines, read_table
 from invgraph.data.truth import MeasuredMap, Truth
 from invgraph.geometry import transforms
 from invgraph.geometry.lens import Lens
@@ -35,9 +36,10 @@ def is_tum(path: Path) -> bool:
 def read_tum(path: Path) -> Capture:
     """Read ``rgb.txt`` and its photos; depth and ``groundtruth.txt`` are truth.
 
-    Depth and poses belong to the photo whose time stamp is nearest, if it is within 0.02 s. Times
-    count from the first photo. Which camera it was follows from ``freiburg1`` to ``freiburg3`` in
-    the folder's name, else the intrinsics are unknown.
+    Depth and poses belong to the photo whose time stamp is nearest, if it is within 0.02 s. Photos
+    are sorted by time, which counts from the first one. Levels of depth are 1/5000 m unless
+    ``camera.json`` says otherwise. Which camera it was follows from ``freiburg1`` to ``freiburg3``
+    in the folder's name, else the intrinsics are unknown.
 
     Raises:
         ValueError: a file cannot be used; the message names it.
@@ -45,17 +47,18 @@ def read_tum(path: Path) -> Capture:
     Source:
         Sturm et al., A Benchmark for the Evaluation of RGB-D SLAM Systems (2012).
     """
-    stamps, photos = _listed(path / "rgb.txt", path)
-    depth = _depth(path, stamps)
-    poses = _poses(path / "groundtruth.txt", stamps)
-    lens = _lens(path.resolve().name)
     unreadable = Unreadable(path / "rgb.txt")
+    stamps, photos = _listed("rgb.txt", path, unreadable)
+    depth = _depth(path, stamps, unreadable)
+    poses = _poses(inside_file(path / "groundtruth.txt", path), stamps, unreadable)
+    lens = _lens(path.resolve().name)
     frames, kept = [], []
     for index, photo in enumerate(photos):
         with unreadable.skipping(photo.name):
             time = float(stamps[index] - stamps[0])
             frames.append(make_frame(photo, lens=lens, time=time))
             kept.append(index)
+    unreadable.note_unopened(path / "rgb")
     split = held_out(len(frames), unreadable)
     return Capture(
         path.resolve().name,
@@ -74,17 +77,26 @@ def _lens(name: str) -> Lens | None:
     return make_lens((fx, fy), (cx + 0.5, cy + 0.5), _SIZE, distortion)
 
 
-def _listed(source: Path, root: Path) -> tuple[np.ndarray, list[Path]]:
-    """Time stamps and files of a list such as rgb.txt."""
+def _listed(name: str, root: Path, unreadable: Unreadable) -> tuple[np.ndarray, list[Path]]:
+    """Time stamps and files of a list such as rgb.txt, sorted by time."""
+    source = inside(root, name, root)
     stamps, paths = [], []
     for index, line in enumerate(read_lines(source)):
         words = line.split(maxsplit=1)
         if words and not words[0].startswith("#"):
-            stamps.append(numbers(words[:1], 1, f"{source}: line {index + 1}")[0])
-            paths.append(inside(root, words[1].strip() if len(words) > 1 else "", source))
+            where = f"{source}: line {index + 1}"
+            with unreadable.skipping(f"{name}: line {index + 1}"):
+                if len(words) < 2:
+                    raise MissingValue(f"{where} names no file; download the recording again.")
+                [stamp] = numbers(words[:1], 1, where)
+                paths.append(inside(root, words[1].strip(), source))
+                stamps.append(stamp)
+    if not paths and unreadable.reasons:
+        unreadable.require(0, 2)
     if not paths:
         raise ValueError(f"{source} lists no photo; download the recording again.")
-    return np.array(stamps), paths
+    order = np.argsort(stamps, kind="stable")
+    return np.array(stamps)[order], [paths[index] for index in order]
 
 
 def _nearest(stamps: np.ndarray, others: np.ndarray) -> list[int | None]:
@@ -99,21 +111,31 @@ def _nearest(stamps: np.ndarray, others: np.ndarray) -> list[int | None]:
     return found
 
 
-def _depth(path: Path, stamps: np.ndarray) -> tuple[MeasuredMap | None, ...]:
+def _depth(
+    path: Path, stamps: np.ndarray, unreadable: Unreadable
+) -> tuple[MeasuredMap | None, ...]:
     if not (path / "depth.txt").is_file():
         return ()
-    times, files = _listed(path / "depth.txt", path)
+    times, files = _listed("depth.txt", path, unreadable)
+    scale = metres_per_level(path, _METRES_PER_LEVEL)
     return tuple(
-        None if near is None else MeasuredMap(files[near], _METRES_PER_LEVEL)
+        None if near is None else MeasuredMap(files[near], scale)
         for near in _nearest(stamps, times)
     )
 
 
-def _poses(source: Path, stamps: np.ndarray) -> tuple[torch.Tensor | None, ...]:
+def _poses(
+    source: Path | None, stamps: np.ndarray, unreadable: Unreadable
+) -> tuple[torch.Tensor | None, ...]:
     """``camera_from_world`` from rows of time, position, and quaternion x y z w."""
-    if not source.is_file():
+    if source is None:
         return ()
-    rows = read_numbers(source, 8)
+    rows, missing = read_table(source, 8)
+    for reason in missing.values():
+        unreadable.note(source.name, reason)
+    rows = rows[np.isfinite(rows).all(1)]
+    if not len(rows):
+        return ()
     if not (np.linalg.norm(rows[:, 4:], axis=1) > 1e-6).all():
         raise ValueError(f"{source} holds a quaternion of length 0; download it again.")
     quats = torch.from_numpy(rows[:, [7, 4, 5, 6]])

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -17,6 +18,8 @@ from invgraph.data.cache import cache_folder
 from invgraph.data.capture import Capture
 from invgraph.data.frame import make_frame
 from invgraph.data.reading import Unreadable, held_out
+from invgraph.data.video_frames import Look, look_of, small_grey, upright
+from invgraph.files.opening import require_memory
 from invgraph.files.pictures import encode_jpeg
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".3gp")
@@ -26,7 +29,7 @@ _BLOCK = 8
 _LIKE_LEVELS = 0.5  # mean difference of block means, of 255, below which frames are the same
 _BLURRED = 0.3  # of the neighbours' median sharpness
 _NEIGHBOURS = 10  # to either side
-_VERSION = 1  # of the files in the cache
+_VERSION = 2  # of the files in the cache
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ def read_video(
     kept, or if it is much blurrier than its neighbours in time; every dropped frame is listed in
     ``Capture.skipped``. Frames are decoded once, one at a time, into JPEG files in a folder of
     their own whose name depends on the video's path, size and time of change and on ``stride``; a
-    later call finds them there. Rotation and pixel shape from the video's metadata are applied.
+    later call finds them there. Rotation, mirroring, pixel shape and colours from the video's
+    metadata are applied.
 
     Args:
         path: the video file.
@@ -53,7 +57,8 @@ def read_video(
         work: folder for the decoded frames; ``cache_folder() / "videos"`` when left out.
 
     Raises:
-        ValueError: not a readable video, or fewer than two frames are worth keeping.
+        ValueError: not a readable video, high dynamic range, or fewer than two frames are worth
+            keeping.
     """
     path = Path(path)
     work = None if work is None else Path(work)
@@ -63,6 +68,8 @@ def read_video(
         status = path.stat()
     except OSError:
         raise ValueError(f"{path} does not exist; give a video file.") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(f"{path} is no file but a folder, pipe or device; give a video file.")
     facts = (str(path.resolve()), status.st_size, status.st_mtime_ns, stride, _VERSION)
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     base = work if work is not None else cache_folder() / "videos"
@@ -120,7 +127,7 @@ def _extract(path: Path, stride: int | None, folder: Path) -> tuple[list[_Kept],
     kept: list[_Kept] = []
     skipped: list[str] = []
     last: np.ndarray | None = None
-    for index, frame, sharpness, grey, aspect in _sharpest(path, stride, skipped):
+    for index, frame, sharpness, grey, look in _sharpest(path, stride, skipped):
         name = f"frame_{index:06d}"
         sketch = _block_means(grey)
         if last is not None and last.shape == sketch.shape:
@@ -129,7 +136,7 @@ def _extract(path: Path, stride: int | None, folder: Path) -> tuple[list[_Kept],
                 skipped.append(f"{name}: looks like {kept[-1].name}")
                 continue
         last = sketch
-        picture = encode_jpeg(_upright(frame, aspect), 95, full_color=True)
+        picture = encode_jpeg(upright(frame, look, path), 95, full_color=True)
         (folder / f"{name}.jpg").write_bytes(picture)
         kept.append(_Kept(name, None if frame.time is None else float(frame.time), sharpness))
     return kept, skipped
@@ -137,36 +144,36 @@ def _extract(path: Path, stride: int | None, folder: Path) -> tuple[list[_Kept],
 
 def _sharpest(
     path: Path, stride: int | None, skipped: list[str]
-) -> Iterator[tuple[int, Any, float, np.ndarray, float]]:
-    """(index, frame, sharpness, small grey image, pixel aspect) of each window's sharpest frame."""
-    best: tuple[int, Any, float, np.ndarray, float] | None = None
+) -> Iterator[tuple[int, Any, float, np.ndarray, Look]]:
+    """(index, frame, sharpness, small grey image, look) of each window's sharpest frame."""
+    best: tuple[int, Any, float, np.ndarray, Look] | None = None
     window = 0
-    for index, frame, span, aspect in _frames(path, stride, skipped):
+    for index, frame, span, look in _frames(path, stride, skipped):
         if best is not None and index // span != window:
             yield best
             best = None
         window = index // span
-        grey = _small_grey(frame)
+        grey = small_grey(frame, _COMPARED_WIDTH, path)
         sharpness = _sharpness(grey)
         if best is None or sharpness > best[2]:
-            best = (index, frame, sharpness, grey, aspect)
+            best = (index, frame, sharpness, grey, look)
     if best is not None:
         yield best
 
 
 def _frames(
     path: Path, stride: int | None, skipped: list[str]
-) -> Iterator[tuple[int, Any, int, float]]:
-    """(index, decoded frame, frames per window, pixel aspect) of all frames that can be decoded."""
+) -> Iterator[tuple[int, Any, int, Look]]:
+    """(index, decoded frame, frames per window, look) of all frames that can be decoded."""
     av = _import_av()
     try:
         with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.video:
                 raise ValueError(f"{path} has no pictures, only sound; give a video.")
             stream = container.streams.video[0]
+            require_memory(path, stream.height, stream.width)
             stream.thread_type = "AUTO"
             span = stride or max(1, -(-_length(container, stream) // _MOST_FRAMES))
-            aspect = float(stream.sample_aspect_ratio or 1)
             index = 0
             for packet in container.demux(stream):
                 try:
@@ -179,7 +186,7 @@ def _frames(
                     if frame.is_corrupt:
                         skipped.append(f"frame_{index:06d}: damaged")
                     else:
-                        yield index, frame, span, aspect
+                        yield index, frame, span, look_of(stream, path)
                     index += 1
             if stream.frames > index:
                 lost = stream.frames - index
@@ -205,27 +212,6 @@ def _length(container: Any, stream: Any) -> int:
         return stream.frames
     rate = float(stream.average_rate or 0)
     return max(1, round((container.duration or 0) / 1e6 * rate))
-
-
-def _upright(frame: Any, aspect: float) -> np.ndarray:
-    """sRGB levels as a viewer shows the frame: square pixels, rotation applied.
-
-    Args:
-        aspect: width of a stored pixel over its height.
-    """
-    width = max(1, round(frame.width * aspect))
-    # Frames that do not say their colour matrix follow television: BT.601 in standard definition.
-    space = {1: "ITU709", 5: "ITU601", 6: "ITU601", 9: "ITU709"}.get(int(frame.colorspace))
-    space = space or ("ITU709" if frame.height >= 720 else "ITU601")
-    pixels = frame.reformat(width=width, format="rgb24", src_colorspace=space).to_ndarray()
-    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
-
-
-def _small_grey(frame: Any) -> np.ndarray:
-    width = min(frame.width, _COMPARED_WIDTH)
-    height = max(1, round(frame.height * width / frame.width))
-    small = frame.reformat(width=width, height=height, format="gray", interpolation="AREA")
-    return small.to_ndarray().astype(np.float32)
 
 
 def _sharpness(grey: np.ndarray) -> float:

@@ -12,6 +12,7 @@ from invgraph.files.atomic import write_atomically
 from invgraph.geometry.color import linear_from_srgb
 from invgraph.geometry.mesh import Mesh, check_indices, face_areas
 from invgraph.geometry.subdivision import split_finely
+from invgraph.scene.mesh_sources import open_scene
 
 _READ = (".glb", ".gltf", ".obj", ".off", ".ply", ".stl")
 _WRITE = (".glb", ".obj", ".off", ".ply", ".stl")
@@ -125,7 +126,7 @@ def _parts(path: Path) -> list[Any]:
         raise ValueError(f"{path} does not exist or is not a file.")
     try:
         # The exporter's vertex order is kept: merging is what `process` would add, but for STL.
-        loaded = trimesh.load_scene(path, process=path.suffix.lower() == ".stl")
+        loaded = open_scene(path, process=path.suffix.lower() == ".stl")
         parts = [part for part in loaded.dump() if isinstance(part, trimesh.Trimesh)]
     except Exception as error:  # trimesh's readers raise whatever their parsing trips over
         reason = _first_line(error)

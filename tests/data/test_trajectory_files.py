@@ -85,6 +85,13 @@ def test_bad_files_are_one_clear_line(tmp_path: Path, text: str, message: str) -
     assert "\n" not in str(caught.value)
 
 
+def test_lines_of_tum_are_sorted_by_time(tmp_path: Path) -> None:
+    path = _file(tmp_path, "2 5 0 0 0 0 0 1\n0.5 4 0 0 0 0 0 1\n1 6 0 0 0 0 0 1\n")
+    found = read_trajectory(path)
+    assert found.times.tolist() == [0.5, 1, 2]
+    assert found.world_from_camera[:, 0, 3].tolist() == [4, 6, 5]
+
+
 def test_missing_and_binary_files(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"absent\.txt does not exist or is not a file"):
         read_trajectory(tmp_path / "absent.txt")

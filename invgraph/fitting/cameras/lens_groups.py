@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from invgraph.data.frame import Frame
+from invgraph.files.opening import open_image
 from invgraph.fitting.cameras.colmap_engine import load_engine
 from invgraph.geometry import convert
 from invgraph.geometry.lens import Lens
@@ -108,10 +109,8 @@ def exif_focal(path: Path, size: tuple[int, int]) -> float | None:
         EXIF 2.32: the 35 mm equivalent keeps the angle of the diagonal; otherwise the focal length
         in mm times the sensor's pixels per mm.
     """
-    from PIL import Image
-
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             if image.format == "PNG" and "exif" not in image.info:
                 return None
             tags = image.getexif().get_ifd(_EXIF)
