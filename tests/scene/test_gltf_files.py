@@ -184,7 +184,7 @@ def test_a_texture_and_its_factor(tmp_path: Path):
 )
 def test_a_texture_that_is_moved(moved: dict, wanted: str, tmp_path: Path):
     file = square()
-    info = {"index": file.texture(quadrants(), tmp_path)}
+    info: dict[str, Any] = {"index": file.texture(quadrants(), tmp_path)}
     if moved:
         info["extensions"] = {"KHR_texture_transform": moved}
         file.root["extensionsRequired"] = ["KHR_texture_transform"]

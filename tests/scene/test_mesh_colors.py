@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mesh_writers import QUADS, Box, box_gltf, colors_at, write_obj, write_ply
+from mesh_writers import QUADS, Box, box_gltf, colors_at, decoded, write_obj, write_ply
 
 from invgraph.geometry import transforms
 from invgraph.geometry.mesh import Mesh, face_areas, volume
 from invgraph.scene import Material, Object, Scene
+from invgraph.scene.material import ParameterKind
 from invgraph.scene.mesh_files import load_colored_mesh, load_mesh, save_mesh
 from invgraph.scene.scene_files import save_scene
 
@@ -73,7 +74,7 @@ def test_shapes_without_colours_have_none(ending: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize("style", ["constant", "vertex", "face", "texture"])
-def test_our_own_scene_keeps_its_colours(style: str, tmp_path: Path):
+def test_our_own_scene_keeps_its_colours(style: ParameterKind, tmp_path: Path):
     box = Box.random(4)
     triangles = np.concatenate([QUADS[:, [0, 1, 2]], QUADS[:, [0, 2, 3]]])
     order = np.concatenate([4 * np.arange(6)[:, None] + k for k in ([0, 1, 2], [0, 2, 3])])
@@ -88,7 +89,7 @@ def test_our_own_scene_keeps_its_colours(style: str, tmp_path: Path):
         "constant": torch.tensor(box.of_face[0]),
         "vertex": torch.tensor(box.of_vertex),
         "face": torch.tensor(np.concatenate([box.of_face, box.of_face])),
-        "texture": torch.from_numpy(_linear(box.picture)),
+        "texture": torch.from_numpy(decoded(box.picture / 255)),
     }[style].float()
     material = Material(albedo, torch.tensor([0.5]), torch.zeros(1), albedo_kind=style)
     tint = torch.tensor([0.5, 1.0, 0.8])
@@ -103,9 +104,3 @@ def test_our_own_scene_keeps_its_colours(style: str, tmp_path: Path):
     points, wanted = box.points(names[style])
     at = colors_at(found, colors, points)
     np.testing.assert_allclose(at, wanted * tint.numpy(), atol=0.01)
-
-
-def _linear(levels: np.ndarray) -> np.ndarray:
-    from mesh_writers import decoded
-
-    return decoded(levels / 255)
