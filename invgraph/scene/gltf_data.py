@@ -34,7 +34,10 @@ class GltfData:
     def __init__(self, path: Path) -> None:
         self.path = path
         text, self._binary = _chunks(path.read_bytes())
-        self.root = json.loads(text.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        try:
+            self.root = json.loads(text.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        except UnicodeDecodeError as error:
+            raise ValueError("it is neither GLB nor JSON") from error
         if not isinstance(self.root, dict):
             raise ValueError("its JSON is no object")
         version = self.root.get("asset", {}).get("version")

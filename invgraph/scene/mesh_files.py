@@ -1,5 +1,6 @@
 """Mesh files: OBJ, PLY, STL, OFF, GLB."""
 
+import io
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +18,7 @@ from invgraph.geometry.subdivision import split_finely, subdivide
 from invgraph.scene.gltf_files import read_gltf
 from invgraph.scene.mesh_parts import MeshPart
 from invgraph.scene.obj_files import read_obj
+from invgraph.scene.off_files import read_off
 from invgraph.scene.ply_files import read_ply
 
 _WRITE = (".glb", ".obj", ".off", ".ply", ".stl")
@@ -158,25 +160,27 @@ def _parts(path: Path, notes: list[str]) -> list[MeshPart]:
     return parts
 
 
-def _read_by_trimesh(path: Path, _notes: list[str]) -> list[MeshPart]:
-    """OFF and STL, whose colours no two programs write alike, so they are not read."""
+def _read_stl(path: Path, _notes: list[str]) -> list[MeshPart]:
+    """The triangles of an STL file, joined where their corners are one; colours are not read."""
     import trimesh
 
-    # The exporter's vertex order is kept: merging is what `process` would add, but for STL.
-    loaded = trimesh.load_scene(path, process=path.suffix.lower() == ".stl")
-    parts = [part for part in loaded.dump() if isinstance(part, trimesh.Trimesh)]
-    return [
-        MeshPart(np.asarray(p.vertices, np.float64), np.asarray(p.faces, np.int64)) for p in parts
-    ]
+    data = path.read_bytes()
+    if len(data) < 84 or len(data) != 84 + 50 * int.from_bytes(data[80:84], "little"):
+        # A text: bytes that are no ASCII are in names alone.
+        data = data.decode("ascii", "replace").encode("ascii", "replace")
+    loaded: Any = trimesh.load_mesh(io.BytesIO(data), file_type="stl", process=False)
+    vertices = np.asarray(loaded.vertices, np.float64) + 0.0  # -0 becomes 0
+    places, index = np.unique(vertices, axis=0, return_inverse=True)
+    return [MeshPart(places, index.reshape(-1)[np.asarray(loaded.faces, np.int64)])]
 
 
 _READ: dict[str, Callable[[Path, list[str]], list[MeshPart]]] = {
     ".glb": read_gltf,
     ".gltf": read_gltf,
     ".obj": read_obj,
-    ".off": _read_by_trimesh,
+    ".off": read_off,
     ".ply": read_ply,
-    ".stl": _read_by_trimesh,
+    ".stl": _read_stl,
 }
 
 

@@ -1,7 +1,8 @@
 """Materials of OBJ files.
 
 Source:
-    Wavefront, MTL material format (1995). Programs of today read ``Kd`` as sRGB.
+    Wavefront, MTL material format (1995), which leaves open what numbers ``Kd`` has. Most programs
+    take sRGB; Blender writes linear RGB.
 """
 
 import math
@@ -54,16 +55,17 @@ def read_mtl(path: Path, folder: Path) -> dict[str, MtlMaterial]:
     found: dict[str, MtlMaterial] = {}
     name = ""
     textures: dict[tuple[Path, bool], Texture] = {}
-    for number, line in enumerate(obj_lines(path), 1):
+    lines = obj_lines(path)
+    by_blender = lines[0].startswith("# Blender")
+    for number, line in enumerate(lines, 1):
         key, _, rest = line.strip().replace("\t", " ").partition(" ")
         key, rest = key.lower(), rest.strip()
         if key == "newmtl":
             name = rest
             found[name] = MtlMaterial()
         elif name in found and key == "kd":
-            found[name] = replace(
-                found[name], diffuse=_diffuse(rest, f"line {number} of {path.name}")
-            )
+            diffuse = _diffuse(rest, f"line {number} of {path.name}", linear=by_blender)
+            found[name] = replace(found[name], diffuse=diffuse)
         elif name in found and key == "map_kd":
             found[name] = _with_map(found[name], rest, path.parent, folder, textures)
     return found
@@ -94,7 +96,7 @@ def obj_lines(path: Path) -> list[str]:
     return joined
 
 
-def _diffuse(text: str, where: str) -> tuple[float, float, float] | None:
+def _diffuse(text: str, where: str, linear: bool) -> tuple[float, float, float] | None:
     words = text.partition("#")[0].split()
     if not words or words[0].lower() in ("spectral", "xyz"):
         return None
@@ -106,7 +108,7 @@ def _diffuse(text: str, where: str) -> tuple[float, float, float] | None:
         valid = False
     if not valid:
         raise ValueError(f"{where} has {quoted(text)} as Kd, expected numbers from 0 to 1")
-    red, green, blue = linear_colors(np.array(levels)).tolist()
+    red, green, blue = levels if linear else linear_colors(np.array(levels)).tolist()
     return red, green, blue
 
 

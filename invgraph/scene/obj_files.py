@@ -112,20 +112,21 @@ def _part(
     material: MtlMaterial,
 ) -> MeshPart:
     """Triangles whose corners are pairs of vertex and texture coordinate; each pair once."""
-    columns = 1 if uv is None else 2
-    keys, index = np.unique(
-        corners[..., :columns].reshape(-1, columns), axis=0, return_inverse=True
-    )
+    corners = corners + 1
+    many = int(corners[..., 1].max()) + 1
+    keys = corners[..., 0] * many + (0 if uv is None else corners[..., 1])
+    keys, index = np.unique(keys, return_inverse=True)
+    vertex = keys // many - 1
     factor = material.diffuse
     if uv is not None:
-        uv = uv[keys[:, 1]] * material.scale + material.offset
+        uv = uv[keys % many - 1] * material.scale + material.offset
         uv[:, 1] = 1 - uv[:, 1]
     if material.texture is not None:
         colors, factor = None, factor if factor is not None and any(factor) else None
     elif colors is not None:
-        colors, factor = colors[keys[:, 0]], None
+        colors, factor = colors[vertex], None
     return MeshPart(
-        vertices[keys[:, 0]],
+        vertices[vertex],
         index.reshape(-1, 3),
         uv,
         material.texture,
@@ -136,13 +137,14 @@ def _part(
 
 @dataclass
 class _Statements:
-    """What a file says, line by line; indices count from 0, -1 where there is none."""
+    """What a file says, line by line; indices count from 1, 0 where there is none."""
 
     path: Path
     positions: list[float] = field(default_factory=list)
     colors: dict[int, list[float]] = field(default_factory=dict)  # of vertices that have one
-    uv: list[tuple[float, float]] = field(default_factory=list)
-    corners: list[tuple[int, int]] = field(default_factory=list)  # of faces: vertex and uv
+    uv: list[float] = field(default_factory=list)
+    vertex_of: list[int] = field(default_factory=list)  # per corner of a face
+    uv_of: list[int] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)  # corners per face
     used: list[int] = field(default_factory=list)  # material per face, an index into names
     lines: list[int] = field(default_factory=list)  # line per face
@@ -151,73 +153,79 @@ class _Statements:
 
     def __post_init__(self) -> None:
         material = 0
+        add = {"v": self._vertex, "vt": self._texture_vertex, "f": self._face}
         for number, line in enumerate(obj_lines(self.path), 1):
-            words = line.split(maxsplit=1)
-            if len(words) < 2 or words[0].startswith("#"):
-                continue
-            key, rest = words[0].lower(), words[1].strip()
-            if key == "usemtl":
-                material = self.names.setdefault(rest, len(self.names))
-            elif key == "mtllib":
-                self.libraries.append(rest)
-            elif key in ("v", "vt", "f"):
-                words = rest.partition("#")[0].split()
+            words = line.split()
+            key = words[0].lower() if len(words) > 1 else ""
+            if key in add:
+                words = line.partition("#")[0].split() if "#" in line else words
                 try:
-                    self._add(key, words, number, material)
+                    add[key](words[1:])
                 except ValueError as error:
                     raise ValueError(
                         f"line {number}, {quoted(line.strip())}, is no valid {key}"
                     ) from error
+                if key == "f":
+                    self.used.append(material)
+                    self.lines.append(number)
+            elif key == "usemtl":
+                name = line.strip()[len(key) :].strip()
+                material = self.names.setdefault(name, len(self.names))
+            elif key == "mtllib":
+                self.libraries.append(line.strip()[len(key) :].strip())
 
-    def _add(self, key: str, words: list[str], number: int, material: int) -> None:
-        if key == "f":
-            self.corners += [self._corner(word) for word in words]
-            self.counts.append(len(words))
-            self.used.append(material)
-            self.lines.append(number)
-            return
+    def _vertex(self, words: list[str]) -> None:
         values = [float(word) for word in words]
-        if len(values) < (1 if key == "vt" else 3):
+        if len(values) < 3:
             raise ValueError("too few numbers")
-        if key == "vt":
-            # v may be left out, as textures of one dimension have none.
-            self.uv.append((values[0], values[1] if len(values) > 1 else 0.0))
-            return
         if len(values) >= 6:
             self.colors[len(self.positions) // 3] = values[3:6]
         self.positions += values[:3]
 
-    def _corner(self, word: str) -> tuple[int, int]:
-        vertex, _, rest = word.partition("/")
-        uv = rest.partition("/")[0]
-        return (
-            self._index(vertex, len(self.positions) // 3),
-            self._index(uv, len(self.uv)) if uv else -1,
-        )
+    def _texture_vertex(self, words: list[str]) -> None:
+        # v may be left out, as textures of one dimension have none.
+        u, v = [*(float(word) for word in words[:2]), 0.0][:2]
+        self.uv += u, v
 
-    def _index(self, word: str, count: int) -> int:
-        """Positive from the first of the file, negative from the last so far."""
-        index = int(word)
-        if not -count <= index < 1 << 31 or index == 0:
-            raise ValueError("no such index")
-        return index - 1 if index > 0 else count + index
+    def _face(self, words: list[str]) -> None:
+        if "/" in "".join(words):
+            corners = [word.split("/") for word in words]
+            uv = [int(corner[1]) if len(corner) > 1 and corner[1] else 0 for corner in corners]
+            vertices = [int(corner[0]) for corner in corners]
+            self.uv_of += _from_start(uv, len(self.uv) // 2)
+        else:
+            vertices = [int(word) for word in words]
+            self.uv_of += [0] * len(words)
+        self.vertex_of += _from_start(vertices, len(self.positions) // 3)
+        if 0 in vertices:
+            raise ValueError("vertices count from 1")
+        self.counts.append(len(words))
 
     def checked_corners(self) -> np.ndarray:
-        """Vertex and uv of every corner.
+        """Vertex and uv of every corner, from 0; -1 where there is none.
 
         Raises:
             ValueError: an index is larger than there are vertices or texture coordinates.
         """
-        corners = np.array(self.corners, np.int64).reshape(-1, 2)
+        corners = np.stack([np.array(self.vertex_of, np.int64), np.array(self.uv_of, np.int64)], -1)
         for column, count, what in (
             (0, len(self.positions) // 3, "vertices"),
-            (1, len(self.uv), "texture coordinates"),
+            (1, len(self.uv) // 2, "texture coordinates"),
         ):
-            bad = np.flatnonzero(corners[:, column] >= count)
+            bad = np.flatnonzero(corners[:, column] > count)
             if len(bad):
                 line = self.lines[int(np.searchsorted(np.cumsum(self.counts), bad[0], "right"))]
                 raise ValueError(
-                    f"line {line} has the index {corners[bad[0], column] + 1}, "
+                    f"line {line} has the index {corners[bad[0], column]}, "
                     f"but there are {count} {what}"
                 )
-        return corners
+        return corners - 1
+
+
+def _from_start(indices: list[int], count: int) -> list[int]:
+    """Negative indices, which count from the last so far, as positive ones."""
+    if not indices or 0 <= min(indices) <= max(indices) < 1 << 31:
+        return indices
+    if not -count <= min(indices) <= max(indices) < 1 << 31:
+        raise ValueError("no such index")
+    return [count + 1 + index if index < 0 else index for index in indices]

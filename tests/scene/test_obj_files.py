@@ -279,3 +279,11 @@ def test_many_libraries_in_a_line(tmp_path: Path):
     found, notes = colors(tmp_path, text, None)
     assert found is not None and torch.allclose(found, torch.ones(1))
     assert len(notes) == 1 and "'no.mtl'" in notes[0]
+
+
+def test_blender_writes_linear_colours(tmp_path: Path):
+    text = MAPPED + "mtllib mesh.mtl\nusemtl m\nf 1 2 3 4\n"
+    for first in ("# Blender 3.4.1 MTL File: 'a.blend'", "# Blender MTL File: 'None'"):
+        found, _ = colors(tmp_path, text, f"{first}\nnewmtl m\nKd 0.5 0.25 1\n")
+        assert found is not None
+        assert torch.allclose(found, torch.tensor([0.5, 0.25, 1]).expand_as(found))
