@@ -35,7 +35,7 @@ def load_mesh(path: str | os.PathLike) -> Mesh:
     triangle are left out.
 
     Args:
-        path: .obj, .ply, .stl, .off, .glb or .gltf; textures and materials are not read.
+        path: .obj, .ply, .stl, .off, .glb or .gltf; textures are not decoded.
 
     Returns:
         Vertices in the file's units and frame, poses of parts applied: float32, or float64 where
@@ -48,7 +48,7 @@ def load_mesh(path: str | os.PathLike) -> Mesh:
     path = Path(path)
     parts = _parts(path, [])
     mesh = _joined(parts, path)
-    one = len({id(part.texture) for part in parts if part.texture is not None}) <= 1
+    one = len({part.texture.source for part in parts if part.texture is not None}) <= 1
     return mesh if one else Mesh(mesh.vertices, mesh.faces)
 
 
@@ -148,7 +148,8 @@ def _parts(path: Path, notes: list[str]) -> list[MeshPart]:
     if not path.is_file():
         raise ValueError(f"{path} does not exist or is not a file.")
     try:
-        parts = _READ[path.suffix.lower()](path, notes)
+        with np.errstate(all="ignore"):  # whether numbers are finite is asked later
+            parts = _READ[path.suffix.lower()](path, notes)
     except Exception as error:  # untrusted files trip parsing in more ways than can be listed
         reason = (str(error).splitlines() or [""])[0].strip(" .") or type(error).__name__
         if isinstance(error, KeyError):
@@ -275,9 +276,14 @@ def save_mesh(mesh: Mesh, path: str | os.PathLike) -> None:
     if split.uv is not None:
         uv = split.uv.detach().cpu().numpy().copy()
         uv[:, 1] = 1 - uv[:, 1]
-        visual = trimesh.visual.TextureVisuals(uv=uv)
+        # Of a material that is made up, others would take the colour.
+        material = trimesh.visual.material.PBRMaterial()
+        visual = trimesh.visual.TextureVisuals(uv=uv, material=material)
     written = trimesh.Trimesh(vertices, faces, visual=visual, process=False)
     data: Any = written.export(file_type=kind[1:])
+    if kind == ".obj":
+        lines = data.splitlines(keepends=True)
+        data = "".join(line for line in lines if not line.startswith(("mtllib", "usemtl")))
     write_atomically(path, data.encode() if isinstance(data, str) else data)
 
 

@@ -17,6 +17,7 @@ from invgraph.geometry.color import linear_from_srgb
 
 Wrap = Literal["repeat", "mirror", "clamp"]
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
+_MOST_PIXELS = 1 << 26  # decoded, that is about half a gigabyte
 _NUDGE = 1e-3  # how far towards its faces a texture coordinate is looked at to choose the tile
 
 
@@ -47,18 +48,18 @@ class Texture:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                # Pillow's limit on pixels.
-                warnings.simplefilter("error", Image.DecompressionBombWarning)
                 with Image.open(file, formats=_FORMATS) as image:
+                    if image.width * image.height > _MOST_PIXELS:
+                        raise ValueError(f"{image.width}x{image.height} pixels are too many")
                     if image.mode.startswith("I"):  # grey of 16 bits
-                        grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255)
-                        return np.repeat(grey.astype(np.uint8)[..., None], 3, -1)
+                        grey = (np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)
+                        return np.repeat(grey[..., None], 3, -1)
                     return np.array(image.convert("RGB"))
         except Exception as error:  # Pillow's readers raise whatever their parsing trips over
             reason = " ".join(str(error).split())[:120] or type(error).__name__
             raise ValueError(
                 f"its texture {self.name} cannot be read ({reason}); "
-                "save it as PNG or JPEG, or remove it from the material."
+                "save it as PNG or JPEG of 8192x8192 pixels at most, or remove it from the model."
             ) from error
 
     def colors(

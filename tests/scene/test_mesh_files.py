@@ -9,7 +9,7 @@ from known_meshes import FOLD
 from invgraph.geometry import mesh as meshes
 from invgraph.geometry import primitives
 from invgraph.geometry.mesh import Mesh
-from invgraph.scene.mesh_files import load_mesh, save_mesh, split_seams
+from invgraph.scene.mesh_files import load_colored_mesh, load_mesh, save_mesh, split_seams
 
 
 def surface_points(mesh: Mesh) -> torch.Tensor:
@@ -36,6 +36,8 @@ def test_files_round_trip(ending, tmp_path):
         assert torch.equal(surface_points(back), surface_points(mesh))
     if ending == "stl":
         assert len(back.vertices) == 8
+    notes = []
+    assert load_colored_mesh(path, 0.1, 1000, notes)[1] is None and not notes
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 

@@ -248,15 +248,8 @@ def test_vertex_colours_up_to_255_and_of_some_vertices(tmp_path: Path):
     assert found[:3].tolist() == [[1, 0, 0]] * 3 and bool(found[3].isnan().all())
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"%!PS-Adobe-3.0\n", "cannot be read"),
-        (b"", "cannot be read"),
-        (b"\x89PNG\r\n\x1a\n", "cannot be read"),
-    ],
-)
-def test_a_texture_that_is_no_image(content: bytes, reason: str, tmp_path: Path):
+@pytest.mark.parametrize("content", [b"%!PS-Adobe-3.0\n", b"", b"\x89PNG\r\n\x1a\n"])
+def test_a_texture_that_is_no_image(content: bytes, tmp_path: Path):
     (tmp_path / "a.png").write_bytes(content)
     text = MAPPED + "mtllib mesh.mtl\nusemtl m\nf 1/1 2/2 3/3 4/4\n"
     with pytest.raises(
@@ -287,3 +280,30 @@ def test_blender_writes_linear_colours(tmp_path: Path):
         found, _ = colors(tmp_path, text, f"{first}\nnewmtl m\nKd 0.5 0.25 1\n")
         assert found is not None
         assert torch.allclose(found, torch.tensor([0.5, 0.25, 1]).expand_as(found))
+
+
+def test_textures_of_other_modes_and_too_large_ones(tmp_path: Path):
+    text = MAPPED + "mtllib mesh.mtl\nusemtl m\nf 1/1 2/2 3/3 4/4\n"
+    grey = float(decoded(np.array(128 / 255)))
+    for mode, level in (
+        ("L", 128),
+        ("LA", (128, 9)),
+        ("RGBA", (128, 128, 128, 0)),
+        ("I;16", 32896),
+    ):
+        Image.new(mode, (4, 4), level).save(tmp_path / "a.png")
+        found, _ = colors(tmp_path, text, "newmtl m\nmap_Kd a.png\n")
+        assert found is not None and torch.allclose(found, torch.tensor(grey), atol=1e-4), mode
+    Image.new("1", (9000, 9000)).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"a\.png' cannot be read \(9000x9000 pixels are too many"):
+        colors(tmp_path, text, "newmtl m\nmap_Kd a.png\n")
+    assert len(load_mesh(tmp_path / "mesh.obj").faces) == 2
+
+
+def test_textures_are_sought_beside_the_material_too(tmp_path: Path):
+    (tmp_path / "looks").mkdir()
+    Image.new("RGB", (4, 4), (255, 255, 255)).save(tmp_path / "looks" / "a.png")
+    (tmp_path / "looks" / "mesh.mtl").write_text("newmtl m\nmap_Kd a.png\n")
+    text = MAPPED + "mtllib looks\\Mesh.mtl\nusemtl m\nf 1/1 2/2 3/3 4/4\n"
+    found, notes = colors(tmp_path, text, None)
+    assert found is not None and torch.allclose(found, torch.ones(1)) and not notes
