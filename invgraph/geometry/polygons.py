@@ -3,7 +3,9 @@
 import numpy as np
 from jaxtyping import Float64, Int64
 
-_MOST_CORNERS = 256  # of a polygon that no fan covers: cutting ears takes the square of them
+_MOST_CORNERS = 1024  # of a polygon that no fan covers
+_MOST_TRIES = 10  # times the corners: ears are found much sooner in polygons that are none of spite
+_FLAT = 1e-9  # turns that are rounding, relative to the polygon's area
 
 
 def triangulate(
@@ -23,7 +25,7 @@ def triangulate(
         the order of the polygons.
 
     Raises:
-        ValueError: a polygon of very many corners is of a shape that no fan covers.
+        ValueError: a polygon that no fan covers has very many corners, or crosses itself often.
     """
     starts = np.cumsum(counts) - counts
     triangles, owners = [np.zeros((0, 3), np.int64)], [np.zeros(0, np.int64)]
@@ -52,16 +54,17 @@ def _mend(local: np.ndarray, points: np.ndarray) -> None:
     left = np.arange(len(points))
     with np.errstate(invalid="ignore", over="ignore"):
         normals = _crosses(points, _fan(size, 0)).sum(1)
-        for first in range(size):
+        least = -_FLAT * (normals * normals).sum(1)
+        for first in range(size if size <= _MOST_CORNERS else 1):
             fan = _fan(size, first)
-            turned = (_crosses(points[left], fan) * normals[left, None]).sum(-1) < 0
-            good = ~turned.any(1)
+            turns = (_crosses(points[left], fan) * normals[left, None]).sum(-1)
+            good = ~(turns < least[left, None]).any(1)
             local[left[good]] = fan
             left = left[~good]
             if not len(left):
                 return
     if size > _MOST_CORNERS:
-        raise ValueError(f"a face of {size} corners is not convex; export triangles.")
+        raise ValueError(f"a face of {size} corners is not convex; export triangles")
     for which in left:
         local[which] = _ears(points[which], normals[which])
 
@@ -81,10 +84,17 @@ def _ears(points: np.ndarray, normal: np.ndarray) -> np.ndarray:
     right = np.cross(across, normal)
     flat = points @ np.stack([right, np.cross(normal, right)], -1)
     ring, found = list(range(len(points))), []
+    at, tries, misses = 0, 0, 0
     while len(ring) > 3:
-        at = next((k for k in range(len(ring)) if _is_ear(flat, ring, k)), 0)
+        at, tries = at % len(ring), tries + 1
+        if tries > _MOST_TRIES * len(points):
+            raise ValueError(f"a face of {len(points)} corners crosses itself; export triangles")
+        if misses < len(ring) and not _is_ear(flat, ring, at):
+            at, misses = at + 1, misses + 1
+            continue
         found.append((ring[at - 1], ring[at], ring[(at + 1) % len(ring)]))
         del ring[at]
+        misses = 0
     return np.array([*found, tuple(ring)])
 
 

@@ -74,11 +74,29 @@ def test_many_polygons_keep_their_order():
     assert (areas > 0).all()
 
 
-def test_what_has_very_many_corners_and_no_fan_is_refused():
-    teeth = np.arange(600) % 4 // 2 + 1.0
-    upper = np.stack([np.arange(600)[::-1] / 2.0, teeth], -1)
-    flat = np.concatenate([[[0, 0], [299.5, 0]], upper])
-    with pytest.raises(ValueError, match="a face of 602 corners is not convex; export triangles"):
-        triangulate(np.pad(flat, ((0, 0), (0, 1))), np.arange(602), np.array([602]))
-    round_one = np.array([[np.cos(a), np.sin(a), 0] for a in np.arange(602) * np.pi / 301])
-    assert len(triangulate(round_one, np.arange(602), np.array([602]))[0]) == 600
+def comb(teeth: int) -> np.ndarray:
+    """A strip with as many teeth, of four corners each."""
+    upper = np.stack([np.arange(4 * teeth)[::-1] / 2.0, np.arange(4 * teeth) % 4 // 2 + 1.0], -1)
+    return np.concatenate([[[0, 0], [2 * teeth - 0.5, 0]], upper])
+
+
+def test_polygons_of_many_corners():
+    flat = comb(150)
+    vertices, corners = np.pad(flat, ((0, 0), (0, 1))), np.arange(602)
+    places, _ = triangulate(vertices, corners, np.array([602]))
+    areas = signed_areas(corners, places, flat)
+    assert (areas >= -1e-9).all() and areas.sum() == pytest.approx(shoelace(flat))
+    flat = comb(300)
+    with pytest.raises(ValueError, match="a face of 1202 corners is not convex; export triangles"):
+        triangulate(np.pad(flat, ((0, 0), (0, 1))), np.arange(1202), np.array([1202]))
+    turn = np.arange(1202) * np.pi / 601
+    circle = np.stack([np.cos(turn), np.sin(turn), 0 * turn], -1)
+    assert len(triangulate(circle, np.arange(1202), np.array([1202]))[0]) == 1200
+
+
+def test_a_polygon_that_crosses_itself_everywhere_ends_soon():
+    vertices = np.pad(np.random.default_rng(0).normal(size=(1000, 2)), ((0, 0), (0, 1)))
+    with pytest.raises(ValueError, match="a face of 1000 corners crosses itself; export triangles"):
+        triangulate(vertices, np.arange(1000), np.array([1000]))
+    bow_tie = np.array([[0, 0, 0], [1, 1, 0], [1, 0, 0], [0, 1, 0]], float)
+    assert len(triangulate(bow_tie, np.arange(4), np.array([4]))[0]) == 2
