@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from invgraph.files.atomic import write_atomically
-from invgraph.geometry.mesh import Mesh, check_indices, face_areas, gather_vertices
-from invgraph.geometry.subdivision import split_finely, subdivide
+from invgraph.geometry.mesh import Mesh, check_indices, face_areas
+from invgraph.geometry.subdivision import split_long_edges
 from invgraph.scene.gltf_files import read_gltf
 from invgraph.scene.mesh_parts import MeshPart
 from invgraph.scene.obj_files import read_obj
@@ -59,10 +59,10 @@ def load_colored_mesh(
 
     Args:
         path: as for :func:`load_mesh`.
-        fine: where colours change within a triangle or from one to the next, all triangles are
-            split until their edges are this short, relative to the diagonal of the bounding box, so
-            that vertices can carry the colours,
-        most_faces: or until there would be more than this many.
+        fine: where colours change within a triangle or from one to the next, edges are split until
+            they are this short, relative to the diagonal of the bounding box, so that vertices can
+            carry the colours,
+        most_faces: or as short as is possible with this many triangles.
         notes: gets a line for each texture or material that is missing.
 
     Returns:
@@ -76,39 +76,37 @@ def load_colored_mesh(
     path = Path(path)
     notes = [] if notes is None else notes
     parts = _parts(path, notes)
-    mesh = _joined([_with_uv(part) for part in parts], path)
-    plain = torch.cat([_plain_colors(part) for part in parts])
-    owner = torch.cat([torch.full((len(p.vertices),), k) for k, p in enumerate(parts)])
-    faces = mesh.faces
-    if any(part.texture for part in parts) or _change_at_places(mesh.vertices, plain):
+    mesh = _joined(parts, path)
+    # What follows the vertices that are added: texture coordinates, colours, the part.
+    carried = torch.cat([_carried(part, index) for index, part in enumerate(parts)])
+    if any(part.texture for part in parts) or _change_at_places(mesh.vertices, carried[:, 2:5]):
         diagonal = float((mesh.vertices.amax(0) - mesh.vertices.amin(0)).norm())
-        mesh = split_finely(mesh, fine * diagonal, most_faces)
-    # Colours, and which part a vertex is of, follow the vertices that were added.
-    carried = Mesh(torch.cat([plain, owner[:, None].expand(-1, 3)]).unflatten(0, (2, -1)), faces)
-    while len(carried.faces) < len(mesh.faces):
-        carried = subdivide(carried)
-    colors, owner = carried.vertices[0].float(), carried.vertices[1, :, 0]
-    assert mesh.uv is not None
-    centres = _centres(mesh)
+        mesh, carried = split_long_edges(mesh, carried, fine * diagonal, most_faces)
+    uv, colors, owner = carried[:, :2], carried[:, 2:5].float(), carried[:, 5]
+    centres = _centres(uv, mesh.faces)
     for index, part in enumerate(parts):
         if part.texture is not None:
             mine = owner == index
             try:
-                colors[mine] *= part.texture.colors(mesh.uv[mine], centres[mine])
+                colors[mine] *= part.texture.colors(uv[mine], centres[mine])
             except ValueError as error:
                 raise ValueError(f"{path}: {error}.") from error
     known = bool(colors.isfinite().any())
     return Mesh(mesh.vertices, mesh.faces), colors if known else None
 
 
-def _plain_colors(part: MeshPart) -> Tensor:
-    """Linear RGB per vertex without the texture; NaN where there is no colour at all."""
-    if part.factor is None and part.vertex_colors is None and part.texture is None:
-        return torch.full((len(part.vertices), 3), torch.nan, dtype=torch.float64)
-    colors = np.ones((len(part.vertices), 3)) if part.factor is None else part.factor
-    if part.vertex_colors is not None:
-        colors = colors * part.vertex_colors
-    return torch.from_numpy(np.broadcast_to(colors, part.vertices.shape).copy())
+def _carried(part: MeshPart, index: int) -> Tensor:
+    """Per vertex its texture coordinates, its linear RGB without the texture, and the part.
+
+    Where there is no colour at all it is NaN.
+    """
+    count = len(part.vertices)
+    uv = np.zeros((count, 2)) if part.uv is None else part.uv
+    stated = any(each is not None for each in (part.texture, part.factor, part.vertex_colors))
+    colors = np.full((count, 3), 1.0 if stated else np.nan)
+    for factor in (part.factor, part.vertex_colors):
+        colors = colors if factor is None else colors * factor
+    return torch.from_numpy(np.concatenate([uv, colors, np.full((count, 1), index)], 1))
 
 
 def _change_at_places(vertices: Tensor, colors: Tensor) -> bool:
@@ -127,18 +125,12 @@ def _change_at_places(vertices: Tensor, colors: Tensor) -> bool:
     return bool((high - low > _UNLIKE).any())
 
 
-def _centres(mesh: Mesh) -> Tensor:
+def _centres(uv: Tensor, faces: Tensor) -> Tensor:
     """Per vertex, the mean of its faces' centres in the texture."""
-    assert mesh.uv is not None
-    centre = gather_vertices(mesh.uv, mesh.faces).mean(1)
-    corners = mesh.faces.long().flatten()
-    total = torch.zeros_like(mesh.uv).index_add(0, corners, centre.repeat_interleave(3, 0))
-    return total / torch.bincount(corners, minlength=len(mesh.uv))[:, None]
-
-
-def _with_uv(part: MeshPart) -> MeshPart:
-    """The part with texture coordinates, which mean nothing if it has no texture."""
-    return part if part.uv is not None else replace(part, uv=np.zeros((len(part.vertices), 2)))
+    corners = faces.long().flatten()
+    centre = uv[faces.long()].mean(1).repeat_interleave(3, 0)
+    total = torch.zeros_like(uv).index_add(0, corners, centre)
+    return total / torch.bincount(corners, minlength=len(uv))[:, None]
 
 
 def _parts(path: Path, notes: list[str]) -> list[MeshPart]:

@@ -10,6 +10,7 @@ from mesh_writers import QUADS, Box, box_gltf, colors_at, decoded, write_obj, wr
 
 from invgraph.geometry import transforms
 from invgraph.geometry.mesh import Mesh, face_areas, volume
+from invgraph.geometry.primitives import icosphere
 from invgraph.scene import Material, Object, Scene
 from invgraph.scene.material import ParameterKind
 from invgraph.scene.mesh_files import load_colored_mesh, load_mesh, save_mesh
@@ -104,3 +105,17 @@ def test_our_own_scene_keeps_its_colours(style: ParameterKind, tmp_path: Path):
     points, wanted = box.points(names[style])
     at = colors_at(found, colors, points)
     np.testing.assert_allclose(at, wanted * tint.numpy(), atol=0.01)
+
+
+def test_a_textured_part_is_split_beside_one_of_very_many_triangles(tmp_path: Path):
+    box = Box.random(5)
+    file = box_gltf(box, "texture", tmp_path)
+    ball = icosphere(5)  # more triangles than a split of all would allow
+    corners = ball.vertices[ball.faces.long()].reshape(-1, 3).numpy() * 0.01
+    accessor = file.accessor((corners + box.vertices.mean(0)).astype("<f4"))
+    file.root["meshes"][0]["primitives"].append({"attributes": {"POSITION": accessor}})
+    file.write(tmp_path / "box.glb")
+    mesh, colors = load_colored_mesh(tmp_path / "box.glb", 1 / 30, 50_000)
+    assert colors is not None and len(mesh.faces) < 50_000
+    points, wanted = box.points("texture")
+    np.testing.assert_allclose(colors_at(mesh, colors, points), wanted, atol=0.01)
