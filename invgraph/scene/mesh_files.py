@@ -1,152 +1,208 @@
-"""Mesh files: OBJ, PLY, STL, OFF, GLB through trimesh."""
+"""Mesh files: OBJ, PLY, STL, OFF, GLB."""
 
+import io
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
 from invgraph.files.atomic import write_atomically
-from invgraph.geometry.color import linear_from_srgb
 from invgraph.geometry.mesh import Mesh, check_indices, face_areas
-from invgraph.geometry.subdivision import split_finely
-from invgraph.scene.mesh_sources import open_scene
+from invgraph.geometry.subdivision import split_long_edges
+from invgraph.scene.gltf_files import read_gltf
+from invgraph.scene.mesh_parts import MeshPart
+from invgraph.scene.obj_files import read_obj
+from invgraph.scene.off_files import read_off
+from invgraph.scene.ply_files import read_ply
 
-_READ = (".glb", ".gltf", ".obj", ".off", ".ply", ".stl")
 _WRITE = (".glb", ".obj", ".off", ".ply", ".stl")
+_SINGLE = (".glb", ".ply", ".stl")  # have positions of 32 bits
+_LOST = 1e-4  # of the extent: more than that is not lost to float32
+_UNLIKE = 0.01  # difference between two colours
 
 
 def load_mesh(path: str | os.PathLike) -> Mesh:
     """Read the triangles of a file, of all its parts joined, with their texture coordinates.
 
-    Vertices are merged where both position and texture coordinate agree, not otherwise, so that
-    texture seams are open edges; STL's loose triangles are joined by position.
+    Vertices are merged where the file's are one and texture coordinates agree, not otherwise, so
+    that texture seams are open edges; STL's loose triangles are joined by position. Vertices of no
+    triangle are left out.
 
     Args:
-        path: .obj, .ply, .stl, .off, .glb or .gltf; textures and materials are not read.
+        path: .obj, .ply, .stl, .off, .glb or .gltf; textures are not decoded.
 
     Returns:
-        float32 vertices in the file's units and frame, poses of parts applied. ``uv`` only when
-        every part has texture coordinates.
+        Vertices in the file's units and frame, poses of parts applied: float32, or float64 where
+        float32 would spoil the shape, far from the origin. ``uv`` only when every part has texture
+        coordinates, and no two parts have different textures.
 
     Raises:
         ValueError: the file is missing, broken, of another kind, or holds no triangles.
     """
     path = Path(path)
-    parts = _parts(path)
-    vertices, faces = _joined(parts, path)
-    coordinates = [_uv(part) for part in parts]
-    uv = None
-    if all(part_uv is not None for part_uv in coordinates):
-        uv = torch.from_numpy(np.concatenate(coordinates))  # type: ignore[arg-type]
-    return _checked(Mesh(vertices, faces, uv), path)
+    parts = _parts(path, [])
+    mesh = _joined(parts, path)
+    one = len({part.texture.source for part in parts if part.texture is not None}) <= 1
+    return mesh if one else Mesh(mesh.vertices, mesh.faces)
 
 
 def load_colored_mesh(
-    path: str | os.PathLike, fine: float, most_faces: int
-) -> tuple[Mesh, Float[torch.Tensor, "v 3"] | None]:
-    """Read the triangles of a file and a colour for each vertex.
+    path: str | os.PathLike, fine: float, most_faces: int, notes: list[str] | None = None
+) -> tuple[Mesh, Float[Tensor, "v 3"] | None]:
+    """Read the triangles of a file and a colour for each vertex: all materials in one mesh.
 
     Args:
         path: as for :func:`load_mesh`.
-        fine: triangles with a texture are split until their edges are this short, relative to the
-            diagonal of the bounding box, so that vertices can carry the texture,
-        most_faces: or until there would be more than this many.
+        fine: where colours change within a triangle or from one to the next, edges are split until
+            they are this short, relative to the diagonal of the bounding box, so that vertices can
+            carry the colours,
+        most_faces: or as short as is possible with this many triangles.
+        notes: gets a line for each texture or material that is missing.
 
     Returns:
-        The mesh without texture coordinates, and linear RGB per vertex from its texture, its
-        material's base colour or its vertex colours; None if no part has any.
+        The mesh without texture coordinates, vertices as :func:`load_mesh` gives them; and linear
+        RGB per vertex, what the file states: base colour times texture times vertex colours. A row
+        is NaN where it states none; None if it states none at all.
 
     Raises:
-        ValueError: as for :func:`load_mesh`.
+        ValueError: as for :func:`load_mesh`, or a texture cannot be read.
     """
     path = Path(path)
-    parts = _parts(path)
-    _checked(Mesh(*_joined(parts, path)), path)
-    diagonal = float(np.linalg.norm(np.ptp(np.concatenate([p.vertices for p in parts]), axis=0)))
-    vertices, faces, colors, count = [], [], [], 0
-    for part in parts:
-        mesh = Mesh(*_joined([part], path))
-        color = _plain_color(part)
-        picture = _picture(part)
-        if picture is not None:
-            uv = torch.from_numpy(np.asarray(part.visual.uv, np.float32))
-            mesh = split_finely(Mesh(mesh.vertices, mesh.faces, uv), fine * diagonal, most_faces)
-            assert mesh.uv is not None
-            color = _looked_up(picture, mesh.uv)
-        vertices.append(mesh.vertices)
-        faces.append(mesh.faces + count)
-        colors.append(color)
-        count += len(mesh.vertices)
-    whole = Mesh(torch.cat(vertices), torch.cat(faces))
-    if all(color is None for color in colors):
-        return whole, None
-    filled = [
-        torch.full((len(there), 3), 0.2) if color is None else color.expand(len(there), 3)
-        for there, color in zip(vertices, colors, strict=True)
-    ]
-    return whole, torch.cat(filled)
+    notes = [] if notes is None else notes
+    parts = _parts(path, notes)
+    mesh = _joined(parts, path)
+    # What follows the vertices that are added: texture coordinates, colours, the part.
+    carried = torch.cat([_carried(part, index) for index, part in enumerate(parts)])
+    if any(part.texture for part in parts) or _change_at_places(mesh.vertices, carried[:, 2:5]):
+        diagonal = float((mesh.vertices.amax(0) - mesh.vertices.amin(0)).norm())
+        mesh, carried = split_long_edges(mesh, carried, fine * diagonal, most_faces)
+    uv, colors, owner = carried[:, :2], carried[:, 2:5].float(), carried[:, 5]
+    centres = _centres(uv, mesh.faces)
+    for index, part in enumerate(parts):
+        if part.texture is not None:
+            mine = owner == index
+            try:
+                colors[mine] *= part.texture.colors(uv[mine], centres[mine])
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}.") from error
+    known = bool(colors.isfinite().any())
+    return Mesh(mesh.vertices, mesh.faces), colors if known else None
 
 
-def _picture(part: Any) -> Any | None:
-    """The picture of a part's texture, if it has one and says where it goes."""
-    material = getattr(part.visual, "material", None)
-    if part.visual.kind != "texture" or getattr(part.visual, "uv", None) is None:
-        return None
-    picture = getattr(material, "image", None)
-    return picture if picture is not None else getattr(material, "baseColorTexture", None)
+def _carried(part: MeshPart, index: int) -> Tensor:
+    """Per vertex its texture coordinates, its linear RGB without the texture, and the part.
+
+    Where there is no colour at all it is NaN.
+    """
+    count = len(part.vertices)
+    uv = np.zeros((count, 2)) if part.uv is None else part.uv
+    stated = any(each is not None for each in (part.texture, part.factor, part.vertex_colors))
+    colors = np.full((count, 3), 1.0 if stated else np.nan)
+    for factor in (part.factor, part.vertex_colors):
+        colors = colors if factor is None else colors * factor
+    return torch.from_numpy(np.concatenate([uv, colors, np.full((count, 1), index)], 1))
 
 
-def _looked_up(picture: Any, uv: torch.Tensor) -> Float[torch.Tensor, "v 3"]:
-    """Linear RGB of a picture at texture coordinates with v = 0 at the bottom."""
-    from trimesh.visual.color import uv_to_interpolated_color
+def _change_at_places(vertices: Tensor, colors: Tensor) -> bool:
+    """Whether vertices at one place differ in colour, so that faces meet there unlike."""
+    if colors.isnan().all():
+        return False
+    places, index = torch.unique(vertices, dim=0, return_inverse=True)
+    rows = index[:, None].expand(-1, 3)
+    filled = colors.nan_to_num(-1.0)
+    low = filled.new_zeros(len(places), 3).scatter_reduce(
+        0, rows, filled, "amin", include_self=False
+    )
+    high = filled.new_zeros(len(places), 3).scatter_reduce(
+        0, rows, filled, "amax", include_self=False
+    )
+    return bool((high - low > _UNLIKE).any())
 
-    srgb = np.asarray(uv_to_interpolated_color(uv.numpy(), picture), np.float32)[:, :3] / 255
-    return linear_from_srgb(torch.from_numpy(srgb))
+
+def _centres(uv: Tensor, faces: Tensor) -> Tensor:
+    """Per vertex, the mean of its faces' centres in the texture."""
+    corners = faces.long().flatten()
+    centre = uv[faces.long()].mean(1).repeat_interleave(3, 0)
+    total = torch.zeros_like(uv).index_add(0, corners, centre)
+    return total / torch.bincount(corners, minlength=len(uv))[:, None]
 
 
-def _plain_color(part: Any) -> Float[torch.Tensor, "n 3"] | None:
-    """Linear RGB of the vertices, one row if all are alike; None where the file states none."""
-    if part.visual.kind == "vertex":
-        srgb = np.asarray(part.visual.vertex_colors, np.float32)[:, :3] / 255
-        return linear_from_srgb(torch.from_numpy(srgb))
-    factor = getattr(getattr(part.visual, "material", None), "baseColorFactor", None)
-    return None if factor is None else torch.tensor(np.asarray(factor, np.float32)[None, :3] / 255)
-
-
-def _parts(path: Path) -> list[Any]:
-    """All parts that have triangles, their poses applied."""
-    import trimesh
-
+def _parts(path: Path, notes: list[str]) -> list[MeshPart]:
+    """All parts that have triangles."""
     if path.suffix.lower() not in _READ:
         raise ValueError(f"{path} is not a mesh file this reads; use one of {', '.join(_READ)}.")
     if not path.is_file():
         raise ValueError(f"{path} does not exist or is not a file.")
     try:
-        # The exporter's vertex order is kept: merging is what `process` would add, but for STL.
-        loaded = open_scene(path, process=path.suffix.lower() == ".stl")
-        parts = [part for part in loaded.dump() if isinstance(part, trimesh.Trimesh)]
-    except Exception as error:  # trimesh's readers raise whatever their parsing trips over
-        reason = _first_line(error)
+        with np.errstate(all="ignore"):  # whether numbers are finite is asked later
+            parts = _READ[path.suffix.lower()](path, notes)
+    except Exception as error:  # untrusted files trip parsing in more ways than can be listed
+        reason = (str(error).splitlines() or [""])[0].strip(" .") or type(error).__name__
+        if isinstance(error, KeyError):
+            reason = f"it lacks {reason}"
         raise ValueError(f"{path} is not a readable mesh ({reason}); export it again.") from error
-    parts = [part for part in parts if len(part.faces)]
+    parts = [_compact(part) for part in parts if len(part.faces)]
     if not parts:
         raise ValueError(f"{path} holds no triangles; export it as a mesh.")
     return parts
 
 
-def _joined(parts: list[Any], path: Path) -> tuple[torch.Tensor, torch.Tensor]:
+def _read_stl(path: Path, _notes: list[str]) -> list[MeshPart]:
+    """The triangles of an STL file, joined where their corners are one; colours are not read."""
+    import trimesh
+
+    data = path.read_bytes()
+    if len(data) < 84 or len(data) != 84 + 50 * int.from_bytes(data[80:84], "little"):
+        # A text: bytes that are no ASCII are in names alone.
+        data = data.decode("ascii", "replace").encode("ascii", "replace")
+    loaded: Any = trimesh.load_mesh(io.BytesIO(data), file_type="stl", process=False)
+    vertices = np.asarray(loaded.vertices, np.float64) + 0.0  # -0 becomes 0
+    places, index = np.unique(vertices, axis=0, return_inverse=True)
+    return [MeshPart(places, index.reshape(-1)[np.asarray(loaded.faces, np.int64)])]
+
+
+_READ: dict[str, Callable[[Path, list[str]], list[MeshPart]]] = {
+    ".glb": read_gltf,
+    ".gltf": read_gltf,
+    ".obj": read_obj,
+    ".off": read_off,
+    ".ply": read_ply,
+    ".stl": _read_stl,
+}
+
+
+def _compact(part: MeshPart) -> MeshPart:
+    """The part without vertices of no triangle."""
+    used, faces = np.unique(part.faces, return_inverse=True)
+    if len(used) == len(part.vertices) or used[0] < 0 or used[-1] >= len(part.vertices):
+        return part
+    return replace(
+        part,
+        vertices=part.vertices[used],
+        faces=faces.reshape(-1, 3),
+        uv=None if part.uv is None else part.uv[used],
+        vertex_colors=None if part.vertex_colors is None else part.vertex_colors[used],
+    )
+
+
+def _joined(parts: list[MeshPart], path: Path) -> Mesh:
     offsets = np.cumsum([0] + [len(part.vertices) for part in parts])
-    vertices = np.concatenate([part.vertices for part in parts]).astype(np.float32)
     faces = np.concatenate([part.faces + k for part, k in zip(parts, offsets, strict=False)])
-    if not np.isfinite(vertices).all():
-        raise ValueError(f"{path} holds vertices that are not finite.")
-    return torch.from_numpy(vertices), torch.from_numpy(faces.astype(np.int32))
-
-
-def _checked(mesh: Mesh, path: Path) -> Mesh:
+    positions = _positions(np.concatenate([part.vertices for part in parts]), path)
+    uv = None
+    if all(part.uv is not None for part in parts):
+        uv = torch.from_numpy(np.concatenate([part.uv for part in parts]).astype(np.float32))  # type: ignore[arg-type]
+        if not bool(uv.isfinite().all()):
+            raise ValueError(
+                f"{path} holds texture coordinates that are not finite; export it again."
+            )
+    mesh = Mesh(positions, torch.from_numpy(faces.astype(np.int32)), uv)
     try:
         check_indices(mesh)
     except ValueError as error:
@@ -156,18 +212,23 @@ def _checked(mesh: Mesh, path: Path) -> Mesh:
     return mesh
 
 
-def _uv(part: Any) -> np.ndarray | None:
-    uv = getattr(part.visual, "uv", None)
-    if uv is None or len(uv) != len(part.vertices):
-        return None
-    flipped = np.asarray(uv, dtype=np.float32)[:, :2].copy()
-    # trimesh puts v = 0 at the bottom.
-    flipped[:, 1] = 1 - flipped[:, 1]
-    return flipped
+def _positions(vertices: np.ndarray, path: Path) -> Tensor:
+    """In float32 if that keeps the shape, else in float64."""
+    with np.errstate(over="ignore"):
+        single = vertices.astype(np.float32)
+    bad = int((~np.isfinite(single)).any(1).sum())
+    if bad:
+        raise ValueError(
+            f"{path} holds vertices that are not finite, {bad} of {len(vertices)}; remove them, or "
+            "export it again."
+        )
+    rounding = float(np.abs(vertices).max()) * 2**-24
+    far = rounding > _LOST * _extent(vertices)
+    return torch.from_numpy(vertices if far else single)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _extent(vertices: np.ndarray) -> float:
+    return float(np.linalg.norm(np.ptp(vertices, axis=0)))
 
 
 def save_mesh(mesh: Mesh, path: str | os.PathLike) -> None:
@@ -180,7 +241,8 @@ def save_mesh(mesh: Mesh, path: str | os.PathLike) -> None:
         path: .obj, .ply, .stl, .off or .glb. Materials: see ``save_scene``.
 
     Raises:
-        ValueError: another ending, batch axes, indices out of range, or no triangles.
+        ValueError: another ending, batch axes, indices out of range, or no triangles; or the file
+            would hold float32 where that spoils the shape.
     """
     import trimesh
     import trimesh.visual
@@ -196,13 +258,24 @@ def save_mesh(mesh: Mesh, path: str | os.PathLike) -> None:
     check_indices(mesh)
     split, _ = split_seams(mesh)
     vertices, faces = split.vertices.detach().cpu().numpy(), split.faces.cpu().numpy()
+    lost = float(np.abs(vertices.astype(np.float32) - vertices).max())
+    if kind in _SINGLE and lost > _LOST * _extent(vertices):
+        raise ValueError(
+            f"{path}: the mesh is so far from its origin that the float32 of {kind} files would "
+            "spoil it; write .obj or .off, or move it."
+        )
     visual = None
     if split.uv is not None:
         uv = split.uv.detach().cpu().numpy().copy()
         uv[:, 1] = 1 - uv[:, 1]
-        visual = trimesh.visual.TextureVisuals(uv=uv)
+        # Of a material that is made up, others would take the colour.
+        material = trimesh.visual.material.PBRMaterial()
+        visual = trimesh.visual.TextureVisuals(uv=uv, material=material)
     written = trimesh.Trimesh(vertices, faces, visual=visual, process=False)
     data: Any = written.export(file_type=kind[1:])
+    if kind == ".obj":
+        lines = data.splitlines(keepends=True)
+        data = "".join(line for line in lines if not line.startswith(("mtllib", "usemtl")))
     write_atomically(path, data.encode() if isinstance(data, str) else data)
 
 

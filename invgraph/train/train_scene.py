@@ -69,6 +69,8 @@ def train_scene(
         item = object_prior(model, rotation)
         [thing] = item.prior.template.objects
         progress.note(f"{model.name}, {model.diameter:.3g} m, {len(thing.mesh.faces)} triangles")
+        for note in model.notes:
+            progress.note(note)
         module = SceneTraining(settings, item, wake)
         scored = Sleep.held_out(_SCORED)
         facts = {"object": fingerprint(known), "settings": kept(settings)}

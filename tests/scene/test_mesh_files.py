@@ -9,7 +9,7 @@ from known_meshes import FOLD
 from invgraph.geometry import mesh as meshes
 from invgraph.geometry import primitives
 from invgraph.geometry.mesh import Mesh
-from invgraph.scene.mesh_files import load_mesh, save_mesh, split_seams
+from invgraph.scene.mesh_files import load_colored_mesh, load_mesh, save_mesh, split_seams
 
 
 def surface_points(mesh: Mesh) -> torch.Tensor:
@@ -36,6 +36,8 @@ def test_files_round_trip(ending, tmp_path):
         assert torch.equal(surface_points(back), surface_points(mesh))
     if ending == "stl":
         assert len(back.vertices) == 8
+    notes = []
+    assert load_colored_mesh(path, 0.1, 1000, notes)[1] is None and not notes
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
@@ -83,6 +85,80 @@ def test_files_with_wild_indices_or_numbers_are_refused(tmp_path):
     path.write_text("OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 0 1\n")
     with pytest.raises(ValueError, match=r"wild\.off holds no triangle with an area"):
         load_mesh(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "area"),
+    [
+        ("OFF\n4 1 0\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n4 0 1 2 3\n", 1.0),
+        ("OFF 4 2 0\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n4 0 1 2 3 0.1 0.2 0.3\n3 0 1 2 7\n", 1.5),
+        ("# a\nOFF # b\n\n4 1 0\n0 0 0\n4 1 0\n1 1 0 # c\n1 4 0\n4 0 1 2 3\n", 3.0),
+        ("COFF\n3 1\n0 0 0 255 0 0 255\n1 0 0 9 9 9 9\n0 1 0 0 0 0 0\n3 0 1 2\n", 0.5),
+        ("NOFF\n3 1\n0 0 0 0 0 1\n1 0 0 0 0 1\n0 1 0 0 0 1\n3 0 1 2\n", 0.5),
+    ],
+)
+def test_off_files_as_programs_write_them(text, area, tmp_path):
+    (tmp_path / "mesh.off").write_bytes(text.encode() + b"# fa\xe7ade\n")
+    mesh = load_mesh(tmp_path / "mesh.off")
+    assert float(meshes.face_areas(mesh).sum()) == pytest.approx(area)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("4OFF\n1 1\n", "it begins with '4OFF', expected OFF"),
+        ("OFF\nthree 1\n", "it does not say how many vertices and faces there are"),
+        ("OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n", "it is cut off"),
+        ("OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n4 0 1 2\n", "a face is '4 0 1 2', expected 4 indices"),
+        ("OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 3\n", "indices from 0 to 3, but there are 3"),
+        ("OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 -1\n", "indices from -1 to 1"),
+        ("OFF\n99999999999 1 0\n", "it is cut off"),
+        ("OFF\n3 1 0\n0 0\n1 0 0\n0 1 0\n3 0 1 2\n", "is not a readable mesh"),
+    ],
+)
+def test_damaged_off_files(text, reason, tmp_path):
+    (tmp_path / "mesh.off").write_text(text)
+    with pytest.raises(ValueError, match=r"mesh\.off is not a readable mesh") as caught:
+        load_mesh(tmp_path / "mesh.off")
+    assert reason in str(caught.value)
+
+
+def test_stl_texts_with_names_that_are_no_ascii(tmp_path):
+    corners = "vertex {} 0 0\nvertex 1 0 0\nvertex 0 1 -0\n"
+    facet = f"facet normal 0 0 1\nouter loop\n{corners}endloop\nendfacet\n"
+    text = "".join(
+        f"solid {name}\n{facet.format(x)}endsolid {name}\n" for name, x in (("façade", 0), ("b", 2))
+    )
+    (tmp_path / "mesh.stl").write_bytes(text.encode("latin-1"))
+    mesh = load_mesh(tmp_path / "mesh.stl")
+    assert len(mesh.vertices) == 4 and len(mesh.faces) == 2
+    assert float(meshes.face_areas(mesh).sum()) == pytest.approx(1)
+
+
+PLACE = torch.tensor([500000.123, 5400000.456, 0.0], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("ending", ["obj", "off"])
+def test_large_coordinates_keep_their_shape(ending, tmp_path):
+    cube = primitives.cube()
+    far = Mesh(cube.vertices.double() + PLACE, cube.faces)
+    save_mesh(far, tmp_path / f"far.{ending}")
+    mesh = load_mesh(tmp_path / f"far.{ending}")
+    assert mesh.vertices.dtype == torch.float64
+    assert float(meshes.face_areas(mesh).sum()) == pytest.approx(24, abs=1e-5)
+    assert torch.allclose(mesh.vertices.mean(0), PLACE, atol=1e-5, rtol=0)
+    near = Mesh(cube.vertices + 100, cube.faces)
+    save_mesh(near, tmp_path / f"near.{ending}")
+    assert load_mesh(tmp_path / f"near.{ending}").vertices.dtype == torch.float32
+
+
+@pytest.mark.parametrize("ending", ["ply", "stl", "glb"])
+def test_large_coordinates_are_not_written_as_float32(ending, tmp_path):
+    cube = primitives.cube()
+    with pytest.raises(ValueError, match=rf"far\.{ending}: the mesh is so far from its origin"):
+        save_mesh(Mesh(cube.vertices.double() + PLACE, cube.faces), tmp_path / f"far.{ending}")
+    assert not list(tmp_path.iterdir())
+    save_mesh(Mesh(cube.vertices.double(), cube.faces), tmp_path / f"near.{ending}")
 
 
 def test_recorded_meshes_load(data_dir):

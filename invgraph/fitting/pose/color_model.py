@@ -54,8 +54,11 @@ def initial_color_model(
     """Colours of the object, from the model or else from the image at its pose."""
     vertex_colors = VertexColors.plain(len(model.normals))
     if model.albedo is not None:
-        vertex_colors = VertexColors(model.albedo, torch.full_like(vertex_colors.seen, torch.inf))
-        return ColorModel(_palette_of_model(model, target, vertex_colors), vertex_colors)
+        seen = torch.where(model.given, torch.inf, 0.0)
+        vertex_colors = VertexColors(model.albedo, seen)
+        return ColorModel(
+            _palette_of_model(model, target, model.albedo[model.given]), vertex_colors
+        )
     window = None if pose is None else crop_window(model, target.camera, pose, MARGIN)
     assert pose is not None and window is not None
     vertex_colors = _learn_colors(model, target, pose, window, None, vertex_colors)
@@ -102,12 +105,10 @@ def learn_palette(
     return colors.palette(model.places, pixels, radius, shown, wanted, inside, outside)
 
 
-def _palette_of_model(model: KnownObject, target: Target, vertex_colors: VertexColors) -> Palette:
+def _palette_of_model(model: KnownObject, target: Target, albedo: Float[Tensor, "n 3"]) -> Palette:
     """The model's colours in weak to strong light against the colours of the whole image."""
     levels = torch.linspace(0.15, 1.2, 8)
-    shades = srgb_from_linear((levels[:, None, None] * vertex_colors.albedo).clamp(0, 1)).reshape(
-        -1, 3
-    )
+    shades = srgb_from_linear((levels[:, None, None] * albedo).clamp(0, 1)).reshape(-1, 3)
     counts = torch.bincount(colors.cells(shades), minlength=colors.CELLS).float()
     return Palette(model.centre[None], colors.density(counts[None]), target.everywhere[None])
 

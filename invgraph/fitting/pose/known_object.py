@@ -6,11 +6,11 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from invgraph.geometry.edges import face_pairs
-from invgraph.geometry.mesh import Mesh, vertex_normals
+from invgraph.geometry.mesh import Mesh, face_areas, vertex_normals
 from invgraph.geometry.subdivision import split_finely
 from invgraph.scene import mesh_files
 
@@ -27,25 +27,29 @@ class KnownObject:
 
     Attributes:
         name: the file's.
-        mesh: one vertex per place, metres, the file's own frame; fine enough for its vertices to
-            carry the colours.
+        mesh: one vertex per place, metres, the file's own frame, or one moved along its axes where
+            ``notes`` say so; fine enough for its vertices to carry the colours.
         normals: of the vertices, outwards.
-        albedo: linear RGB per vertex; None if the file has no colours.
+        albedo: linear RGB per vertex; None if the file has colours for less than half the surface.
+        given: vertices whose colours are the file's; where they are not, ``albedo`` is a guess.
         rims: pairs of vertices, the edges at which the outline may be.
         sides: per rim, the two faces that meet there; the same face twice at a border.
         places: spread over the surface, to which local colours are attached.
         diameter: largest distance between two vertices, m; a little too small at worst, where a
             round mesh has very many.
+        notes: what a user should know of the file, a line each.
     """
 
     name: str
     mesh: Mesh
     normals: Float[Tensor, "v 3"]
     albedo: Float[Tensor, "v 3"] | None
+    given: Bool[Tensor, " v"]
     rims: Int[Tensor, "e 2"]
     sides: Int[Tensor, "e 2"]
     places: Float[Tensor, "k 3"]
     diameter: float
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def centre(self) -> Float[Tensor, "3"]:
@@ -72,6 +76,8 @@ class KnownObject:
 def load_object(path: str | Path, scale: float | None = None) -> KnownObject:
     """Read a model: shape, and colours from its texture, material or vertices where it has any.
 
+    Of a model so far from its origin that float32 spoils its shape, the origin is moved.
+
     Args:
         path: .obj, .ply, .stl, .off, .glb or .gltf.
         scale: metres per unit of the file; None if the file is in metres.
@@ -84,9 +90,25 @@ def load_object(path: str | Path, scale: float | None = None) -> KnownObject:
     path = Path(path)
     if scale is not None and not 0 < scale < float("inf"):
         raise ValueError(f"expected a positive scale, metres per unit of {path}, but got {scale}.")
-    mesh, albedo = mesh_files.load_colored_mesh(path, FINE, MOST_FACES)
-    mesh = replace(mesh, vertices=mesh.vertices * (scale or 1.0))
-    model = make_object(mesh, albedo, path.stem)
+    notes: list[str] = []
+    mesh, albedo = mesh_files.load_colored_mesh(path, FINE, MOST_FACES, notes)
+    vertices = mesh.vertices * (scale or 1.0)
+    if vertices.dtype == torch.float64:
+        origin = ((vertices.amin(0) + vertices.amax(0)) / 2).round()
+        vertices = (vertices - origin).float()
+        x, y, z = origin.tolist()
+        notes.append(
+            f"{path.name} is far from its origin: poses are those of the model moved by "
+            f"({0 - x:.0f}, {0 - y:.0f}, {0 - z:.0f}) m, which float32 can hold."
+        )
+    model = make_object(replace(mesh, vertices=vertices), albedo, path.stem)
+    if albedo is not None and model.albedo is None:
+        notes.append(
+            f"{path.name}: most of it has no colour, so colours are learnt from the photos."
+        )
+    elif not bool(model.given.all()) and model.albedo is not None:
+        notes.append(f"{path.name}: where it has no colour, colours are learnt from the photos.")
+    model = replace(model, notes=tuple(notes))
     if scale is None and model.diameter > LARGEST_M:
         raise ValueError(
             f"{path} is {model.diameter:.4g} m across if its unit is the metre; give the metres "
@@ -100,7 +122,7 @@ def make_object(mesh: Mesh, albedo: Float[Tensor, "v 3"] | None, name: str) -> K
 
     Args:
         mesh: metres; its texture coordinates are not used.
-        albedo: linear RGB per vertex.
+        albedo: linear RGB per vertex; a row of NaN is a vertex whose colour is unknown.
         name: what to call it.
 
     Raises:
@@ -110,22 +132,42 @@ def make_object(mesh: Mesh, albedo: Float[Tensor, "v 3"] | None, name: str) -> K
     diameter = _diameter(mesh.vertices)
     if not diameter > 0:
         raise ValueError(f"{name}: all vertices are at one place; export the model again.")
+    albedo, given = _with_guesses(mesh, albedo)
     if albedo is None:
         mesh = split_finely(mesh, LEARNT * diameter, MOST_FACES)
+        given = torch.zeros(len(mesh.vertices), dtype=torch.bool)
     rims, sides = _rims(mesh.faces)
     return KnownObject(
-        name, mesh, vertex_normals(mesh), albedo, rims, sides, _spread(mesh), diameter
+        name, mesh, vertex_normals(mesh), albedo, given, rims, sides, _spread(mesh), diameter
     )
 
 
+def _with_guesses(mesh: Mesh, albedo: Tensor | None) -> tuple[Tensor | None, Tensor]:
+    """Colours with their mean where they are unknown, and where they are known.
+
+    None in their place if less than half the surface has one: a guess that is worth nothing.
+    """
+    if albedo is None:
+        return None, torch.zeros(len(mesh.vertices), dtype=torch.bool)
+    given = albedo.isfinite().all(1)
+    area = face_areas(mesh)[:, None].expand(-1, 3).flatten()
+    share = torch.zeros(len(given)).index_add(0, mesh.faces.long().flatten(), area)
+    if float(share[given].sum()) < 0.5 * float(share.sum()):
+        return None, given
+    mean = (albedo[given] * share[given, None]).sum(0) / share[given].sum()
+    return torch.where(given[:, None], albedo, mean), given
+
+
 def _one_vertex_per_place(mesh: Mesh, albedo: Tensor | None) -> tuple[Mesh, Tensor | None]:
-    """Join vertices that files repeat along seams; their colours are averaged."""
+    """Join vertices that files repeat along seams; the colours that they have are averaged."""
     vertices, index = torch.unique(mesh.vertices, dim=0, return_inverse=True)
     faces = index[mesh.faces.long()].int()
     proper = (faces != faces.roll(1, 1)).all(1)
     if albedo is not None:
-        count = torch.zeros(len(vertices)).index_add(0, index, torch.ones(len(index)))
-        albedo = torch.zeros(len(vertices), 3).index_add(0, index, albedo) / count[:, None]
+        known = albedo.isfinite().all(1)
+        count = torch.zeros(len(vertices)).index_add(0, index, known.float())
+        total = torch.zeros(len(vertices), 3).index_add(0, index[known], albedo[known])
+        albedo = total / count[:, None]  # NaN where there is none
     return Mesh(vertices, faces[proper]), albedo
 
 

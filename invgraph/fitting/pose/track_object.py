@@ -133,6 +133,8 @@ def track_object(
             if resume and (metrics := folder.finished()) is not None:
                 return _finished(folder, metrics)
             progress.note(_opening(capture, known.name, camera))
+            for note in known.notes:
+                progress.note(note)
             tracking = _Tracking(capture, folder, known, lens, guess)
             interrupted = None
             try:

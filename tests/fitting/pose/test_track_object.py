@@ -269,6 +269,21 @@ def test_a_photo_that_cannot_be_decoded_is_left_out(
     torch.testing.assert_close(estimator.starts[1], pose_of(1), atol=1e-6, rtol=0)
 
 
+def test_a_texture_that_is_missing_is_said(
+    estimator: Estimator, capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "mug.mtl").write_text("newmtl clay\nmap_Kd clay.png\n")
+    mesh = box(torch.eye(4)).objects[0].mesh
+    save_mesh(mesh, tmp_path / "mug.obj")
+    text = "mtllib mug.mtl\nusemtl clay\n" + (tmp_path / "mug.obj").read_text()
+    (tmp_path / "mug.obj").write_text(text)
+    arguments = ["fit", str(capture), "--object", str(tmp_path / "mug.obj")]
+    assert main([*arguments, "--out", str(tmp_path / "run")]) == 0
+    assert "mug.obj: the material 'clay' has no colour: its texture 'clay.png' is not in" in (
+        capsys.readouterr().err
+    )
+
+
 def test_one_photo_is_enough(
     estimator: Estimator, capture: Path, model: Path, tmp_path: Path
 ) -> None:

@@ -15,12 +15,18 @@ from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
 from invgraph.fitting.pose import load_object, make_object
+from invgraph.fitting.pose.color_model import initial_color_model
 from invgraph.fitting.pose.known_object import FINE, LEARNT
+from invgraph.fitting.pose.window import Target
+from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import linear_from_srgb
+from invgraph.geometry.lens import Lens
 from invgraph.geometry.mesh import Mesh
 from invgraph.geometry.primitives import icosphere
 from invgraph.geometry.subdivision import split_finely, subdivide
 from invgraph.scene.mesh_files import load_colored_mesh, save_mesh
+
+EYE = torch.eye(4)
 
 
 def edges(mesh: Mesh) -> torch.Tensor:
@@ -101,7 +107,10 @@ def test_a_point_is_no_model(tmp_path: Path):
 
 def test_vertices_that_are_not_finite(tmp_path: Path):
     (tmp_path / "bad.obj").write_text("v 0 0 0\nv nan 0 0\nv 0 1 0\nf 1 2 3\n")
-    with pytest.raises(ValueError, match=r"bad\.obj holds vertices that are not finite"):
+    with pytest.raises(
+        ValueError,
+        match=r"bad\.obj holds vertices that are not finite, 1 of 3; remove them, or exp",
+    ):
         load_object(tmp_path / "bad.obj")
 
 
@@ -165,19 +174,77 @@ def test_colours_of_vertices(tmp_path: Path):
         assert torch.allclose(color, wanted, atol=1e-4)
 
 
-def test_parts_without_colours_are_dark_next_to_parts_with(tmp_path: Path):
+def painted_and_bare(folder: Path, bare_size: float) -> Path:
+    """A white box, and one without colour beside it."""
     painted: Any = trimesh.creation.box((0.1, 0.1, 0.1))
-    bare = trimesh.creation.box((0.1, 0.1, 0.1))
+    bare = trimesh.creation.box((bare_size,) * 3)
     painted.visual.vertex_colors = np.tile([255, 255, 255, 255], (8, 1))
     bare.apply_translation((0.5, 0.0, 0.0))
-    trimesh.Scene([painted, bare]).export(tmp_path / "pair.glb")
-    mesh, color = load_colored_mesh(tmp_path / "pair.glb", FINE, 1000)
+    trimesh.Scene([painted, bare]).export(folder / "pair.glb")
+    return folder / "pair.glb"
+
+
+def test_parts_without_colours_have_none_next_to_parts_with(tmp_path: Path):
+    mesh, color = load_colored_mesh(painted_and_bare(tmp_path, 0.1), FINE, 1000)
     assert color is not None
     white = mesh.vertices[:, 0] < 0.25
     assert torch.allclose(color[white], torch.ones(1))
-    assert float(color[~white].max()) < 1
+    assert bool(color[~white].isnan().all())
     ends = white[mesh.faces.long()].sum(1)
     assert int((ends == 3).sum()) == int((ends == 0).sum()) == 12
+
+
+def test_a_smaller_part_without_colours_is_guessed_and_learnt(tmp_path: Path):
+    model = load_object(painted_and_bare(tmp_path, 0.05))
+    assert model.albedo is not None and torch.allclose(model.albedo, torch.ones(1))
+    assert torch.equal(model.given, model.mesh.vertices[:, 0] < 0.25)
+    assert model.notes == ("pair.glb: where it has no colour, colours are learnt from the photos.",)
+    camera = Camera(Lens(torch.tensor([100.0, 100.0]), torch.tensor([32.0, 32.0]), 64, 64), EYE)
+    known = initial_color_model(model, Target(torch.full((64, 64, 3), 0.2), camera), None)
+    assert torch.equal(known.vertex_colors.seen.isinf(), model.given)
+    # What a photo shows of the guessed vertices is learnt; given colours stay.
+    every = torch.arange(len(model.given))
+    seen = torch.full((len(every), 3), 0.3)
+    learnt = known.vertex_colors.learn(every, seen, torch.ones(len(every), 3))
+    assert torch.allclose(learnt.albedo[~model.given], torch.tensor(0.3))
+    assert torch.equal(learnt.albedo[model.given], model.albedo[model.given])
+
+
+def test_a_larger_part_without_colours_makes_the_object_one_without(tmp_path: Path):
+    model = load_object(painted_and_bare(tmp_path, 0.2))
+    assert model.albedo is None and not model.given.any()
+    assert model.notes == (
+        "pair.glb: most of it has no colour, so colours are learnt from the photos.",
+    )
+
+
+@pytest.mark.parametrize("mtl", [None, "newmtl other\nKd 1 0 0\n", "newmtl m\nmap_Kd no.png\n"])
+def test_a_missing_material_or_texture_is_said_and_no_colour(mtl: str | None, tmp_path: Path):
+    if mtl is not None:
+        (tmp_path / "one.mtl").write_text(mtl)
+    (tmp_path / "one.obj").write_text(
+        "mtllib one.mtl\nusemtl m\nv 0 0 0\nv 0.1 0 0\nv 0 0.1 0\nvt 0 0\nf 1/1 2/1 3/1\n"
+    )
+    model = load_object(tmp_path / "one.obj")
+    assert model.albedo is None
+    named = "one.mtl" if mtl is None else "no.png" if "no.png" in mtl else "'m'"
+    assert any(named in note for note in model.notes)
+
+
+def test_an_object_far_from_its_origin_keeps_its_shape(tmp_path: Path):
+    place = torch.tensor([500000.123, 5400000.456, 0.0], dtype=torch.float64)
+    corners = box(2.0).vertices.double() + place
+    lines = [f"v {x:.4f} {y:.4f} {z:.4f}" for x, y, z in corners.tolist()]
+    lines += [f"f {a + 1} {b + 1} {c + 1}" for a, b, c in box(2.0).faces.tolist()]
+    (tmp_path / "far.obj").write_text("\n".join(lines))
+    model = load_object(tmp_path / "far.obj")
+    assert model.mesh.vertices.dtype == torch.float32
+    assert model.diameter == pytest.approx(2 * math.sqrt(3), rel=1e-5)
+    assert torch.allclose(model.centre, torch.tensor([0.123, 0.456, 0.0]), atol=1e-4)
+    [note] = model.notes
+    assert "moved by (-500000, -5400000, 0) m" in note
+    scaled = load_object(tmp_path / "far.obj", 0.001)
+    assert scaled.diameter == pytest.approx(0.002 * math.sqrt(3), rel=1e-4)
 
 
 def test_seams_are_closed_and_their_colours_averaged():
