@@ -9,11 +9,12 @@ from invgraph.data.capture import Capture
 from invgraph.data.frame import make_camera, make_frame, make_lens
 from invgraph.data.images import image_size, natural, pictures
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
-from invgraph.data.text import checked_intrinsics, read_json
+from invgraph.data.text import checked_intrinsics, flat_numbers, number, read_json
 from invgraph.data.truth import MeasuredMap, ObjectPose, Truth
 from invgraph.geometry.lens import Lens
 
 _METRES = 0.001  # the benchmark's lengths are millimetres
+_COARSEST = 1e6  # millimetres per level of a depth image
 _REMEDY = "download it again."
 
 
@@ -53,13 +54,13 @@ def read_bop(path: Path) -> Capture:
         where = f"{source}: image {int(photo.stem)}"
         entry = _entry(cameras, photo, source)
         with unreadable.skipping(photo.name):
-            lens, camera = _lens(entry, image_size(photo), where), None
+            lens, camera = _lens(entry, image_size(photo, as_stored=True), where), None
             if posed:
                 pose = _rigid(entry, "cam_R_w2c", "cam_t_w2c", where)
                 lens, camera = None, make_camera(pose, lens)
-            frames.append(make_frame(photo, camera, lens=lens))
+            frames.append(make_frame(photo, camera, lens=lens, as_stored=True))
             file = path / "depth" / f"{photo.stem}.png"
-            scale = float(_array(entry.get("depth_scale", 1.0), 1, where)[0]) * _METRES
+            scale = _METRES * _depth_scale(entry, where)
             depth.append(MeasuredMap(file, scale) if file.is_file() else None)
             poses.append(_objects(objects.get(str(int(photo.stem)), []), photo, path))
     split = held_out(len(frames), unreadable)
@@ -96,19 +97,34 @@ def _entry(cameras: dict, photo: Path, source: Path) -> dict:
 
 
 def _array(value: object, count: int, where: str) -> np.ndarray:
-    try:
-        array = np.asarray(value, dtype=np.float64).ravel()
-    except (TypeError, ValueError):
-        array = np.empty(0)
-    if array.size != count or not np.isfinite(array).all():
+    array = flat_numbers(value, count)
+    if array is None:
         raise ValueError(f"{where}: expected {count} finite numbers; download the scene again.")
     return array
 
 
+def _depth_scale(entry: dict, where: str) -> float:
+    """Millimetres per level of a depth image."""
+    scale = number(entry.get("depth_scale", 1.0), f"{where}: depth_scale")
+    if not 0 < scale <= _COARSEST:
+        raise ValueError(
+            f"{where}: depth_scale is {scale:g}, expected more than 0 and at most "
+            f"{_COARSEST:g} mm; correct it."
+        )
+    return scale
+
+
 def _lens(entry: dict, size: tuple[int, int], where: str) -> Lens:
+    if "cam_model" in entry:
+        model = entry["cam_model"]
+        name = model.get("projection_model_type") if isinstance(model, dict) else model
+        raise ValueError(
+            f"{where}: cam_model {name!r:.60} is not supported, only cam_K; undistort the photos "
+            "first."
+        )
     matrix = _array(entry.get("cam_K"), 9, f"{where}: cam_K").reshape(3, 3)
     focal, principal = checked_intrinsics(matrix, f"{where}: cam_K", centred=True)
-    return make_lens(focal, principal, size)
+    return make_lens(focal, principal, size, where=f"{where}: cam_K")
 
 
 def _rigid(entry: dict, rotation: str, translation: str, where: str) -> np.ndarray:

@@ -15,6 +15,7 @@ from invgraph.geometry import convert
 
 _ORDER = (2, 0, 3, 1)  # colour before grey, left before right
 _LEFT = (0, 2)
+_WIDEST = 1e6  # metres
 
 
 def odometry_camera(path: Path) -> int | None:
@@ -52,17 +53,17 @@ def read_kitti(path: Path) -> Capture:
     baseline = 0.0
     if number in _LEFT and beside.is_dir():
         other = _projection(path / "calib.txt", number + 1)
-        baseline = float((projection[0, 3] - other[0, 3]) / projection[0, 0])
+        baseline = checked_baseline(projection, other, str(path / "calib.txt"))
     rows = _poses(path, len(photos))
     unreadable = Unreadable(path)
     frames, poses = [], []
     for index, photo in enumerate(photos):
         with unreadable.skipping(photo.name):
-            size = image_size(photo)
-            lens = make_lens(focal, principal, size)
+            size = image_size(photo, as_stored=True)
+            lens = make_lens(focal, principal, size, where=f"{path / 'calib.txt'}: P{number}")
             time = None if times is None else float(times[index])
             right = right_of(photo, beside, baseline)
-            frames.append(make_frame(photo, lens=lens, time=time, right=right))
+            frames.append(make_frame(photo, lens=lens, time=time, right=right, as_stored=True))
             poses.append(None if rows is None else _pose(projection, rows[index], size))
     split = held_out(len(frames), unreadable)
     return Capture(
@@ -72,6 +73,26 @@ def read_kitti(path: Path) -> Capture:
         truth=None if rows is None else Truth(poses=tuple(poses)),
         skipped=tuple(unreadable.reasons),
     )
+
+
+def checked_baseline(left: np.ndarray, right: np.ndarray, where: str) -> float:
+    """Metres from the left camera to the right one, by their 3x4 projections.
+
+    Args:
+        left: whose focal length is checked.
+        right: of the other camera.
+        where: file, for the message.
+
+    Raises:
+        ValueError: no stereo pair is that wide.
+    """
+    baseline = float((left[0, 3] - right[0, 3]) / left[0, 0])
+    if not abs(baseline) < _WIDEST:
+        raise ValueError(
+            f"{where}: the right camera is {baseline:g} m from the left one, expected less than "
+            f"{_WIDEST:g}; download the calibration again."
+        )
+    return baseline
 
 
 def right_of(photo: Path, folder: Path, baseline: float) -> Right | None:

@@ -50,9 +50,9 @@ def read_llff(folder: Path) -> Capture:
         camera_from_world = np.linalg.inv(checked_pose(pose, where))
         with unreadable.skipping(path.name):
             focal, size = _scaled(shape, path, where)
-            lens = make_lens(focal, (size[1] / 2, size[0] / 2), size)
+            lens = make_lens(focal, (size[1] / 2, size[0] / 2), size, where=where)
             camera = make_camera(camera_from_world, lens)
-            frames.append(make_frame(path, camera, mask_path=masks.get(path.stem)))
+            frames.append(make_frame(path, camera, mask_path=masks.get(path.stem), as_stored=True))
     split = held_out(len(frames), unreadable)
     skipped = tuple(unreadable.reasons)
     return Capture(folder.resolve().name, named(frames, folder), split, skipped=skipped)
@@ -61,7 +61,7 @@ def read_llff(folder: Path) -> Capture:
 def _load(source: Path) -> np.ndarray:
     try:
         rows = np.load(source, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # numpy and zipfile raise whatever their parsing trips over
         reason = " ".join(str(error).split())[:120]
         raise ValueError(f"{source} cannot be read ({reason}); export the poses again.") from error
     if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] != 17:
@@ -120,7 +120,7 @@ def _scaled(
     height, width, focal = (float(value) for value in shape)
     if not (np.isfinite(shape).all() and min(shape) > 0 and min(shape[:2]) >= 1):
         raise ValueError(f"{where}: height, width, focal are {shape}; export the poses again.")
-    real = image_size(path)
+    real = image_size(path, as_stored=True)
     stated = (round(height), round(width))
     scaled, _ = scaled_to((focal, focal), (0.0, 0.0), stated, real, str(path))
     return scaled, real

@@ -10,7 +10,7 @@ import torch
 from invgraph.data.capture import Capture
 from invgraph.data.frame import make_camera, make_frame, make_lens
 from invgraph.data.images import border_is_dark, image_size, inside
-from invgraph.data.reading import Unreadable, checked_pose, held_out, named
+from invgraph.data.reading import FARTHEST, Unreadable, checked_pose, held_out, named
 from invgraph.data.text import checked_intrinsics, read_lines
 
 _NUMBER = r"([-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)"
@@ -49,9 +49,10 @@ def read_middlebury(source: Path) -> Capture:
         focal, principal, pose = _parse(words, where)
         path = inside(folder, words[0], source)
         with unreadable.skipping(words[0]):
-            size = image_size(path)
-            camera = make_camera(checked_pose(pose, where), make_lens(focal, principal, size))
-            frames.append(make_frame(path, camera))
+            size = image_size(path, as_stored=True)
+            lens = make_lens(focal, principal, size, where=where)
+            camera = make_camera(checked_pose(pose, where), lens)
+            frames.append(make_frame(path, camera, as_stored=True))
     split = held_out(len(frames), unreadable)
     sample = frames[:: max(1, len(frames) // 8)]
     if all(border_is_dark(frame.image_path) for frame in sample):
@@ -86,5 +87,7 @@ def _bounding_box(folder: Path) -> torch.Tensor | None:
         match = re.search(rf"bounding box.*?{_CORNER}\s*{_CORNER}", text[:100_000], re.I | re.S)
         if match:
             box = torch.tensor([float(value) for value in match.groups()]).reshape(2, 3)
+            if not bool((box.abs() < FARTHEST).all()):
+                raise ValueError(f"{readme}: the bounding box holds numbers too large; correct it.")
             return torch.stack([box.amin(0), box.amax(0)])
     return None

@@ -13,6 +13,8 @@ from invgraph.data.images import (
     UnreadableImage,
 )
 
+FARTHEST = 1e12  # from a world's origin: squares of it fit into float32
+
 
 @dataclass
 class Unreadable:
@@ -76,7 +78,7 @@ def checked_pose(matrix: object, where: str) -> np.ndarray:
         pose = np.empty(0)
     if pose.shape not in ((4, 4), (3, 4)):
         raise ValueError(f"{where}: the pose is no 4x4 matrix of numbers; export the poses again.")
-    if not (np.abs(pose) < np.finfo(np.float32).max).all():
+    if not (np.abs(pose) < FARTHEST).all():
         raise ValueError(
             f"{where}: the pose holds NaN, infinity or numbers too large; remove the photo or redo "
             "its pose."

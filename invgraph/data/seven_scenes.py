@@ -56,8 +56,9 @@ def read_seven_scenes(path: Path) -> Capture:
                 continue
             stem = _SUFFIX.sub("", photo.name)
             with unreadable.skipping(photo.name):
-                lens = make_lens(*intrinsics, image_size(photo))
-                frames.append(make_frame(photo, lens=lens))
+                size = image_size(photo, as_stored=True)
+                lens = make_lens(*intrinsics, size, where=f"{folder}: camera-intrinsics.txt")
+                frames.append(make_frame(photo, lens=lens, as_stored=True))
                 poses.append(_pose(photo.with_name(f"{stem}.pose.txt")))
                 file = photo.with_name(f"{stem}.depth.png")
                 depth.append(MeasuredMap(file, _METRES_PER_LEVEL) if file.is_file() else None)

@@ -47,10 +47,10 @@ def read_strecha(path: Path) -> Capture:
             unreadable.note(name, f"no photo of that name for {file.name}")
             continue
         with unreadable.skipping(name):
-            size = image_size(photos[name])
+            size = image_size(photos[name], as_stored=True)
             focal, principal = scaled_to(focal, principal, stated, size, str(photos[name]))
-            camera = make_camera(pose, make_lens(focal, principal, size))
-            frames.append(make_frame(photos[name], camera))
+            camera = make_camera(pose, make_lens(focal, principal, size, where=str(file)))
+            frames.append(make_frame(photos[name], camera, as_stored=True))
     split = held_out(len(frames), unreadable)
     skipped = tuple(unreadable.reasons)
     return Capture(path.resolve().name, named(frames, path), split, skipped=skipped)

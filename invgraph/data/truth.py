@@ -3,6 +3,7 @@
 Fitting and training never read it: it is a type of its own so that a label cannot slip in.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +25,21 @@ class MeasuredMap:
     """Depth or disparity of one photograph on disk, decoded only when asked for.
 
     Args:
-        path: 16-bit PNG, PFM, or NPY or NPZ with one array.
+        path: 16-bit PNG, PFM, or NPY or NPZ with one array; its pixels are as the file stores them.
         scale: what one unit of the file is: metres (depth) or pixels (disparity).
+
+    Raises:
+        ValueError: ``scale`` is not finite and positive.
     """
 
     path: Path
     scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.scale) and self.scale > 0):
+            raise ValueError(
+                f"{self.path}: the scale is {self.scale}, expected a positive number; correct it."
+            )
 
     def load(self) -> Float[Tensor, "h w"]:
         """Metres along the optical axis, or pixels; 0 where nothing was measured.
@@ -99,7 +109,7 @@ class Truth:
 
 
 def _read_png(path: Path) -> np.ndarray:
-    levels = decode(path)
+    levels = decode(path, as_stored=True)
     plane = levels[..., 0].astype(np.float32)
     plane[plane == 65535] = 0
     return plane if levels.shape[2] == 1 else levels
@@ -120,7 +130,10 @@ def _read_pfm(path: Path) -> np.ndarray:
         data = path.read_bytes()
         kind, size, scale, pixels = data.split(b"\n", 3)
         width, height = (int(word) for word in size.split())
-        order = "<" if float(scale) < 0 else ">"
+        factor = float(scale)
+        if not math.isfinite(factor) or factor == 0:
+            raise ValueError(f"its scale is {factor}")
+        order = "<" if factor < 0 else ">"
         if kind.strip() != b"Pf" or len(pixels) < 4 * width * height or min(width, height) < 1:
             raise ValueError("not a whole grey PFM")
     except (OSError, ValueError) as error:

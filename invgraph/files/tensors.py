@@ -58,9 +58,12 @@ def read_tensors(path: Path, remedy: str) -> "tuple[dict[str, Tensor], dict[str,
     try:
         with safe_open(path, "pt") as file:
             facts = json.loads(file.metadata()["facts"])
+            if not isinstance(facts, dict):
+                raise ValueError("its facts are no JSON object")
             return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error}); {remedy}.") from error
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise ValueError(f"{path} is damaged ({reason}); {remedy}.") from error
 
 
 def read_model(path: Path, remedy: str) -> "tuple[Path, dict[str, Tensor], dict[str, Any]]":

@@ -221,7 +221,12 @@ def read_run_file(path: Path) -> dict[str, Any]:
         stored = json.loads(file.read_text(encoding="utf-8"))
         known, version = stored["format"] == _FORMAT, stored["version"]
         texts = isinstance(stored["name"], str) and isinstance(stored["identity"], str)
-        good = texts and stored["kind"] in KINDS and isinstance(stored["sessions"], list)
+        good = (
+            type(version) is int
+            and texts
+            and stored["kind"] in KINDS
+            and isinstance(stored["sessions"], list)
+        )
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split())[:100]
         raise ValueError(f"{file} is damaged ({reason}); start the run again.") from error

@@ -35,7 +35,7 @@ from invgraph.geometry.lens import Lens
 from invgraph.runs.progress import Progress
 
 _RESULT, _DATABASE, _KEY = "cameras.safetensors", "features.db", "photos.json"
-_VERSION = 1  # of the files in the work folder
+_VERSION = 2  # of the files in the work folder
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,7 +212,8 @@ def _key(frames: Sequence[Frame], seed: int) -> str:
     facts: list[Any] = [_VERSION, seed]
     for frame in frames:
         lens = None if frame.lens is None else frame.lens.facts
-        facts.append([frame.name, frame.size, frame.mask_source, frame.time is None, lens])
+        about = [frame.name, frame.size, frame.as_stored, frame.mask_source, frame.time is None]
+        facts.append([*about, lens])
         for path in (frame.image_path, frame.mask_path):
             status = path.stat() if path is not None and path.exists() else None
             facts.append([str(path), status and [status.st_size, status.st_mtime_ns]])
