@@ -14,7 +14,7 @@ from invgraph.data.truth import MeasuredMap, ObjectPose, Truth
 from invgraph.geometry.lens import Lens
 
 _METRES = 0.001  # the benchmark's lengths are millimetres
-_COARSEST = 1e6  # millimetres per level of a depth image
+_FINEST, _COARSEST = 1e-9, 1e6  # millimetres per level of a depth image
 _REMEDY = "download it again."
 
 
@@ -106,9 +106,9 @@ def _array(value: object, count: int, where: str) -> np.ndarray:
 def _depth_scale(entry: dict, where: str) -> float:
     """Millimetres per level of a depth image."""
     scale = number(entry.get("depth_scale", 1.0), f"{where}: depth_scale")
-    if not 0 < scale <= _COARSEST:
+    if not _FINEST <= scale <= _COARSEST:
         raise ValueError(
-            f"{where}: depth_scale is {scale:g}, expected more than 0 and at most "
+            f"{where}: depth_scale is {scale:g}, expected {_FINEST:g} to "
             f"{_COARSEST:g} mm; correct it."
         )
     return scale

@@ -10,6 +10,7 @@ from invgraph.data.frame import make_camera, make_frame, make_lens
 from invgraph.data.images import SUFFIXES, image_size, inside
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import scaled_to
+from invgraph.files.arrays import read_array
 
 _LONGEST_SIDE = 2048
 
@@ -60,13 +61,13 @@ def read_llff(folder: Path) -> Capture:
 
 def _load(source: Path) -> np.ndarray:
     try:
-        rows = np.load(source, allow_pickle=False)
-    except Exception as error:  # numpy and zipfile raise whatever their parsing trips over
-        reason = " ".join(str(error).split())[:120]
-        raise ValueError(f"{source} cannot be read ({reason}); export the poses again.") from error
-    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] != 17:
-        shape = getattr(rows, "shape", "an archive")
-        raise ValueError(f"{source} is {shape}, expected n x 17 numbers; export the poses again.")
+        rows = read_array(source)
+    except ValueError as error:
+        raise ValueError(f"{source} cannot be read ({error}); export the poses again.") from error
+    if rows.ndim != 2 or rows.shape[1] != 17:
+        raise ValueError(
+            f"{source} is {rows.shape}, expected n x 17 numbers; export the poses again."
+        )
     if len(rows) == 0:
         raise ValueError(f"{source} lists no photo; export the poses again.")
     if rows.dtype.kind not in "fiu":

@@ -73,11 +73,12 @@ def checked_pose(matrix: object, where: str) -> np.ndarray:
         ValueError: wrong shape, not numbers, not finite, a mirror, or not a rotation to 1 %.
     """
     try:
-        pose = np.asarray(matrix, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
+        pose = np.asarray(matrix)
+    except (TypeError, ValueError):
         pose = np.empty(0)
-    if pose.shape not in ((4, 4), (3, 4)):
+    if pose.shape not in ((4, 4), (3, 4)) or pose.dtype.kind not in "fiu":
         raise ValueError(f"{where}: the pose is no 4x4 matrix of numbers; export the poses again.")
+    pose = pose.astype(np.float64)
     if not (np.abs(pose) < FARTHEST).all():
         raise ValueError(
             f"{where}: the pose holds NaN, infinity or numbers too large; remove the photo or redo "

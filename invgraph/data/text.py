@@ -138,11 +138,11 @@ def checked_intrinsics(
         ValueError: skew, numbers that are not finite, a focal length that is not positive, or not
             such a matrix.
     """
-    pinhole = np.array([[1, 0, 1], [0, 1, 1], [0, 0, 1]])
-    plain = matrix.shape == (3, 3) and np.allclose(matrix * (1 - pinhole), 0, atol=1e-6)
     if not (np.abs(matrix) < _LARGEST).all():
         raise ValueError(f"{where}: K holds NaN, infinity or numbers too large; calibrate again.")
-    if not plain or abs(matrix[2, 2] - 1) > 1e-9 or min(matrix[0, 0], matrix[1, 1]) <= 0:
+    pinhole = np.array([[1, 0, 1], [0, 1, 1], [0, 0, 1]])
+    plain = matrix.shape == (3, 3) and np.allclose(matrix * (1 - pinhole), 0, atol=1e-6)
+    if not plain or abs(matrix[2, 2] - 1) > 1e-9 or not min(matrix[0, 0], matrix[1, 1]) > 1e-9:
         raise ValueError(
             f"{where}: K is not [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] with fx, fy > 0; "
             "rectify the photos so that skew vanishes."
@@ -170,7 +170,7 @@ def scaled_to(
     """
     if not all(1 <= side <= _MOST_PIXELS for side in stated):
         raise ValueError(
-            f"{where}: its calibration is of {stated[0]:.7g}x{stated[1]:.7g} pixels (h x w), "
+            f"{where}: its calibration is of {stated[0]!s:.12}x{stated[1]!s:.12} pixels (h x w), "
             f"expected 1 to {_MOST_PIXELS} along a side; correct the calibration."
         )
     if not _is_scaled(found, stated):

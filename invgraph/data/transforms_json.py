@@ -194,7 +194,10 @@ def read_lens(values: dict, found: tuple[int, int], image_path: Path, where: str
             )
         values = values | dict(zip(_LISTED, listed, strict=True))
         values = {key: value for key, value in values.items() if key != "distortion_params"}
-    height, width = get("h") or found[0], get("w") or found[1]
+    height, width = (
+        float(own) if stated is None else stated
+        for own, stated in zip(found, (get("h"), get("w")), strict=True)
+    )
     if (height, width) != found:
         otherwise = "resize the photo or correct h, w and the intrinsics"
         remedy = size_remedy(found, (round(height), round(width)), otherwise)

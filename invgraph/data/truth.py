@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from invgraph.data.images import decode
+from invgraph.files.arrays import read_array
 from invgraph.geometry.color import linear_from_srgb
 from invgraph.geometry.mesh import Mesh
 from invgraph.scene import EnvironmentMap, SphericalHarmonicLight
@@ -117,10 +118,8 @@ def _read_png(path: Path) -> np.ndarray:
 
 def _read_npy(path: Path) -> np.ndarray:
     try:
-        stored = np.load(path, allow_pickle=False)
-        values = stored if isinstance(stored, np.ndarray) else stored[stored.files[0]]
-        return values.astype(np.float32)
-    except Exception as error:  # zip, zlib and numpy each raise their own
+        return read_array(path).astype(np.float32)
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{path} cannot be read as an array; restore it.") from error
 
 

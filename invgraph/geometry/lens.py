@@ -324,7 +324,7 @@ def checked_lens(lens: Lens, where: str) -> Lens:
     height, width = lens.height, lens.width
     if max(height, width) > _MOST_PIXELS:
         raise ValueError(
-            f"{where}: the image is {height:.7g}x{width:.7g} (h x w), expected at most "
+            f"{where}: the image is {height!s:.12}x{width!s:.12} (h x w), expected at most "
             f"{_MOST_PIXELS} pixels along a side; correct its size."
         )
     side = max(height, width)

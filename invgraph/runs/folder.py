@@ -28,6 +28,7 @@ CHECKPOINT = "checkpoint.safetensors"
 RENDERS = "renders"
 LOCK = ".lock"
 _FORMAT, _VERSION = "invgraph run", 1
+_TYPES = {"complete": bool, "skipped": list, "notes": list, "views": list}  # in metrics.json
 
 
 class RunFolder:
@@ -180,10 +181,17 @@ class RunFolder:
         if not path.exists():
             return None
         try:
-            metrics = json.loads(path.read_text(encoding="utf-8"))
+            metrics = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+            for name, kind in _TYPES.items():
+                if name in metrics and not isinstance(metrics[name], kind):
+                    raise TypeError(f"{name} is {metrics[name]!r:.40}")
             return metrics if metrics["complete"] else None
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"{path} is damaged ({error}); delete it to score anew.") from error
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"it holds {name}")
 
 
 def check_out(path: Path, resume: bool) -> None:

@@ -14,6 +14,7 @@ from invgraph.geometry.mesh import Mesh, check_indices, face_areas
 from invgraph.geometry.subdivision import split_finely
 
 _READ = (".glb", ".gltf", ".obj", ".off", ".ply", ".stl")
+_FARTHEST = 1e12  # squares of it fit into float32
 _WRITE = (".glb", ".obj", ".off", ".ply", ".stl")
 
 
@@ -124,8 +125,8 @@ def _parts(path: Path) -> list[Any]:
     if not path.is_file():
         raise ValueError(f"{path} does not exist or is not a file.")
     try:
-        # The exporter's vertex order is kept: merging is what `process` would add, but for STL.
-        loaded = trimesh.load_scene(path, process=path.suffix.lower() == ".stl")
+        # `process` would drop vertices that are not finite, merge, and lose the exporter's order.
+        loaded = trimesh.load_scene(path, process=False)
         parts = [part for part in loaded.dump() if isinstance(part, trimesh.Trimesh)]
     except Exception as error:  # trimesh's readers raise whatever their parsing trips over
         reason = _first_line(error)
@@ -133,15 +134,32 @@ def _parts(path: Path) -> list[Any]:
     parts = [part for part in parts if len(part.faces)]
     if not parts:
         raise ValueError(f"{path} holds no triangles; export it as a mesh.")
+    for part in parts:
+        _check_numbers(part, path)
+        if path.suffix.lower() == ".stl":
+            part.merge_vertices()
     return parts
+
+
+def _check_numbers(part: Any, path: Path) -> None:
+    if not (np.abs(part.vertices) < _FARTHEST).all():
+        raise ValueError(f"{path} holds vertices that are not finite, or too far away; mend it.")
+    uv = getattr(part.visual, "uv", None)
+    if uv is None:
+        return
+    if np.ndim(uv) != 2 or np.shape(uv)[1] < 2:
+        raise ValueError(
+            f"{path}: its texture coordinates are {np.shape(uv)}, expected two numbers each; "
+            "export it again."
+        )
+    if not (np.abs(uv) < _FARTHEST).all():
+        raise ValueError(f"{path} holds texture coordinates that are not finite; export it again.")
 
 
 def _joined(parts: list[Any], path: Path) -> tuple[torch.Tensor, torch.Tensor]:
     offsets = np.cumsum([0] + [len(part.vertices) for part in parts])
     vertices = np.concatenate([part.vertices for part in parts]).astype(np.float32)
     faces = np.concatenate([part.faces + k for part, k in zip(parts, offsets, strict=False)])
-    if not np.isfinite(vertices).all():
-        raise ValueError(f"{path} holds vertices that are not finite.")
     return torch.from_numpy(vertices), torch.from_numpy(faces.astype(np.int32))
 
 
