@@ -125,7 +125,8 @@ def read_run(path: Path) -> RunContents:
     views = _views(metrics, pictures)
     film_name = FILMS.get(kind, FILM)
     poses = _poses(cameras)
-    if lost := len(_entries(cameras, "frames")) - len(poses):
+    listed = cameras.get("frames")
+    if lost := (len(listed) if isinstance(listed, list) else 0) - len(poses):
         missing.append(f"{CAMERAS} (the camera positions): {lost} of them are damaged")
     points, film, rerun_log = (_inside(path, name) for name in (POINTS, film_name, RERUN_LOG))
     return RunContents(

@@ -126,8 +126,9 @@ def _parts(path: Path) -> list[Any]:
         raise ValueError(f"{path} does not exist or is not a file.")
     try:
         # `process` would drop vertices that are not finite, merge, and lose the exporter's order.
-        loaded = trimesh.load_scene(path, process=False)
-        parts = [part for part in loaded.dump() if isinstance(part, trimesh.Trimesh)]
+        with np.errstate(all="ignore"):  # numbers that are not finite are refused below
+            loaded = trimesh.load_scene(path, process=False)
+            parts = [part for part in loaded.dump() if isinstance(part, trimesh.Trimesh)]
     except Exception as error:  # trimesh's readers raise whatever their parsing trips over
         reason = _first_line(error)
         raise ValueError(f"{path} is not a readable mesh ({reason}); export it again.") from error

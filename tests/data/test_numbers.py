@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small_captures as captures
 import torch
+from capture_files import write_text
 from PIL import Image
 
 from invgraph.data import Capture, read_capture
@@ -14,8 +16,6 @@ from invgraph.data.frame import make_lens
 from invgraph.data.object_pose_files import read_hypotheses, read_pose, read_true_poses
 from invgraph.data.truth import MeasuredMap
 from invgraph.geometry.lens import checked_lens
-from tests.capture_files import write_text
-from tests.data import test_orientation as captures
 
 HUGE = "1" * 400
 # Of a photo of 60x80 pixels: focal lengths from 0.8 to 800000 are possible.
