@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from invgraph.files.atomic import write_atomically
 
+_LARGEST = 1e30  # numbers fit into float32
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -70,7 +72,8 @@ def read_model(path: Path, remedy: str) -> "tuple[Path, dict[str, Tensor], dict[
     """A trained model's file, which may be given as its run folder: its path, tensors and facts.
 
     Raises:
-        ValueError: the file is damaged, or there is none; ``remedy`` says what to give instead.
+        ValueError: the file is damaged, holds numbers that are not finite, or there is none;
+            ``remedy`` says what to give instead.
     """
     path = Path(path)
     if path.is_dir():
@@ -78,4 +81,18 @@ def read_model(path: Path, remedy: str) -> "tuple[Path, dict[str, Tensor], dict[
     stored = read_tensors(path, "train again or restore it")
     if stored is None:
         raise ValueError(f"{path} does not exist; {remedy}.")
-    return path, *stored
+    tensors, facts = stored
+    for name, value in tensors.items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise ValueError(f"{path} holds numbers that are not finite ({name}); train it again.")
+    for name, fact in facts.items():
+        if not _is_finite(fact):
+            raise ValueError(f"{path} holds numbers that are not finite ({name}); train it again.")
+    return path, tensors, facts
+
+
+def _is_finite(fact: Any) -> bool:
+    """Whether all numbers in a JSON value are finite floats, or integers that could be."""
+    if isinstance(fact, dict | list):
+        return all(map(_is_finite, fact.values() if isinstance(fact, dict) else fact))
+    return not isinstance(fact, int | float) or -_LARGEST < fact < _LARGEST

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from invgraph.encoders.depth_model import load_depth_model
-from invgraph.encoders.resnet import load_pretrained
+from invgraph.encoders import DepthModel, DepthNet, ResNet, load_depth_model, load_pretrained
 from invgraph.files.tensors import read_tensors, write_tensors
 from invgraph.fitting.scene.scene_model import load_scene_model
 from invgraph.scene.belief_files import read_belief
@@ -59,3 +58,35 @@ def test_facts_of_other_things_are_no_model(tmp_path: Path, facts: dict):
     for read in (load_depth_model, load_scene_model, read_belief, load_pretrained):
         with pytest.raises(ValueError, match=r"model\.safetensors"):
             read(file)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 10**400, 1e300])
+def test_models_with_numbers_that_are_not_finite(tmp_path: Path, number: float):
+    file = tmp_path / "model.safetensors"
+    write_tensors(file, {"a": torch.zeros(1)}, {"focal": [{"x": number}]})
+    for read in (load_depth_model, load_scene_model):
+        with pytest.raises(ValueError, match=r"model\.safetensors holds .* not finite \(focal\)"):
+            read(file)
+    write_tensors(file, {"a": torch.tensor([float("nan")])}, {})
+    for read in (load_depth_model, load_scene_model):
+        with pytest.raises(ValueError, match=r"model\.safetensors holds .* not finite \(a\)"):
+            read(file)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"focal": []}, {"focal": [-1.0]}, {"focal": ["1"]}, {"focal": 3}, {"metres": -2.0}),
+        *({"height": 1.5}, {"width": 0}, {"spread": 0.0}, {"spread": None}),
+    ],
+)
+def test_depth_models_with_impossible_facts(tmp_path: Path, wrong: dict):
+    network = DepthNet(ResNet("light"))
+    right = {"network": "light", "normalise": True, "height": 64, "width": 96, "spread": 1.0}
+    right |= {"focal": [0.8], "trained_on": []}
+    file = tmp_path / "model.safetensors"
+    DepthModel(network, right).save(file)
+    assert load_depth_model(file).facts == right
+    DepthModel(network, right | wrong).save(file)
+    with pytest.raises(ValueError, match=r"model\.safetensors is no depth model \(.+\); give what"):
+        load_depth_model(file)

@@ -115,9 +115,6 @@ def load_scene_model(path: Path) -> SceneModel:
         ValueError: the file is missing, damaged or no model of scenes.
     """
     path, tensors, facts = read_model(path, _REMEDY)
-    for name, value in tensors.items():
-        if value.is_floating_point() and not bool(value.isfinite().all()):
-            raise ValueError(f"{path} holds numbers that are not finite ({name}); train it again.")
     try:
         rotation = facts["rotation"]
         rotation = (
