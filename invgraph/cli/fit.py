@@ -61,6 +61,7 @@ def fit(
     seconds = parse_budget(budget)
     say(f"reading {capture}")
     from invgraph.report.measures import describe, number
+    from invgraph.runs.reader import finite
 
     given = {
         "--pose": pose,
@@ -93,9 +94,9 @@ def fit(
         )
     measures = ("psnr_mask_db", "ssim_mask", "mask_iou", "found", "lost", "score_median")
     for key in measures:
-        if key in result.metrics:
+        if (value := finite(result.metrics.get(key))) is not None:
             label, unit = describe(key)
-            print(f"{label:24} {number(result.metrics[key], unit)} {unit}".rstrip())
+            print(f"{label:24} {number(value, unit)} {unit}".rstrip())
     print(f"{'Report':24} {result.report}")
     if skipped := result.metrics.get("skipped"):
         many = "1 photo was" if len(skipped) == 1 else f"{len(skipped)} photos were"

@@ -84,6 +84,7 @@ def scene(
     from invgraph.fitting.scene.scene_model import load_scene_model
     from invgraph.infer.infer_scene import infer_scene
     from invgraph.report.measures import describe, number
+    from invgraph.runs.reader import finite
 
     network = load_scene_model(model)
     capture = read_sequence(images)
@@ -91,12 +92,12 @@ def scene(
     weights = model / "model.safetensors" if model.is_dir() else model
     done = infer_scene(network, capture, folder, camera=camera, weights=weights)
     for key in SCORED:
-        if key in done.metrics:
+        if (value := finite(done.metrics.get(key))) is not None:
             label, unit = describe(key)
-            print(f"{label:24} {number(done.metrics[key], unit)} {unit}".rstrip())
+            print(f"{label:24} {number(value, unit)} {unit}".rstrip())
     print(f"{'Poses':24} {folder / 'poses.csv'}")
     print(f"{'Report':24} {done.report}")
-    if skipped := done.metrics["skipped"]:
+    if skipped := done.metrics.get("skipped"):
         print(f"invgraph: {len(skipped)} left out, first {skipped[0]}", file=sys.stderr)
 
 

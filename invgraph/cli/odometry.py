@@ -39,14 +39,16 @@ def odometry(
     from invgraph.data.recordings import read_recording
     from invgraph.fitting.motion.run_odometry import run_odometry
     from invgraph.report.measures import number
+    from invgraph.runs.reader import finite
 
     with busy("decoding frames that are not in the cache yet"):
         capture = read_recording(video)
     folder = out if out is not None else Path("runs") / f"odometry_{capture.name}"
     result = run_odometry(capture, folder, camera=camera, resume=resume)
     found = result.metrics
-    print(f"{'Placed':24} {found['placed']} of {found['frames']} frames")
-    print(f"{'Focal length':24} {number(found['focal_px'], 'px')} px")
-    for note in found["notes"]:
+    print(f"{'Placed':24} {found.get('placed')} of {found.get('frames')} frames")
+    if (focal := finite(found.get("focal_px"))) is not None:
+        print(f"{'Focal length':24} {number(focal, 'px')} px")
+    for note in found.get("notes", []):
         print(f"{'Left out':24} {note}")
     print(f"{'Report':24} {result.report}")

@@ -1,5 +1,6 @@
 """Scenes in the layout of the BOP benchmark of 6-DoF objects."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,12 @@ from invgraph.data.capture import Capture
 from invgraph.data.frame import make_camera, make_frame, make_lens
 from invgraph.data.images import image_size, inside, inside_file, natural, pictures
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
-from invgraph.data.text import MissingValue, checked_intrinsics, read_json
+from invgraph.data.text import MissingValue, checked_intrinsics, flat_numbers, number, read_json
 from invgraph.data.truth import MeasuredMap, ObjectPose, Truth
 from invgraph.geometry.lens import Lens
 
 _METRES = 0.001  # the benchmark's lengths are millimetres
+_FINEST, _COARSEST = 1e-9, 1e6  # millimetres per level of a depth image
 _REMEDY = "download it again."
 _MOST_DIGITS = 18  # of an image's or object's number
 
@@ -53,21 +55,21 @@ def read_bop(path: Path) -> Capture:
     unreadable.note_unopened(path / "rgb", path / "gray", path / "mask_visib")
     frames, depth, poses = [], [], []
     for photo, entry in zip(photos, entries, strict=True):
-        number = _number(photo.stem)
-        where = f"{source}: image {number}"
+        index = _number(photo.stem)
+        where = f"{source}: image {index}"
         with unreadable.skipping(photo.name):
             if not isinstance(entry, dict):
                 raise MissingValue(
                     f"{source} has no entry for {photo.name}; download the scene again."
                 )
-            lens, camera = _lens(entry, image_size(photo), where), None
+            lens, camera = _lens(entry, image_size(photo, as_stored=True), where), None
             if posed:
                 pose = _rigid(entry, "cam_R_w2c", "cam_t_w2c", where)
                 lens, camera = None, make_camera(pose, lens)
-            frame = make_frame(photo, camera, lens=lens)
+            frame = make_frame(photo, camera, lens=lens, as_stored=True)
             file = inside_file(path / "depth" / f"{photo.stem}.png", path)
-            scale = float(_array(entry.get("depth_scale", 1.0), 1, where)[0]) * _METRES
-            poses.append(_objects(objects.get(number, []), photo, path))
+            scale = _METRES * _depth_scale(entry, where)
+            poses.append(_objects(objects.get(index, []), photo, path))
             depth.append(None if file is None else MeasuredMap(file, scale))
             frames.append(frame)
     split = held_out(len(frames), unreadable)
@@ -114,23 +116,43 @@ def _by_number(entries: dict) -> dict:
     return {number: entry for number, entry in numbered if number is not None}
 
 
+def _is_lost(value: object) -> bool:
+    """Whether there is nothing where numbers should be, or NaN or infinity among them."""
+    if isinstance(value, list):
+        return any(_is_lost(item) for item in value)
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
+
+
 def _array(value: object, count: int, where: str) -> np.ndarray:
-    if value is None:
-        raise MissingValue(f"{where}: expected {count} finite numbers; download the scene again.")
-    try:
-        array = np.asarray(value, dtype=np.float64).ravel()
-    except (TypeError, ValueError):
-        array = np.empty(0)
-    if array.size != count or not np.isfinite(array).all():
-        kind = ValueError if array.size != count else MissingValue
+    array = flat_numbers(value, count)
+    if array is None:
+        kind = MissingValue if _is_lost(value) else ValueError
         raise kind(f"{where}: expected {count} finite numbers; download the scene again.")
     return array
 
 
+def _depth_scale(entry: dict, where: str) -> float:
+    """Millimetres per level of a depth image."""
+    scale = number(entry.get("depth_scale", 1.0), f"{where}: depth_scale")
+    if not _FINEST <= scale <= _COARSEST:
+        raise ValueError(
+            f"{where}: depth_scale is {scale:g}, expected {_FINEST:g} to "
+            f"{_COARSEST:g} mm; correct it."
+        )
+    return scale
+
+
 def _lens(entry: dict, size: tuple[int, int], where: str) -> Lens:
+    if "cam_model" in entry:
+        model = entry["cam_model"]
+        name = model.get("projection_model_type") if isinstance(model, dict) else model
+        raise ValueError(
+            f"{where}: cam_model {name!r:.60} is not supported, only cam_K; undistort the photos "
+            "first."
+        )
     matrix = _array(entry.get("cam_K"), 9, f"{where}: cam_K").reshape(3, 3)
     focal, principal = checked_intrinsics(matrix, f"{where}: cam_K", centred=True)
-    return make_lens(focal, principal, size)
+    return make_lens(focal, principal, size, where=f"{where}: cam_K")
 
 
 def _rigid(entry: dict, rotation: str, translation: str, where: str) -> np.ndarray:

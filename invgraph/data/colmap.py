@@ -15,6 +15,7 @@ from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import MissingValue, numbers, read_lines, scaled_to
 from invgraph.geometry import convert
 from invgraph.geometry.camera import Camera
+from invgraph.geometry.lens import checked_lens
 
 # COLMAP's numbers of camera models, and how many parameters each has.
 MODELS = {
@@ -87,7 +88,8 @@ def _suffix(folder: Path) -> str | None:
 def read_colmap(path: Path) -> Capture:
     """Read a COLMAP model and the photos it names.
 
-    Pixels have the corner origin there as here. The models are those of
+    Pixels have the corner origin there as here, and are those that the files store: COLMAP does not
+    look at EXIF's orientation. The models are those of
     :func:`invgraph.geometry.convert.lens_from_colmap`; others are refused by name. Photos lie in
     ``images`` (or the finest ``images_2``, ``images_4``, ...) of the folder or of one above;
     resampled ones have their intrinsics scaled. Masks are ``masks/NAME.png`` or ``masks/STEM.png``.
@@ -130,9 +132,10 @@ def read_colmap(path: Path) -> Capture:
                     f"{where} has camera {photo.lens_id}, which cameras{suffix} lacks; export "
                     "again."
                 )
-            lens = lenses[photo.lens_id]
-            camera = _camera(lens, photo, image_size(image_path), where)
-            frames.append(make_frame(image_path, camera, mask_path=_mask(root, photo.name)))
+            size = image_size(image_path, as_stored=True)
+            camera = _camera(lenses[photo.lens_id], photo, size, where)
+            mask = _mask(root, photo.name)
+            frames.append(make_frame(image_path, camera, mask_path=mask, as_stored=True))
     known = {images / photo.name for photo in photos}
     for other in pictures(images, root):
         if other not in known:
@@ -185,6 +188,8 @@ def _camera(lens: _Lens, photo: _Photo, size: tuple[int, int], where: str) -> Ca
         raise MissingValue(
             f"{where}: its quaternion has length 0, NaN or infinity; export the model again."
         )
+    # Only checks that the photo is the calibrated one, resampled or not.
+    scaled_to((1.0, 1.0), (0.0, 0.0), (lens.height, lens.width), size, where)
     ours = convert.lens_from_colmap(
         lens.model, torch.from_numpy(lens.params), lens.height, lens.width
     )
@@ -192,10 +197,7 @@ def _camera(lens: _Lens, photo: _Photo, size: tuple[int, int], where: str) -> Ca
         torch.from_numpy(photo.quat_wxyz), torch.from_numpy(photo.translation), ours
     )
     checked_pose(camera.camera_from_world.numpy(), where)
-    if not bool((camera.focal > 0).all()):
-        raise ValueError(f"{where}: focal length {camera.focal.tolist()}, expected > 0 pixels.")
-    # Only checks that the photo is the calibrated one, resampled or not.
-    scaled_to((1.0, 1.0), (0.0, 0.0), (lens.height, lens.width), size, where)
+    checked_lens(ours, where)
     return camera.resize(*size).to(torch.float32)
 
 

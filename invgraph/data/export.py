@@ -12,7 +12,7 @@ import torch
 
 from invgraph.data.capture import Capture
 from invgraph.data.frame import Frame
-from invgraph.data.images import decode, stored_upright
+from invgraph.data.images import orientation_of
 from invgraph.files.atomic import write_atomically
 from invgraph.files.pictures import encode_png
 from invgraph.geometry import convert, transforms
@@ -37,8 +37,8 @@ def write_capture(capture: Capture, out: str | Path, to: ExportFormat) -> Path:
       pinhole camera took all photos; the first becomes the world, as the format has it. Every row
       of the calibration holds that camera. Times are written where all photos have one.
 
-    Photos are copied; those that are stored turned are written upright, since other programs may
-    not look at EXIF.
+    Photos are copied; those with an EXIF orientation are written anew without it, with the pixels
+    that their cameras refer to, since other programs may or may not look at it.
 
     Args:
         capture: with cameras.
@@ -132,7 +132,7 @@ def _write_kitti(capture: Capture, folder: Path) -> None:
     rows = [convert.to_kitti(camera) for camera in cameras]
     start = transforms.invert(_square(rows[0][1]))
     for index, frame in enumerate(capture.frames):
-        _write_png(folder / f"image_2/{index:06d}.png", decode(frame.image_path))
+        _write_png(folder / f"image_2/{index:06d}.png", frame.levels())
     projection = _words(rows[0][0].flatten())
     _write_lines(folder / "calib.txt", [f"P{number}: {projection}" for number in range(4)])
     poses = [_words((start @ _square(row))[:3].flatten()) for _, row in rows]
@@ -178,14 +178,14 @@ def _write_lines(path: Path, lines: list[str]) -> None:
 
 
 def _write_photo(frame: Frame, stem: Path) -> Path:
-    """Copy the photo, or write it upright; ``stem`` is the path without its suffix."""
-    if stored_upright(frame.image_path):
+    """Copy the photo unless EXIF turns it; ``stem`` is the path without its suffix."""
+    if orientation_of(frame.image_path) == 1:
         path = stem.with_name(stem.name + frame.image_path.suffix.lower())
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(frame.image_path, path)
         return path
     path = stem.with_name(f"{stem.name}.png")
-    _write_png(path, decode(frame.image_path))
+    _write_png(path, frame.levels())
     return path
 
 

@@ -1,8 +1,10 @@
 """Photographs and masks on disk, decoded to linear light."""
 
+import contextlib
 import os
 import re
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from invgraph.files.opening import TROUBLE, UnreadableImage, open_image, unreada
 from invgraph.geometry.color import linear_from_srgb
 
 _EXIF_ORIENTATION = 274
-_QUARTER_TURNS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+QUARTER_TURNS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 SUFFIXES = (".png", ".jpg", ".jpeg", ".PNG", ".JPG", ".JPEG", ".webp", ".tif", ".tiff", ".bmp")
 _KNOWN = frozenset(suffix.lower() for suffix in SUFFIXES)
 # Endings of pictures that we do not open.
@@ -138,10 +140,15 @@ def natural(path: Path) -> list[tuple[int, str]]:
     ]
 
 
-def image_header(path: Path) -> tuple[tuple[int, int], bool]:
-    """(height, width) of an upright image, and whether it is transparent, without its pixels.
+def image_header(path: Path, *, as_stored: bool = False) -> tuple[tuple[int, int], bool]:
+    """(height, width) of an image, and whether it is transparent, without its pixels.
 
     The pixels are decoded only if a JPEG or PNG file does not end as such files do.
+
+    Args:
+        path: the file.
+        as_stored: of the rows and columns as the file stores them; else of the upright image, to
+            which the EXIF orientation leads.
 
     Raises:
         UnreadableImage: missing, cut off or not an image.
@@ -149,33 +156,35 @@ def image_header(path: Path) -> tuple[tuple[int, int], bool]:
     with open_image(path) as image:
         width, height = image.size
         ending = _ENDINGS.get(image.format or "")
-        try:
-            turned = _orientation(image) in _QUARTER_TURNS
-        except Exception as error:  # Pillow's EXIF reader raises whatever its parsing trips over
-            raise UnreadableImage(unreadable(path, error)) from error
+        turned = not as_stored and _orientation(image, path) in QUARTER_TURNS
         transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
     if ending is not None and not _ends_with(path, ending):
         decode(path)  # what follows the image may be the camera's own, or the image is cut off
     return (width, height) if turned else (height, width), transparent
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Height and width of an upright image in pixels, as :func:`image_header` reads them."""
-    return image_header(path)[0]
+def image_size(path: Path, *, as_stored: bool = False) -> tuple[int, int]:
+    """Height and width of an image in pixels, as :func:`image_header` reads them."""
+    return image_header(path, as_stored=as_stored)[0]
 
 
-def stored_upright(path: Path) -> bool:
-    """Whether a photo's rows are stored the way it is looked at."""
+def orientation_of(path: Path) -> int:
+    """How a photo is turned to be looked at, as EXIF counts it; 1 if it is stored upright.
+
+    Raises:
+        UnreadableImage: missing, not an image, or its EXIF is damaged.
+    """
     with open_image(path) as image:
-        return _orientation(image) in (1, None)
+        return _orientation(image, path)
 
 
-def thumbnail(path: Path, side: int) -> np.ndarray:
-    """A small upright picture for people to look at.
+def thumbnail(path: Path, side: int, *, as_stored: bool = False) -> np.ndarray:
+    """A small picture for people to look at.
 
     Args:
         path: the photo.
         side: most rows and columns.
+        as_stored: not turned upright.
 
     Returns:
         ``h w 3`` levels of 8 bits, sRGB; transparency is shown on grey.
@@ -183,30 +192,34 @@ def thumbnail(path: Path, side: int) -> np.ndarray:
     Raises:
         UnreadableImage: missing, truncated or not an image.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     with open_image(path) as image:
+        orientation = 1 if as_stored else _orientation(image, path)
         try:
             if image.mode in ("I", "I;16", "I;16B", "I;16L"):
-                levels = (decode(path)[..., 0] >> 8).astype(np.uint8)
+                levels = (decode(path, as_stored=True)[..., 0] >> 8).astype(np.uint8)
                 small = Image.fromarray(levels)
             else:
                 image.draft("RGB", (side, side))
-                small = ImageOps.exif_transpose(image)
+                small = image
             small = small.convert("RGBA")
             small.thumbnail((side, side))
+            small = Image.fromarray(_turned(np.asarray(small), orientation))
         except TROUBLE as error:
             raise UnreadableImage(unreadable(path, error)) from error
     grey = Image.new("RGBA", small.size, (128, 128, 128, 255))
     return np.asarray(Image.alpha_composite(grey, small).convert("RGB"))
 
 
-def load_image(path: Path) -> tuple[Float[Tensor, "h w 3"], Float[Tensor, "h w"] | None]:
+def load_image(
+    path: Path, *, as_stored: bool = False
+) -> tuple[Float[Tensor, "h w 3"], Float[Tensor, "h w"] | None]:
     """Decode a photograph.
 
     Args:
-        path: 8- or 16-bit, grey or colour, sRGB-encoded, with or without straight alpha. The
-            camera's EXIF orientation is applied.
+        path: 8- or 16-bit, grey or colour, sRGB-encoded, with or without straight alpha.
+        as_stored: without applying the EXIF orientation.
 
     Returns:
         Linear straight (not premultiplied) RGB, and alpha in [0, 1] if the file has any.
@@ -214,23 +227,24 @@ def load_image(path: Path) -> tuple[Float[Tensor, "h w 3"], Float[Tensor, "h w"]
     Raises:
         ValueError: missing, truncated or not an image.
     """
-    pixels = decode(path)
+    pixels = decode(path, as_stored=as_stored)
     values = torch.from_numpy(pixels.astype(np.float32) / np.iinfo(pixels.dtype).max)
     alpha = values[..., -1].contiguous() if pixels.shape[2] in (2, 4) else None
     color = values[..., :1].expand(-1, -1, 3) if pixels.shape[2] <= 2 else values[..., :3]
     return linear_from_srgb(color), alpha
 
 
-def load_mask(path: Path) -> Float[Tensor, "h w"]:
+def load_mask(path: Path, *, as_stored: bool = False) -> Float[Tensor, "h w"]:
     """Decode a mask: 1 where the object is.
 
     Args:
         path: an image whose white marks the object; if its transparency varies, that is the mask.
+        as_stored: without applying the mask's own EXIF orientation.
 
     Raises:
         ValueError: missing, truncated or not an image.
     """
-    pixels = decode(path)
+    pixels = decode(path, as_stored=as_stored)
     if pixels.shape[2] in (2, 4) and pixels[..., -1].min() < np.iinfo(pixels.dtype).max:
         plane = pixels[..., -1]
     else:
@@ -246,10 +260,10 @@ _BORDER_SHARE = 0.97
 
 def border_is_dark(path: Path) -> bool:
     """Whether practically all of a photograph's outermost pixels are near black."""
-    return bool((_border(_peak(path)) < _BRIGHTEST_THRESHOLD).mean() > _BORDER_SHARE)
+    return bool((_border(_peak(path, True)) < _BRIGHTEST_THRESHOLD).mean() > _BORDER_SHARE)
 
 
-def mask_dark_background(path: Path) -> Float[Tensor, "h w"]:
+def mask_dark_background(path: Path, *, as_stored: bool = False) -> Float[Tensor, "h w"]:
     """Separate an object from a near-black background.
 
     The border shows what the backdrop looks like (velvet is not black): the threshold lies 30 %
@@ -259,10 +273,11 @@ def mask_dark_background(path: Path) -> Float[Tensor, "h w"]:
 
     Args:
         path: a photograph whose border is dark.
+        as_stored: without applying the EXIF orientation.
     """
     from scipy import ndimage
 
-    peak = ndimage.gaussian_filter(_peak(path).astype(np.float32), 1.0)
+    peak = ndimage.gaussian_filter(_peak(path, as_stored).astype(np.float32), 1.0)
     threshold = float(np.quantile(_border(peak), 0.999)) * 1.3
     threshold = np.clip(threshold, _DARKEST_THRESHOLD, _BRIGHTEST_THRESHOLD)
     reach = max(1, round(min(peak.shape) / 240))
@@ -294,11 +309,19 @@ def _components(binary: np.ndarray, choose: Callable[[np.ndarray], np.ndarray]) 
     return np.concatenate([[False], chosen])[labels]
 
 
-def _peak(path: Path) -> np.ndarray:
-    pixels = decode(path)
+def _peak(path: Path, as_stored: bool) -> np.ndarray:
+    pixels = decode(path, as_stored=as_stored)
     color = pixels[..., :1] if pixels.shape[2] <= 2 else pixels[..., :3]
     peak = color.max(axis=2)
     return peak if peak.dtype == np.uint8 else (peak >> 8).astype(np.uint8)
+
+
+@contextlib.contextmanager
+def _silently() -> Iterator[None]:
+    """Without what Pillow says about EXIF that it skips."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
+        yield
 
 
 def _ends_with(path: Path, ending: bytes) -> bool:
@@ -307,18 +330,26 @@ def _ends_with(path: Path, ending: bytes) -> bool:
         return file.read() == ending
 
 
-def _orientation(image) -> int:
+def _orientation(image, path: Path) -> int:
     # For a PNG without EXIF in front of its pixels, getexif would decode them to look behind.
     if image.format == "PNG" and "exif" not in image.info:
         return 1
-    return image.getexif().get(_EXIF_ORIENTATION, 1)
+    try:
+        with _silently():
+            stated = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except Exception as error:  # Pillow's EXIF reader raises whatever its parsing trips over
+        raise UnreadableImage(unreadable(path, error)) from error
+    # Other values mean nothing; whoever looks at photos takes them for upright ones.
+    return stated if isinstance(stated, int) and 1 <= stated <= 8 else 1
 
 
-def decode(path: Path) -> np.ndarray:
-    """Levels of an upright image as the file holds them.
+def decode(path: Path, *, as_stored: bool = False) -> np.ndarray:
+    """Levels of an image as the file holds them.
 
     Args:
         path: an image of 8 or 16 bits per channel.
+        as_stored: rows and columns, too, as the file holds them; else upright, as the EXIF
+            orientation says.
 
     Returns:
         ``h w c`` with c in 1 (grey), 2 (grey, alpha), 3, 4; uint8 or uint16.
@@ -326,11 +357,9 @@ def decode(path: Path) -> np.ndarray:
     Raises:
         UnreadableImage: missing, truncated or not an image.
     """
-    from PIL import ImageOps
-
     with open_image(path) as image:
+        orientation = 1 if as_stored else _orientation(image, path)
         try:
-            orientation = _orientation(image)
             if image.format == "PNG" and _png_is_deep_color(path):
                 return _turned(_decode_deep_png(path, image.mode), orientation)
             if image.mode in ("I", "I;16", "I;16B", "I;16L"):
@@ -343,10 +372,10 @@ def decode(path: Path) -> np.ndarray:
                 image = image.convert("LA" if transparent else "L")
             else:
                 image = image.convert("RGBA" if transparent else "RGB")
-            pixels = np.asarray(ImageOps.exif_transpose(image))
+            pixels = np.asarray(image)
         except TROUBLE as error:
             raise UnreadableImage(unreadable(path, error)) from error
-    return pixels[..., None] if pixels.ndim == 2 else pixels
+    return _turned(pixels[..., None] if pixels.ndim == 2 else pixels, orientation)
 
 
 def _png_is_deep_color(path: Path) -> bool:
@@ -368,7 +397,7 @@ def _decode_deep_png(path: Path, mode: str) -> np.ndarray:
 
 def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """Apply an EXIF orientation to an h w c array (EXIF 2.32, tag 0x0112)."""
-    if orientation in _QUARTER_TURNS:
+    if orientation in QUARTER_TURNS:
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]

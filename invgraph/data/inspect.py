@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from invgraph.data.capture import Capture
-from invgraph.data.images import UnreadableImage, thumbnail
+from invgraph.data.images import UnreadableImage
 from invgraph.files.atomic import write_atomically
 from invgraph.files.pictures import encode_png
 
@@ -116,7 +116,7 @@ def contact_sheet(capture: Capture) -> tuple[bytes, list[str]]:
         frame = capture.frames[index]
         left, top = place % _COLUMNS * _CELL, place // _COLUMNS * (_CELL + _LABEL)
         try:
-            picture = thumbnail(frame.image_path, _CELL - 4)
+            picture = frame.thumbnail(_CELL - 4)
             offset = [(_CELL - side) // 2 for side in (picture.shape[1], picture.shape[0])]
             sheet.paste(Image.fromarray(picture), (left + offset[0], top + offset[1]))
         except UnreadableImage as error:

@@ -1,15 +1,18 @@
 """Intrinsics of a camera that stand in a JSON file of their own."""
 
 import json
-import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from invgraph.data.frame import make_lens
-from invgraph.data.text import checked_intrinsics, scaled_to
+from invgraph.data.images import QUARTER_TURNS, orientation_of
+from invgraph.data.text import checked_intrinsics, flat_numbers, number, scaled_to
 from invgraph.data.transforms_json import read_lens as transforms_lens
+from invgraph.data.transforms_json import refuse_other_terms
 from invgraph.geometry.lens import Lens
 
 NAMES = ("cam.json", "camera.json")
@@ -17,20 +20,27 @@ KINDS = "px, py, u0, v0 (ViSP), K or cam_K (3x3), fx, fy, cx, cy (BOP), or fl_x 
 _VISP = ("perspectiveProjWithoutDistortion", "perspectiveProjWithDistortion")
 _SIZES = (("h", "w"), ("height", "width"))
 _LARGEST_BYTES = 1 << 20
+_UNDOING = {6: 8, 8: 6}  # EXIF orientations; the others undo themselves
 
 
-def read_intrinsics(path: Path, photo: Path, size: tuple[int, int]) -> Lens:
+def read_intrinsics(
+    path: Path, photo: Path, size: tuple[int, int], *, as_stored: bool = False
+) -> Lens:
     """Read the intrinsics of the camera that took a photo.
 
     ``px, py, u0, v0`` as ViSP writes them, ``K`` or ``cam_K`` (nine numbers) and ``fx, fy, cx, cy``
     count pixels from the centre of the first one, so half a pixel is added; where the file states
     its size (``h, w`` or ``height, width``) they are scaled to the photo's. ``fl_x, fl_y, cx, cy``
-    are those of ``transforms.json``, from the corner.
+    are those of ``transforms.json``, from the corner. ``K`` is of the upright photo, as OpenCV
+    opens it; the others are of the photo as it is stored, since the tools they come from do not
+    look at EXIF's orientation.
 
     Args:
         path: a JSON object.
-        photo: for messages.
-        size: (height, width) of the upright photo.
+        photo: the file, whose EXIF says how it is turned.
+        size: (height, width) of the photo.
+        as_stored: whether ``size``, and the lens, are of the photo as it is stored; else of the
+            upright photo.
 
     Returns:
         The lens, in the photo's pixels.
@@ -43,7 +53,7 @@ def read_intrinsics(path: Path, photo: Path, size: tuple[int, int]) -> Lens:
     values = _load(path)
     if _kind(values) is None:
         raise ValueError(f"{path} holds no intrinsics of a known kind; expected {KINDS}.")
-    return _lens(values, path, photo, size)
+    return _lens(values, path, photo, size, as_stored)
 
 
 def intrinsics_beside(folder: Path, photos: list[tuple[Path, tuple[int, int]]]) -> list[Lens]:
@@ -51,7 +61,7 @@ def intrinsics_beside(folder: Path, photos: list[tuple[Path, tuple[int, int]]]) 
 
     Args:
         folder: that may hold one of the files.
-        photos: each with its (height, width).
+        photos: each with the (height, width) of the upright image.
 
     Returns:
         A lens per photo, or nothing where there is no such file or it is about something else.
@@ -73,7 +83,7 @@ def intrinsics_beside(folder: Path, photos: list[tuple[Path, tuple[int, int]]]) 
                 f"{path} states no size but the photos beside it have {len(sizes)} sizes; "
                 "add w and h, in pixels, to it."
             )
-        return [_lens(values, path, photo, size) for photo, size in photos]
+        return [_lens(values, path, photo, size, False) for photo, size in photos]
     return []
 
 
@@ -97,11 +107,60 @@ def _kind(values: dict[str, Any]) -> str | None:
     return None
 
 
-def _lens(values: dict[str, Any], path: Path, photo: Path, size: tuple[int, int]) -> Lens:
+def _lens(
+    values: dict[str, Any], path: Path, photo: Path, size: tuple[int, int], as_stored: bool
+) -> Lens:
+    """The lens of a photo of a size, upright or as it is stored."""
+    orientation = orientation_of(photo)
+    of_stored = _kind(values) != "K"
+    if of_stored == as_stored or orientation == 1:
+        return _stated_lens(values, path, photo, size)
+    height, width = size[::-1] if orientation in QUARTER_TURNS else size
+    lens = _stated_lens(values, path, photo, (height, width))
+    return _turned(lens, orientation if of_stored else _UNDOING.get(orientation, orientation))
+
+
+def _turned(lens: Lens, orientation: int) -> Lens:
+    """The lens of an image that is turned, or mirrored, as an EXIF orientation says."""
+    focal, (cx, cy), (height, width) = lens.focal, lens.principal, (lens.height, lens.width)
+    bent = lens.distortion
+    p1, p2 = torch.zeros(2) if bent is None else bent[2:4]
+    if orientation in QUARTER_TURNS:
+        focal, cx, cy, height, width, p1, p2 = focal.flip(0), cy, cx, width, height, p2, p1
+    if orientation in (2, 3, 6, 7):
+        cx, p2 = width - cx, -p2
+    if orientation in (3, 4, 7, 8):
+        cy, p1 = height - cy, -p1
+    if bent is not None and lens.model != "fisheye":  # whose terms are all radial
+        bent = torch.cat((bent[:2], torch.stack((p1, p2)), bent[4:]))
+    principal = torch.stack((cx, cy))
+    return replace(
+        lens, focal=focal, principal=principal, height=height, width=width, distortion=bent
+    )
+
+
+def _stated_lens(values: dict[str, Any], path: Path, photo: Path, size: tuple[int, int]) -> Lens:
+    """The lens in the pixels that the file speaks of, at a photo's size."""
     kind, where = _kind(values), str(path)
     distortion = None
     if kind in ("fl_x", "camera_angle_x"):
-        return transforms_lens(values, photo, where)
+        return transforms_lens(values, size, photo, where)
+    refuse_other_terms(
+        values,
+        ("kud", "kdu") if kind == "px" else (),
+        where,
+        f"read beside {kind}; write the lens as transforms.json has it (fl_x, camera_model), or "
+        "undistort the photos first",
+    )
+    if (
+        kind != "px"
+        and isinstance(name := values.get("camera_model"), str)
+        and ("PINHOLE" not in name.upper())
+    ):
+        raise ValueError(
+            f"{where}: camera_model {name!r:.40} is not read beside {kind}; write the lens as "
+            "transforms.json has it (fl_x), or undistort the photos first."
+        )
     if kind == "px":
         model = values.get("model", _VISP[0])
         if model not in _VISP:
@@ -123,22 +182,16 @@ def _lens(values: dict[str, Any], path: Path, photo: Path, size: tuple[int, int]
     stated = _stated_size(values, where)
     if stated is not None:
         focal, principal = scaled_to(focal, principal, stated, size, str(photo))
-    return make_lens(focal, principal, size, distortion)
+    return make_lens(focal, principal, size, distortion, where=where)
 
 
 def _number(values: dict[str, Any], key: str, where: str) -> float:
-    value = values.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{where}: {key} is {value!r:.40}, expected a finite number.")
-    return float(value)
+    return number(values.get(key), f"{where}: {key}")
 
 
 def _matrix(value: Any, where: str) -> np.ndarray:
-    try:
-        matrix = np.asarray(value, dtype=np.float64).ravel()
-    except (TypeError, ValueError):
-        matrix = np.empty(0)
-    if matrix.size != 9 or not np.isfinite(matrix).all():
+    matrix = flat_numbers(value, 9)
+    if matrix is None:
         raise ValueError(f"{where}: expected nine finite numbers, row by row; write it again.")
     return matrix.reshape(3, 3)
 

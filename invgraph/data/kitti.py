@@ -21,6 +21,7 @@ from invgraph.geometry import convert
 
 _ORDER = (2, 0, 3, 1)  # colour before grey, left before right
 _LEFT = (0, 2)
+_WIDEST = 1e6  # metres
 
 
 def odometry_camera(path: Path) -> int | None:
@@ -59,22 +60,22 @@ def read_kitti(path: Path) -> Capture:
     baseline = 0.0
     if number in _LEFT and beside.is_dir():
         other = _projection(calibration, number + 1)
-        baseline = float((projection[0, 3] - other[0, 3]) / projection[0, 0])
+        baseline = checked_baseline(projection, other, str(path / "calib.txt"))
     source = _poses_file(path)
     known = _table(source, 12, len(photos), "poses")
     unreadable = Unreadable(path)
     frames, poses = [], []
     for index, photo in enumerate(photos):
         with unreadable.skipping(photo.name):
-            size = image_size(photo)
-            lens = make_lens(focal, principal, size)
+            size = image_size(photo, as_stored=True)
+            lens = make_lens(focal, principal, size, where=f"{path / 'calib.txt'}: P{number}")
             time = None if times is None else float(_row(times, index)[0])
             right = right_of(photo, beside, baseline, path)
             pose = None
             if known is not None:
                 row = _row(known, index).reshape(3, 4)
                 pose = _pose(projection, checked_pose(row, f"{source}: row {index + 1}")[:3], size)
-            frames.append(make_frame(photo, lens=lens, time=time, right=right))
+            frames.append(make_frame(photo, lens=lens, time=time, right=right, as_stored=True))
             poses.append(pose)
     unreadable.note_unopened(path / f"image_{number}", beside)
     split = held_out(len(frames), unreadable)
@@ -85,6 +86,26 @@ def read_kitti(path: Path) -> Capture:
         truth=None if known is None else Truth(poses=tuple(poses)),
         skipped=tuple(unreadable.reasons),
     )
+
+
+def checked_baseline(left: np.ndarray, right: np.ndarray, where: str) -> float:
+    """Metres from the left camera to the right one, by their 3x4 projections.
+
+    Args:
+        left: whose focal length is checked.
+        right: of the other camera.
+        where: file, for the message.
+
+    Raises:
+        ValueError: no stereo pair is that wide.
+    """
+    baseline = float((left[0, 3] - right[0, 3]) / left[0, 0])
+    if not abs(baseline) < _WIDEST:
+        raise ValueError(
+            f"{where}: the right camera is {baseline:g} m from the left one, expected less than "
+            f"{_WIDEST:g}; download the calibration again."
+        )
+    return baseline
 
 
 def right_of(photo: Path, folder: Path, baseline: float, root: Path) -> Right | None:

@@ -10,12 +10,13 @@ import torch
 from invgraph.data.capture import Capture
 from invgraph.data.frame import make_frame, make_lens
 from invgraph.data.images import image_size, inside_file, pictures
-from invgraph.data.kitti import right_of
+from invgraph.data.kitti import checked_baseline, right_of
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import checked_intrinsics, numbers, read_lines
 from invgraph.data.truth import MeasuredMap, Truth
 from invgraph.geometry.lens import Lens
 
+_CAMERAS = "calib_cam_to_cam.txt"
 _METRES_PER_LEVEL = 1 / 256
 _ORDER = ("02", "00", "03", "01")  # colour before grey, left before right
 _RIGHT = {"02": "03", "00": "01"}
@@ -51,13 +52,13 @@ def read_kitti_raw(path: Path) -> Capture:
     folder = path / f"image_{camera}"
     photos = pictures(folder / "data", path)
     times = _times(inside_file(folder / "timestamps.txt", path), len(photos))
-    calibration = _calibration(path, "calib_cam_to_cam.txt")
+    calibration = _calibration(path, _CAMERAS)
     beside, baseline = _beside(path, camera, calibration)
     unreadable = Unreadable(path)
     frames, names, fixes = [], [], []
     for index, photo in enumerate(photos):
         with unreadable.skipping(photo.name):
-            size = image_size(photo)
+            size = image_size(photo, as_stored=True)
             lens = None
             if calibration is not None:
                 lens = _lens(calibration, camera, size, photo)
@@ -66,7 +67,7 @@ def read_kitti_raw(path: Path) -> Capture:
             fix = None
             if calibration is not None:
                 fix = _fix(path / "oxts/data" / f"{photo.stem}.txt", path)
-            frames.append(make_frame(photo, lens=lens, time=time, right=right))
+            frames.append(make_frame(photo, lens=lens, time=time, right=right, as_stored=True))
             names.append(photo.stem)
             fixes.append(fix)
     unreadable.note_unopened(folder / "data", beside)
@@ -110,8 +111,9 @@ def _lens(values: dict[str, np.ndarray], camera: str, size: tuple[int, int], pho
             " download the synced and rectified drive."
         )
     projection = _matrix(values, f"P_rect_{camera}", (3, 4))
-    focal, principal = checked_intrinsics(projection[:, :3], f"P_rect_{camera}", centred=True)
-    return make_lens(focal, principal, size)
+    where = f"{_CAMERAS}: P_rect_{camera}"
+    focal, principal = checked_intrinsics(projection[:, :3], where, centred=True)
+    return make_lens(focal, principal, size, where=where)
 
 
 def _beside(path: Path, camera: str, values: dict[str, np.ndarray] | None) -> tuple[Path, float]:
@@ -121,7 +123,8 @@ def _beside(path: Path, camera: str, values: dict[str, np.ndarray] | None) -> tu
     if values is None or not right or not folder.is_dir():
         return folder, 0.0
     ours, other = (_matrix(values, f"P_rect_{name}", (3, 4)) for name in (camera, right))
-    return folder, float((ours[0, 3] - other[0, 3]) / ours[0, 0])
+    checked_intrinsics(ours[:, :3], f"{_CAMERAS}: P_rect_{camera}", centred=True)
+    return folder, checked_baseline(ours, other, f"{_CAMERAS}: P_rect_{right}")
 
 
 def _times(source: Path | None, count: int) -> list[float] | None:
@@ -132,10 +135,13 @@ def _times(source: Path | None, count: int) -> list[float] | None:
         raise ValueError(f"{source} has {len(lines)} rows for {count} photos; download it again.")
     try:
         # Nanoseconds: the whole seconds and the fraction are read apart.
-        moments = [datetime.fromisoformat(line[:19]) for line in lines]
+        moments = [datetime.strptime(line[:19], "%Y-%m-%d %H:%M:%S") for line in lines]
         fractions = [float("0" + line[19:]) for line in lines]
     except ValueError as error:
-        raise ValueError(f"{source}: {error}; download it again.") from None
+        raise ValueError(
+            f"{source}: {error}; expected times such as 2011-09-26 13:02:25.964389445, without a "
+            "zone: download it again."
+        ) from None
     start = moments[0], fractions[0]
     return [
         (moment - start[0]).total_seconds() + fraction - start[1]
@@ -187,7 +193,9 @@ def _poses(
         start_from_imu = np.linalg.inv(first) @ earth_from_imu
         world_from_reference = reference_from_imu @ start_from_imu @ imu_from_reference
         pose = camera_from_reference @ np.linalg.inv(world_from_reference)
-        poses.append(torch.from_numpy(pose.astype(np.float32)))
+        poses.append(
+            torch.from_numpy(checked_pose(pose, str(path / "oxts/data")).astype(np.float32))
+        )
     return tuple(poses)
 
 

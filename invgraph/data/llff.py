@@ -11,6 +11,7 @@ from invgraph.data.frame import make_camera, make_frame, make_lens
 from invgraph.data.images import UnreadableImage, image_size, inside, pictures
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import MissingValue, scaled_to
+from invgraph.files.arrays import read_array
 
 _LONGEST_SIDE = 2048
 
@@ -53,9 +54,9 @@ def read_llff(folder: Path) -> Capture:
         with unreadable.skipping(path.name):
             camera_from_world = np.linalg.inv(checked_pose(pose, where))
             focal, size = _scaled(shape, path, where)
-            lens = make_lens(focal, (size[1] / 2, size[0] / 2), size)
+            lens = make_lens(focal, (size[1] / 2, size[0] / 2), size, where=where)
             camera = make_camera(camera_from_world, lens)
-            frames.append(make_frame(path, camera, mask_path=masks.get(path.stem)))
+            frames.append(make_frame(path, camera, mask_path=masks.get(path.stem), as_stored=True))
     split = held_out(len(frames), unreadable)
     skipped = tuple(unreadable.reasons)
     return Capture(folder.resolve().name, named(frames, folder), split, skipped=skipped)
@@ -63,13 +64,13 @@ def read_llff(folder: Path) -> Capture:
 
 def _load(source: Path) -> np.ndarray:
     try:
-        rows = np.load(source, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise ValueError(f"{source} cannot be read ({reason}); export the poses again.") from error
-    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] != 17:
-        shape = getattr(rows, "shape", "an archive")
-        raise ValueError(f"{source} is {shape}, expected n x 17 numbers; export the poses again.")
+        rows = read_array(source)
+    except ValueError as error:
+        raise ValueError(f"{source} cannot be read ({error}); export the poses again.") from error
+    if rows.ndim != 2 or rows.shape[1] != 17:
+        raise ValueError(
+            f"{source} is {rows.shape}, expected n x 17 numbers; export the poses again."
+        )
     if len(rows) == 0:
         raise ValueError(f"{source} lists no photo; export the poses again.")
     if rows.dtype.kind not in "fiu":
@@ -122,7 +123,7 @@ def _scaled(
         raise MissingValue(f"{where}: height, width, focal are {shape}; export the poses again.")
     if not (np.isfinite(shape).all() and min(shape) > 0 and min(shape[:2]) >= 1):
         raise ValueError(f"{where}: height, width, focal are {shape}; export the poses again.")
-    real = image_size(path)
+    real = image_size(path, as_stored=True)
     stated = (round(height), round(width))
     scaled, _ = scaled_to((focal, focal), (0.0, 0.0), stated, real, str(path))
     return scaled, real

@@ -16,8 +16,8 @@ from invgraph.data.images import (
     inside,
     inside_file,
 )
-from invgraph.data.reading import Unreadable, checked_pose, held_out, named
-from invgraph.data.text import MissingValue, checked_intrinsics, number, read_lines
+from invgraph.data.reading import FARTHEST, Unreadable, checked_pose, held_out, named
+from invgraph.data.text import MissingValue, checked_intrinsics, number_word, read_lines
 
 _NUMBER = r"([-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)"
 _README_BYTES = 100_000
@@ -57,9 +57,10 @@ def read_middlebury(source: Path) -> Capture:
         path = inside(folder, words[0], source)
         with unreadable.skipping(words[0]):
             focal, principal, pose = _parse(words, where)
-            size = image_size(path)
-            camera = make_camera(checked_pose(pose, where), make_lens(focal, principal, size))
-            frames.append(make_frame(path, camera))
+            size = image_size(path, as_stored=True)
+            lens = make_lens(focal, principal, size, where=where)
+            camera = make_camera(checked_pose(pose, where), lens)
+            frames.append(make_frame(path, camera, as_stored=True))
     unreadable.note_unopened(folder)
     split = held_out(len(frames), unreadable)
     sample = frames[:: max(1, len(frames) // 8)]
@@ -79,7 +80,7 @@ def _parse(
 ) -> tuple[tuple[float, float], tuple[float, float], np.ndarray]:
     """Focal lengths, principal point (corner origin) and 3x4 pose of one line."""
     try:
-        values = np.array([number(word) for word in words[1:]])
+        values = np.array([number_word(word) for word in words[1:]])
     except ValueError:
         values = np.empty(0)
     if len(values) != 21:
@@ -111,5 +112,7 @@ def _bounding_box(folder: Path) -> torch.Tensor | None:
         match = corners.search(text, mention.end()) if mention else None
         if match:
             box = torch.tensor([float(value) for value in match.groups()]).reshape(2, 3)
+            if not bool((box.abs() < FARTHEST).all()):
+                raise ValueError(f"{readme}: the bounding box holds numbers too large; correct it.")
             return torch.stack([box.amin(0), box.amax(0)])
     return None

@@ -142,7 +142,7 @@ def read_true_poses(path: str | Path) -> dict[str, np.ndarray | None]:
         items = list(poses.items())
     except FileNotFoundError:
         raise ValueError(f"{path} does not exist; give a JSON file with true poses.") from None
-    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{path} holds no true poses; expected JSON with camera_from_object: a 4x4 matrix or "
             "null by the name of each photo."
@@ -247,7 +247,7 @@ def read_hypotheses(path: str | Path) -> dict[str, list[tuple[float, np.ndarray]
             record = json.loads(line)
             weights = np.array(record["weights"], np.float64)
             poses = np.array(record["camera_from_object"], np.float64).reshape(len(weights), 4, 4)
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             continue
         if np.isfinite(weights).all() and np.isfinite(poses).all():
             name = str(record.get("frame", ""))
@@ -270,7 +270,7 @@ def read_pose(path: str | Path) -> np.ndarray:
         raise ValueError(f"{path} is not a file; give a JSON file with a 4x4 matrix.")
     try:
         matrix = np.array(json.loads(path.read_bytes()), dtype=np.float64)
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         reason = " ".join(str(error).split())[:100]
         raise ValueError(f"{path} holds no 4x4 matrix of numbers as JSON ({reason}).") from error
     if matrix.shape != (4, 4):

@@ -15,6 +15,8 @@ from invgraph.data.images import (
 )
 from invgraph.data.text import MissingValue
 
+FARTHEST = 1e12  # from a world's origin: squares of it fit into float32
+
 
 @dataclass
 class Unreadable:
@@ -83,13 +85,14 @@ def checked_pose(matrix: object, where: str) -> np.ndarray:
         ValueError: wrong shape, not numbers, too large, a mirror, or not a rotation to 1 %.
     """
     try:
-        pose = np.asarray(matrix, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
+        pose = np.asarray(matrix)
+    except (TypeError, ValueError):
         pose = np.empty(0)
-    if pose.shape not in ((4, 4), (3, 4)):
+    if pose.shape not in ((4, 4), (3, 4)) or pose.dtype.kind not in "fiu":
         kind = MissingValue if matrix is None else ValueError
         raise kind(f"{where}: the pose is no 4x4 matrix of numbers; export the poses again.")
-    if not (np.abs(pose) < np.finfo(np.float32).max).all():
+    pose = pose.astype(np.float64)
+    if not (np.abs(pose) < FARTHEST).all():
         kind = ValueError if np.isfinite(pose).all() else MissingValue
         raise kind(
             f"{where}: the pose holds NaN, infinity or numbers too large; remove the photo or redo "

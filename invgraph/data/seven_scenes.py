@@ -59,8 +59,9 @@ def read_seven_scenes(path: Path) -> Capture:
                 continue
             stem = _SUFFIX.sub("", photo.name)
             with unreadable.skipping(photo.name):
-                lens = make_lens(*intrinsics, image_size(photo))
-                frame = make_frame(photo, lens=lens)
+                size = image_size(photo, as_stored=True)
+                lens = make_lens(*intrinsics, size, where=f"{folder}: camera-intrinsics.txt")
+                frame = make_frame(photo, lens=lens, as_stored=True)
                 poses.append(_pose(inside_file(photo.with_name(f"{stem}.pose.txt"), path)))
                 frames.append(frame)
                 file = inside_file(photo.with_name(f"{stem}.depth.png"), path)

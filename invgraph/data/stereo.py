@@ -13,6 +13,7 @@ from invgraph.data.reading import Unreadable, named
 from invgraph.data.text import checked_intrinsics, numbers, read_lines, scaled_to
 from invgraph.data.truth import MeasuredMap, Truth
 
+_WIDEST = 1e6  # metres
 _METRES = 0.001  # Middlebury's baselines are millimetres
 
 
@@ -83,7 +84,7 @@ def read_stereo(path: Path) -> Capture:
     frames = []
     for photo in pair:
         with unreadable.skipping(photo.name):
-            frames.append(make_frame(inside(path, photo.name, path)))
+            frames.append(make_frame(inside(path, photo.name, path), as_stored=True))
     unreadable.require(len(frames), 2)
     if frames[0].size != frames[1].size:
         raise ValueError(
@@ -129,7 +130,7 @@ def with_calibration(capture: Capture, calibration: StereoCalibration) -> Captur
         )
         pose = np.eye(4)
         pose[0, 3] = -side * calibration.baseline
-        lens = make_lens(focal, principal, frame.size)
+        lens = make_lens(focal, principal, frame.size, where=str(frame.image_path))
         frames.append(replace(frame, camera=make_camera(pose, lens)))
     return replace(capture, frames=tuple(frames))
 
@@ -162,8 +163,11 @@ def read_calibration(source: Path) -> StereoCalibration:
         )
     baseline = float(get("baseline", 1)[0]) * _METRES
     width, height = int(get("width", 1)[0]), int(get("height", 1)[0])
-    if baseline <= 0 or min(width, height) < 1:
-        raise ValueError(f"{source}: baseline, width, height should be positive.")
+    if not 0 < baseline < _WIDEST or min(width, height) < 1:
+        raise ValueError(
+            f"{source}: baseline, width, height should be positive, and the baseline at most "
+            f"{_WIDEST:g} m."
+        )
     offset = principal_right[0] - principal[0]
     return StereoCalibration(focal[0], principal, baseline, offset, (height, width))
 

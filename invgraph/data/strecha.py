@@ -48,10 +48,10 @@ def read_strecha(path: Path) -> Capture:
             continue
         with unreadable.skipping(name):
             focal, principal, pose, stated = _parse(file)
-            size = image_size(photos[name])
+            size = image_size(photos[name], as_stored=True)
             focal, principal = scaled_to(focal, principal, stated, size, str(photos[name]))
-            camera = make_camera(pose, make_lens(focal, principal, size))
-            frames.append(make_frame(photos[name], camera))
+            camera = make_camera(pose, make_lens(focal, principal, size, where=str(file)))
+            frames.append(make_frame(photos[name], camera, as_stored=True))
     unreadable.note_unopened(*folders)
     split = held_out(len(frames), unreadable)
     skipped = tuple(unreadable.reasons)

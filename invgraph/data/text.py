@@ -10,6 +10,7 @@ import numpy as np
 
 _LARGEST_BYTES = 256 << 20
 _LARGEST = 1e30  # numbers fit into float32
+_MOST_PIXELS = 10**6  # along a side
 # What the C library of Windows prints for NaN and infinity: 1.#INF, -1.#IND00, nan(ind).
 _WINDOWS = re.compile(r"[-+]?(?:\d\.#[A-Z]{3,4}\d*|nan\([a-z]*\))", re.IGNORECASE)
 
@@ -84,7 +85,7 @@ def numbers(words: list[str], count: int | None, where: str) -> np.ndarray:
         ValueError: too many, too few, or 1e30 and more.
     """
     try:
-        values = np.array([number(word) for word in words])
+        values = np.array([number_word(word) for word in words])
     except ValueError:
         values = np.empty(0)
     if (count is not None and len(values) != count) or len(values) != len(words):
@@ -100,13 +101,49 @@ def numbers(words: list[str], count: int | None, where: str) -> np.ndarray:
     return values
 
 
-def number(word: str) -> float:
+def number_word(word: str) -> float:
     """A number from a word, also NaN and infinity as the C library of Windows prints them.
 
     Raises:
         ValueError: no number.
     """
     return math.nan if _WINDOWS.fullmatch(word) else float(word)
+
+
+def number(value: object, where: str) -> float:
+    """A number of a JSON file.
+
+    Args:
+        value: as JSON has it.
+        where: file and field, for the message.
+
+    Raises:
+        ValueError: no number, not finite, or too large for single precision.
+    """
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not -_LARGEST < value < _LARGEST
+    ):
+        raise ValueError(f"{where} is {value!r:.40}, expected a finite number.")
+    return float(value)
+
+
+def flat_numbers(value: object, count: int) -> np.ndarray | None:
+    """The numbers of a list, or list of lists, of a JSON file.
+
+    Returns:
+        ``count`` finite float64 numbers that fit into single precision; None if it holds others.
+    """
+    flat: list = value if isinstance(value, list) else [value]
+    while any(isinstance(item, list) for item in flat) and len(flat) <= count:
+        flat = [x for item in flat for x in (item if isinstance(item, list) else [item])]
+    if len(flat) != count:
+        return None
+    try:
+        return np.array([number(item, "") for item in flat])
+    except ValueError:
+        return None
 
 
 def read_numbers(path: Path, columns: int | None) -> np.ndarray:
@@ -161,11 +198,14 @@ def checked_intrinsics(
         centred: integers are pixel centres there, so that half a pixel is added.
 
     Raises:
-        ValueError: skew, a focal length that is not positive, or not such a matrix.
+        ValueError: skew, numbers that are not finite, a focal length that is not positive, or not
+            such a matrix.
     """
+    if not (np.abs(matrix) < _LARGEST).all():
+        raise ValueError(f"{where}: K holds NaN, infinity or numbers too large; calibrate again.")
     pinhole = np.array([[1, 0, 1], [0, 1, 1], [0, 0, 1]])
     plain = matrix.shape == (3, 3) and np.allclose(matrix * (1 - pinhole), 0, atol=1e-6)
-    if not plain or abs(matrix[2, 2] - 1) > 1e-9 or min(matrix[0, 0], matrix[1, 1]) <= 0:
+    if not plain or abs(matrix[2, 2] - 1) > 1e-9 or not min(matrix[0, 0], matrix[1, 1]) > 1e-9:
         raise ValueError(
             f"{where}: K is not [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] with fx, fy > 0; "
             "rectify the photos so that skew vanishes."
@@ -189,13 +229,33 @@ def scaled_to(
         found: (height, width) of the photo.
 
     Raises:
-        ValueError: the two differ in shape, not only in scale.
+        ValueError: the two differ in shape, not only in scale, or the first is no size.
     """
-    down, across = found[0] / stated[0], found[1] / stated[1]
-    # A downscaled size is rounded to whole pixels, so the two ratios agree to about a pixel.
-    if abs(across - down) * max(stated) > 2:
+    if not all(1 <= side <= _MOST_PIXELS for side in stated):
+        raise ValueError(
+            f"{where}: its calibration is of {stated[0]!s:.12}x{stated[1]!s:.12} pixels (h x w), "
+            f"expected 1 to {_MOST_PIXELS} along a side; correct the calibration."
+        )
+    if not _is_scaled(found, stated):
+        remedy = size_remedy(found, stated, "restore the photo's aspect ratio")
         raise ValueError(
             f"{where} is {found[0]}x{found[1]} (h x w), not a scaled {stated[0]}x{stated[1]} as "
-            "its calibration says; restore the photo's aspect ratio or its EXIF orientation."
+            f"its calibration says; {remedy}."
         )
+    down, across = found[0] / stated[0], found[1] / stated[1]
     return (focal[0] * across, focal[1] * down), (principal[0] * across, principal[1] * down)
+
+
+def _is_scaled(found: tuple[int, int], stated: tuple[int, int]) -> bool:
+    # A downscaled size is rounded to whole pixels, so the two ratios agree to about a pixel.
+    return abs(found[1] / stated[1] - found[0] / stated[0]) * max(stated) <= 2
+
+
+def size_remedy(found: tuple[int, int], expected: tuple[int, int], otherwise: str) -> str:
+    """What to do about an image of another (height, width) than expected, in words."""
+    if min(expected) >= 1 and _is_scaled(found, (expected[1], expected[0])):
+        return (
+            f"{otherwise}: one of them lies on its side. A photo that EXIF turns is stored upright "
+            "by mogrify -auto-orient, another has to be restored as it was"
+        )
+    return otherwise

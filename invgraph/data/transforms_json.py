@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,13 @@ from invgraph.data.capture import Capture
 from invgraph.data.frame import make_camera, make_frame, make_lens
 from invgraph.data.images import SUFFIXES, UnreadableImage, image_size, inside, inside_file
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
-from invgraph.data.text import read_json
+from invgraph.data.text import number, read_json, size_remedy
 from invgraph.data.truth import SceneTruth, Truth
 from invgraph.geometry.distortion import COEFFICIENTS, Model
 from invgraph.geometry.lens import Lens
 
 # OpenGL cameras look along -z with y up; ours look along +z with y down.
 _OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
-_LARGEST = 1e30  # numbers fit into float32
 # Our models by the name that nerfstudio, or COLMAP, has for them.
 _MODELS: dict[str, Model] = {
     "OPENCV": "brown",
@@ -35,12 +35,18 @@ _MODELS: dict[str, Model] = {
 }
 _LISTED = ("k1", "k2", "k3", "k4", "p1", "p2")  # nerfstudio's distortion_params
 _OTHER_LENSES = ("ftheta_p0", "latlong", "equirectangular")  # of instant-ngp
+# What programs call terms of lenses: OpenCV's, ViSP's, COLMAP's, Metashape's, instant-ngp's.
+_TERMS = re.compile(
+    r"[kpsb]\d\d?|s[xy]\d|tau_?[xy]|kud|kdu|omega|xi|skew|rolling_shutter|D|dist|dist_coeffs"
+    r"|distortion|distortion_coefficients|distortion_params"
+)
 
 
 def read_transforms_json(path: Path) -> Capture:
     """Read one ``transforms.json``, or ``transforms_train.json`` with its test file.
 
-    Intrinsics are ``fl_x, fl_y, cx, cy`` (pixels, corner origin) with the coefficients of
+    Intrinsics are ``fl_x, fl_y, cx, cy`` (corner origin; pixels as the files store them, since
+    neither nerfstudio nor instant-ngp looks at EXIF's orientation) with the coefficients of
     ``camera_model`` (``k1, k2, p1, p2, k3`` of OPENCV, ``k1`` to ``k4`` of OPENCV_FISHEYE, all up
     to ``k6`` of FULL_OPENCV, or nerfstudio's list ``distortion_params``), or ``camera_angle_x``
     (radians); a frame's own values win over the file's. ``transform_matrix`` is
@@ -148,9 +154,10 @@ def _read_frames(path: Path, unreadable: Unreadable) -> tuple[list, list[str]]:
             if image_path.resolve() in listed:
                 raise UnreadableImage(f"{image_path} is listed twice in {path}; remove one frame.")
             listed.add(image_path.resolve())
-            lens = read_lens({**content, **entry}, image_path, where)
+            size = image_size(image_path, as_stored=True)
+            lens = read_lens({**content, **entry}, size, image_path, where)
             camera = make_camera(camera_from_world, lens)
-            frames.append(make_frame(image_path, camera, mask_path=mask_path))
+            frames.append(make_frame(image_path, camera, mask_path=mask_path, as_stored=True))
             names.append(str(Path(str(name))))
         folders.append(image_path.parent)
         if mask_path is not None:
@@ -170,29 +177,22 @@ def _existing(path: Path, source: Path) -> Path:
     raise UnreadableImage(f"{path} is missing (named in {source}); restore it or remove its frame.")
 
 
-def read_lens(values: dict, image_path: Path, where: str) -> Lens:
+def read_lens(values: dict, found: tuple[int, int], image_path: Path, where: str) -> Lens:
     """The lens of one frame.
 
     Args:
         values: of the file and of the frame.
-        image_path: the photo.
+        found: (height, width) of the photo as it is stored.
+        image_path: the photo, for messages.
         where: file and frame, for messages.
 
     Raises:
         ValueError: no focal length, a size that is not the photo's, or an unsupported lens model.
     """
 
-    def number(key: str) -> float | None:
+    def get(key: str) -> float | None:
         value = values.get(key)
-        if value is None:
-            return None
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not -_LARGEST < value < _LARGEST
-        ):
-            raise ValueError(f"{where}: {key} is {value!r:.40}, expected a finite number.")
-        return float(value)
+        return None if value is None else number(value, f"{where}: {key}")
 
     model = _model(values, where)
     listed = values.get("distortion_params")
@@ -203,19 +203,24 @@ def read_lens(values: dict, image_path: Path, where: str) -> Lens:
                 f"{', '.join(_LISTED)}."
             )
         values = values | dict(zip(_LISTED, listed, strict=True))
-    found = image_size(image_path)
-    height, width = number("h") or found[0], number("w") or found[1]
+        values = {key: value for key, value in values.items() if key != "distortion_params"}
+    height, width = (
+        float(own) if stated is None else stated
+        for own, stated in zip(found, (get("h"), get("w")), strict=True)
+    )
     if (height, width) != found:
+        otherwise = "resize the photo or correct h, w and the intrinsics"
+        remedy = size_remedy(found, (round(height), round(width)), otherwise)
         raise ValueError(
             f"{image_path} is {found[0]}x{found[1]} (h x w) but {where} says "
-            f"{height:g}x{width:g}; resize the photo or correct h, w and the intrinsics."
+            f"{height:g}x{width:g}; {remedy}."
         )
-    fx, fy = number("fl_x"), number("fl_y")
+    fx, fy = get("fl_x"), get("fl_y")
     # An angle tells the focal length of a pinhole only.
-    angle = None if model == "fisheye" else number("camera_angle_x")
+    angle = None if model == "fisheye" else get("camera_angle_x")
     if fx is None and angle is not None and 0 < angle < math.pi:
         fx = width / 2 / math.tan(angle / 2)
-        angle_y = number("camera_angle_y")
+        angle_y = get("camera_angle_y")
         if fy is None and angle_y is not None and 0 < angle_y < math.pi:
             fy = height / 2 / math.tan(angle_y / 2)
     fx = fy if fx is None else fx
@@ -225,29 +230,56 @@ def read_lens(values: dict, image_path: Path, where: str) -> Lens:
             f"{where}: no focal length; give fl_x (pixels) or, but for a fisheye, camera_angle_x "
             "(radians, 0 to pi)."
         )
-    cx, cy = number("cx"), number("cy")
+    cx, cy = get("cx"), get("cy")
     principal = (width / 2 if cx is None else cx, height / 2 if cy is None else cy)
     known = COEFFICIENTS[model]
-    bent = tuple(number(key) or 0.0 for key in known)
-    unused = [key for key in COEFFICIENTS["rational"] if key not in known and number(key)]
-    if unused:
-        raise ValueError(
-            f"{where}: {unused[0]} is not part of the lens model {values.get('camera_model')!r:.40}"
-            f", which has {', '.join(known)}; correct camera_model or undistort the photos first."
-        )
+    bent = tuple(get(key) or 0.0 for key in known)
+    refuse_other_terms(
+        values,
+        known,
+        where,
+        f"part of the lens model {values.get('camera_model')!r:.40}, which has {', '.join(known)}; "
+        "correct camera_model or undistort the photos first",
+    )
     straight = model == "brown" and not any(bent)
-    return make_lens((fx, fy), principal, found, None if straight else bent, model)
+    return make_lens((fx, fy), principal, found, None if straight else bent, model, where=where)
+
+
+def refuse_other_terms(values: dict, known: tuple[str, ...], where: str, rule: str) -> None:
+    """Refuse a lens that has terms which would be left out.
+
+    Args:
+        values: of the file.
+        known: the terms that are read.
+        where: file and frame, for the message.
+        rule: what the others are not, and what to do, for the message.
+
+    Raises:
+        ValueError: a term besides ``known`` is there and not zero.
+    """
+    for key, value in values.items():
+        if key in known or not _TERMS.fullmatch(key):
+            continue
+        listed = value if isinstance(value, list) else [value]
+        if any(item not in (None, 0) for item in listed):
+            raise ValueError(f"{where}: {key} is not {rule}.")
 
 
 def _model(values: dict, where: str) -> Model:
     """Our name of the model that ``camera_model`` and instant-ngp's own keys speak of."""
-    name = values.get("camera_model")
+    name, fisheye = values.get("camera_model"), values.get("is_fisheye")
     other = next((key for key in _OTHER_LENSES if values.get(key)), None)
-    if other is not None or (name is not None and str(name).upper() not in _MODELS):
+    model = None if name is None else _MODELS.get(str(name).upper())
+    if other is not None or (name is not None and model is None):
         raise ValueError(
             f"{where}: camera_model {other or name!r:.40} is not supported, only "
             f"{', '.join(_MODELS)}; undistort the photos first."
         )
-    if values.get("is_fisheye"):
-        return "fisheye"
-    return "brown" if name is None else _MODELS[str(name).upper()]
+    if fisheye is not None and not isinstance(fisheye, bool):
+        raise ValueError(f"{where}: is_fisheye is {fisheye!r:.40}, expected true or false.")
+    if fisheye is not None and model is not None and fisheye != (model == "fisheye"):
+        raise ValueError(
+            f"{where}: is_fisheye is {str(fisheye).lower()} but camera_model is {name!r:.40}; "
+            "correct one of them."
+        )
+    return "fisheye" if fisheye else model or "brown"

@@ -3,6 +3,7 @@
 Fitting and training never read it: it is a type of its own so that a label cannot slip in.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from invgraph.data.images import decode
-from invgraph.files.memory import available_bytes
+from invgraph.files.arrays import read_array
 from invgraph.geometry.color import linear_from_srgb
 from invgraph.geometry.mesh import Mesh
 from invgraph.scene import EnvironmentMap, SphericalHarmonicLight
@@ -26,12 +27,21 @@ class MeasuredMap:
     """Depth or disparity of one photograph on disk, decoded only when asked for.
 
     Args:
-        path: 16-bit PNG, PFM, or NPY or NPZ with one array.
+        path: 16-bit PNG, PFM, or NPY or NPZ with one array; its pixels are as the file stores them.
         scale: what one unit of the file is: metres (depth) or pixels (disparity).
+
+    Raises:
+        ValueError: ``scale`` is not finite and positive.
     """
 
     path: Path
     scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.scale) and self.scale > 0):
+            raise ValueError(
+                f"{self.path}: the scale is {self.scale}, expected a positive number; correct it."
+            )
 
     def load(self) -> Float[Tensor, "h w"]:
         """Metres along the optical axis, or pixels; 0 where nothing was measured.
@@ -103,7 +113,7 @@ class Truth:
 
 
 def _read_png(path: Path) -> np.ndarray:
-    levels = decode(path)
+    levels = decode(path, as_stored=True)
     plane = levels[..., 0].astype(np.float32)
     plane[plane == 65535] = 0
     return plane if levels.shape[2] == 1 else levels
@@ -111,16 +121,9 @@ def _read_png(path: Path) -> np.ndarray:
 
 def _read_npy(path: Path) -> np.ndarray:
     try:
-        stored = np.load(path, allow_pickle=False)
-        if isinstance(stored, np.ndarray):
-            return stored.astype(np.float32)
-        with stored:
-            size = stored.zip.infolist()[0].file_size
-            if size <= available_bytes():
-                return stored[stored.files[0]].astype(np.float32)
-    except Exception as error:  # zip, zlib and numpy each raise their own
-        raise ValueError(f"{path} cannot be read as an array; restore it.") from error
-    raise ValueError(f"{path} holds {size / 1e6:.1f} MB, more than fits into the free memory.")
+        return read_array(path).astype(np.float32)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} cannot be read as an array ({error}); restore it.") from error
 
 
 def _read_pfm(path: Path) -> np.ndarray:
@@ -129,7 +132,10 @@ def _read_pfm(path: Path) -> np.ndarray:
         data = path.read_bytes()
         kind, size, scale, pixels = data.split(b"\n", 3)
         width, height = (int(word) for word in size.split())
-        order = "<" if float(scale) < 0 else ">"
+        factor = float(scale)
+        if not math.isfinite(factor) or factor == 0:
+            raise ValueError(f"its scale is {factor}")
+        order = "<" if factor < 0 else ">"
         if kind.strip() != b"Pf" or len(pixels) < 4 * width * height or min(width, height) < 1:
             raise ValueError("not a whole grey PFM")
     except (OSError, ValueError) as error:

@@ -56,7 +56,7 @@ def read_tum(path: Path) -> Capture:
     for index, photo in enumerate(photos):
         with unreadable.skipping(photo.name):
             time = float(stamps[index] - stamps[0])
-            frames.append(make_frame(photo, lens=lens, time=time))
+            frames.append(make_frame(photo, lens=lens, time=time, as_stored=True))
             kept.append(index)
     unreadable.note_unopened(path / "rgb")
     split = held_out(len(frames), unreadable)
@@ -143,5 +143,7 @@ def _poses(
     rotations = transforms.matrix_from_quat_wxyz(quats)
     placements = transforms.pose(rotations, torch.from_numpy(rows[:, 1:4]))
     poses = transforms.invert(placements).float()
-    checked_pose(poses[0].numpy(), str(source))
-    return tuple(None if i is None else poses[i] for i in _nearest(stamps, rows[:, 0]))
+    nearest = _nearest(stamps, rows[:, 0])
+    for i in {i for i in nearest if i is not None}:
+        checked_pose(poses[i].numpy(), f"{source}: pose {i + 1}")
+    return tuple(None if i is None else poses[i] for i in nearest)

@@ -17,6 +17,8 @@ from invgraph.files.tensors import encode_tensors, read_model, write_tensors
 from invgraph.geometry.color import srgb_from_linear
 from invgraph.scene.belief import DepthBelief
 
+_LARGEST_SIDE = 10_000  # pixels
+_LEAST = 1e-6  # of a focal length, a spread, a unit; their inverse is the most
 _FACTS = {"height", "width", "spread", "focal", "trained_on"}
 
 
@@ -69,6 +71,16 @@ class DepthModel:
         write_tensors(path, dict(self.network.state_dict()), self.facts)
 
 
+def _check(facts: dict[str, Any]) -> None:
+    """Refuse facts that no training writes."""
+    size = (facts["height"], facts["width"])
+    if not all(type(side) is int and 0 < side <= _LARGEST_SIDE for side in size):
+        raise TypeError(f"height, width are {size}")
+    scales = [*facts["focal"], facts["spread"], facts.get("metres") or 1.0]
+    if not facts["focal"] or not all(_LEAST < scale < 1 / _LEAST for scale in scales):
+        raise TypeError(f"focal, spread, metres are {scales}")
+
+
 def load_depth_model(path: str | Path) -> DepthModel:
     """Read what ``invgraph train depth`` wrote.
 
@@ -87,6 +99,8 @@ def load_depth_model(path: str | Path) -> DepthModel:
             raise KeyError(size)
         network = DepthNet(ResNet(size, normalise=normalise))
         network.load_state_dict(tensors)
+        _check(facts)
     except (KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(f"{path} is no depth model; {remedy}.") from error
+        reason = " ".join(str(error).split())[:100]
+        raise ValueError(f"{path} is no depth model ({reason}); {remedy}.") from error
     return DepthModel(network.eval(), facts)

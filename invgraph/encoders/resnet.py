@@ -161,13 +161,15 @@ def load_pretrained(path: str | Path, size: str = "resnet18") -> ResNet:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             facts = json.loads((file.metadata() or {}).get("facts", "{}"))
-    except (OSError, ValueError, SafetensorError) as error:
+        if not isinstance(facts, dict):
+            raise ValueError("its facts are no JSON object")
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise ValueError(f"{path} is no readable safetensors file; convert it to one.") from error
     found = facts.get("encoder", "resnet18")
     try:
         network = ResNet(found, normalise="encoder" in facts)
         network.load_state_dict(tensors if "encoder" in facts else _folded(tensors))
-    except (KeyError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"{path} holds no encoder; give what `invgraph train encoder` wrote, or a ResNet-18 as "
             "torchvision or timm name it."

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from invgraph.files.atomic import write_atomically
 
+_LARGEST = 1e30  # numbers fit into float32
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -58,16 +60,20 @@ def read_tensors(path: Path, remedy: str) -> "tuple[dict[str, Tensor], dict[str,
     try:
         with safe_open(path, "pt") as file:
             facts = json.loads(file.metadata()["facts"])
+            if not isinstance(facts, dict):
+                raise ValueError("its facts are no JSON object")
             return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error}); {remedy}.") from error
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise ValueError(f"{path} is damaged ({reason}); {remedy}.") from error
 
 
 def read_model(path: Path, remedy: str) -> "tuple[Path, dict[str, Tensor], dict[str, Any]]":
     """A trained model's file, which may be given as its run folder: its path, tensors and facts.
 
     Raises:
-        ValueError: the file is damaged, or there is none; ``remedy`` says what to give instead.
+        ValueError: the file is damaged, holds numbers that are not finite, or there is none;
+            ``remedy`` says what to give instead.
     """
     path = Path(path)
     if path.is_dir():
@@ -75,4 +81,18 @@ def read_model(path: Path, remedy: str) -> "tuple[Path, dict[str, Tensor], dict[
     stored = read_tensors(path, "train again or restore it")
     if stored is None:
         raise ValueError(f"{path} does not exist; {remedy}.")
-    return path, *stored
+    tensors, facts = stored
+    for name, value in tensors.items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise ValueError(f"{path} holds numbers that are not finite ({name}); train it again.")
+    for name, fact in facts.items():
+        if not _is_finite(fact):
+            raise ValueError(f"{path} holds numbers that are not finite ({name}); train it again.")
+    return path, tensors, facts
+
+
+def _is_finite(fact: Any) -> bool:
+    """Whether all numbers in a JSON value are finite floats, or integers that could be."""
+    if isinstance(fact, dict | list):
+        return all(map(_is_finite, fact.values() if isinstance(fact, dict) else fact))
+    return not isinstance(fact, int | float) or -_LARGEST < fact < _LARGEST

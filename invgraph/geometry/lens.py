@@ -12,6 +12,12 @@ from invgraph.geometry import distortion as bending
 from invgraph.geometry.distortion import COEFFICIENTS, Model
 from invgraph.geometry.tensor_tree import map_tensors
 
+# What real lenses have; numbers beyond are damage or of another unit.
+_FOCAL = (1e-2, 1e4)  # longer sides of the image
+_PRINCIPAL = 1e3  # the same, to either side
+_COEFFICIENT = 1e9
+_MOST_PIXELS = 10**6  # along a side
+
 
 @dataclass(frozen=True, eq=False)
 class Lens:
@@ -299,3 +305,47 @@ class Lens:
         if self.distortion is not None:
             xy = bending.undistort(xy, self.distortion, self.model)
         return torch.cat((xy, torch.ones_like(xy[..., :1])), -1)
+
+
+def checked_lens(lens: Lens, where: str) -> Lens:
+    """Refuse a lens from a file whose numbers no lens has.
+
+    Args:
+        lens: without batch axes.
+        where: file and entry, for the message.
+
+    Returns:
+        The same lens.
+
+    Raises:
+        ValueError: a number is not finite, the focal length is not positive, or one of them is far
+            beyond what an image of that size allows.
+    """
+    height, width = lens.height, lens.width
+    if max(height, width) > _MOST_PIXELS:
+        raise ValueError(
+            f"{where}: the image is {height!s:.12}x{width!s:.12} (h x w), expected at most "
+            f"{_MOST_PIXELS} pixels along a side; correct its size."
+        )
+    side = max(height, width)
+    low, high = (share * side for share in _FOCAL)
+    for name, value in zip(("fx", "fy"), lens.focal.tolist(), strict=True):
+        if not low < value < high:
+            raise ValueError(
+                f"{where}: focal length {name} is {value:g} pixels, expected > {low:g} and "
+                f"< {high:g} for an image of {height}x{width} (h x w); correct the calibration."
+            )
+    for name, value in zip(("cx", "cy"), lens.principal.tolist(), strict=True):
+        if not abs(value) <= _PRINCIPAL * side:
+            raise ValueError(
+                f"{where}: principal point {name} is {value:g} pixels, expected a place near the "
+                f"image of {height}x{width} (h x w); correct the calibration."
+            )
+    bent = [] if lens.distortion is None else lens.distortion.tolist()
+    for name, value in zip(COEFFICIENTS[lens.model], bent, strict=False):
+        if not abs(value) <= _COEFFICIENT:
+            raise ValueError(
+                f"{where}: distortion {name} is {value:g}, expected a coefficient of a "
+                f"{lens.model} lens; correct the calibration."
+            )
+    return lens

@@ -107,7 +107,7 @@ def lens_of(frame: Frame, file: Path | None) -> Lens:
     """
     lens = frame.known_lens
     if file is not None:
-        lens = read_intrinsics(file, frame.image_path, frame.size)
+        lens = read_intrinsics(file, frame.image_path, frame.size, as_stored=frame.as_stored)
     if lens is None:
         raise ValueError(
             f"{frame.image_path}: the intrinsics of its camera are unknown; give them by "

@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from invgraph.data.frame import Frame
-from invgraph.data.images import thumbnail
 from invgraph.data.object_pose_files import PoseRow
 from invgraph.fitting.scene.find import FoundScene, fixed_light
 from invgraph.fitting.scene.main_light import believed_direction, main_direction, unevenness
@@ -120,7 +119,7 @@ def keep(
         len(told) if there else 0,
         seconds,
     )
-    small = thumbnail(frame.image_path, SIDE)
+    small = frame.thumbnail(SIDE)
     heat = covered(found.heat).picture(*frame.size, stride=max(1, max(frame.size) // CELLS))[0]
     warm = heat_over(small, heat, present)
     if not there:

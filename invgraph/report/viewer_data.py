@@ -145,8 +145,10 @@ def split_glb(data: bytes) -> tuple[dict[str, Any], bytes]:
         at += 8 + length
     try:
         description = json.loads(chunks[JSON_CHUNK])
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, RecursionError):
         raise ValueError("it is damaged (its JSON cannot be read)") from None
+    if not isinstance(description, dict):
+        raise ValueError("it is damaged (its JSON is no object)")
     return description, chunks.get(BINARY_CHUNK, b"")
 
 
@@ -167,10 +169,27 @@ def join_glb(description: dict[str, Any], binary: bytes) -> bytes:
 
 
 def shrink_textures(data: bytes) -> bytes:
-    """Store every embedded picture as a JPEG of at most ``TEXTURE_SIDE`` pixels a side."""
+    """Store every embedded picture as a JPEG of at most ``TEXTURE_SIDE`` pixels a side.
+
+    Raises:
+        ValueError: the bytes are not a whole GLB file, or a texture in it is no picture.
+    """
     from PIL import Image
 
     description, binary = split_glb(data)
+    try:
+        return _with_small_textures(description, binary)
+    except (
+        *(OSError, ValueError, SyntaxError, KeyError, TypeError, AttributeError),
+        Image.DecompressionBombError,
+    ) as error:
+        reason = " ".join(str(error).split())[:80]
+        raise ValueError(f"it is damaged (its textures cannot be read: {reason})") from error
+
+
+def _with_small_textures(description: dict[str, Any], binary: bytes) -> bytes:
+    from PIL import Image
+
     views = description.get("bufferViews", [])
     pictures = {
         image["bufferView"]: image

@@ -21,7 +21,7 @@ INWARD, UNEVEN = 0.7, 0.5
 
 
 def cameras_of_run(run: Path, split: str) -> list[Camera]:
-    """The cameras that took one split of a run's photos, without lens distortion.
+    """The cameras that took one split of a run's photos, in single precision.
 
     Raises:
         ValueError: ``cameras.json`` is missing or damaged, or has no such camera.
@@ -31,7 +31,7 @@ def cameras_of_run(run: Path, split: str) -> list[Camera]:
         raise ValueError(
             f"{run / 'cameras.json'} holds no {split} cameras; is this a finished run?"
         )
-    return [pose.camera.straight().to(torch.float32) for pose in chosen]
+    return [pose.camera.to(torch.float32) for pose in chosen]
 
 
 def orbit(scene: Scene, views: int, size: int, poses: list[CameraRecord]) -> list[Camera]:

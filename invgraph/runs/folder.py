@@ -28,6 +28,7 @@ CHECKPOINT = "checkpoint.safetensors"
 RENDERS = "renders"
 LOCK = ".lock"
 _FORMAT, _VERSION = "invgraph run", 1
+_TYPES = {"complete": bool, "skipped": list, "notes": list, "views": list}  # in metrics.json
 
 
 class RunFolder:
@@ -180,10 +181,17 @@ class RunFolder:
         if not path.exists():
             return None
         try:
-            metrics = json.loads(path.read_text(encoding="utf-8"))
+            metrics = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+            for name, kind in _TYPES.items():
+                if name in metrics and not isinstance(metrics[name], kind):
+                    raise TypeError(f"{name} is {metrics[name]!r:.40}")
             return metrics if metrics["complete"] else None
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"{path} is damaged ({error}); delete it to score anew.") from error
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"it holds {name}")
 
 
 def check_out(path: Path, resume: bool) -> None:
@@ -221,7 +229,12 @@ def read_run_file(path: Path) -> dict[str, Any]:
         stored = json.loads(file.read_text(encoding="utf-8"))
         known, version = stored["format"] == _FORMAT, stored["version"]
         texts = isinstance(stored["name"], str) and isinstance(stored["identity"], str)
-        good = texts and stored["kind"] in KINDS and isinstance(stored["sessions"], list)
+        good = (
+            type(version) is int
+            and texts
+            and stored["kind"] in KINDS
+            and isinstance(stored["sessions"], list)
+        )
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split())[:100]
         raise ValueError(f"{file} is damaged ({reason}); start the run again.") from error

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from invgraph.data.depth_files import encode_depth
+from invgraph.files.arrays import read_array
 from invgraph.files.atomic import write_atomically
 
 INDEX = "infer.json"
@@ -152,10 +153,10 @@ def _npy(values: Tensor) -> bytes:
 
 def _read(path: Path) -> Tensor:
     try:
-        values = np.load(path, allow_pickle=False)
-        if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype.kind != "f":
+        values = read_array(path)
+        if values.ndim != 2 or values.dtype.kind != "f":
             raise ValueError("expected one array of floats, rows x columns")
         return torch.from_numpy(values.astype(np.float32))
-    except (OSError, ValueError, EOFError) as error:
-        reason = "missing" if isinstance(error, FileNotFoundError) else f"damaged ({error})"
+    except ValueError as error:
+        reason = f"damaged ({error})" if path.exists() else "missing"
         raise ValueError(f"{path} is {reason}; run the inference again.") from error

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from invgraph.data.reading import checked_pose
 from invgraph.geometry.camera import Camera
-from invgraph.geometry.lens import Lens
+from invgraph.geometry.lens import Lens, checked_lens
 from invgraph.runs.facts import Kind
 from invgraph.runs.folder import CAMERAS, LOG, METRICS, read_run_file
 
@@ -124,6 +125,10 @@ def read_run(path: str | Path) -> RunContents:
     previews = _find_previews(path)
     views = _views(metrics, pictures)
     film_name = FILMS.get(kind, FILM)
+    poses = _poses(cameras)
+    listed = cameras.get("frames")
+    if lost := (len(listed) if isinstance(listed, list) else 0) - len(poses):
+        missing.append(f"{CAMERAS} (the camera positions): {lost} of them are damaged")
     points, film, rerun_log = (_inside(path, name) for name in (POINTS, film_name, RERUN_LOG))
     return RunContents(
         path,
@@ -132,7 +137,7 @@ def read_run(path: str | Path) -> RunContents:
         metrics,
         log,
         views,
-        _poses(cameras),
+        poses,
         previews,
         light_ball,
         glb,
@@ -156,7 +161,7 @@ def finite(value: Any) -> float | None:
         return None
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
 
@@ -258,14 +263,14 @@ def _pose(entry: dict[str, Any]) -> CameraRecord | None:
             torch.tensor(entry[key], dtype=torch.float64)
             for key in ("camera_from_world", "focal", "principal")
         )
+        checked_pose(pose.numpy(), CAMERAS)
         bent = entry.get("distortion")
         distortion = None if bent is None else torch.tensor(bent, dtype=torch.float64)
         size = (int(entry["height"]), int(entry["width"]))
         lens = Lens(focal, principal, *size, distortion, entry.get("model", "brown"))
-        camera = Camera(lens, pose)
+        if lens.batch_shape:
+            return None
+        camera = Camera(checked_lens(lens, CAMERAS), pose)
     except (KeyError, TypeError, ValueError, OverflowError, RuntimeError):
         return None
-    tensors = (pose, focal, principal, *([] if distortion is None else [distortion]))
-    good = not camera.batch_shape and all(bool(tensor.isfinite().all()) for tensor in tensors)
-    name, split = str(entry.get("name", "")), str(entry.get("split", ""))
-    return CameraRecord(name, split, camera) if good and bool((focal > 0).all()) else None
+    return CameraRecord(str(entry.get("name", "")), str(entry.get("split", "")), camera)

@@ -66,8 +66,9 @@ def read_belief(path: str | Path) -> Parts:
         raise ValueError(f"{path} does not exist; {_REMEDY}.")
     tensors, facts = stored
     try:
-        if (facts["format"], facts["version"]) != (_FORMAT, _VERSION):
-            raise ValueError(f"format {facts['format']!r:.40}, version {facts['version']!r:.20}")
+        version = facts["version"]
+        if facts["format"] != _FORMAT or type(version) is not int or version != _VERSION:
+            raise ValueError(f"format {facts['format']!r:.40}, version {version!r:.20}")
         log_weights = tensors["log_weights"]
         items, means, scales = [], {}, {}
         for entry in facts["unknowns"]:

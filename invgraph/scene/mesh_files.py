@@ -23,6 +23,7 @@ from invgraph.scene.ply_files import read_ply
 
 _WRITE = (".glb", ".obj", ".off", ".ply", ".stl")
 _SINGLE = (".glb", ".ply", ".stl")  # have positions of 32 bits
+_FARTHEST = 1e12  # squares of it fit into float32
 _LOST = 1e-4  # of the extent: more than that is not lost to float32
 _UNLIKE = 0.01  # difference between two colours
 
@@ -222,7 +223,10 @@ def _positions(vertices: np.ndarray, path: Path) -> Tensor:
             f"{path} holds vertices that are not finite, {bad} of {len(vertices)}; remove them, or "
             "export it again."
         )
-    rounding = float(np.abs(vertices).max()) * 2**-24
+    farthest = float(np.abs(vertices).max())
+    if farthest >= _FARTHEST:
+        raise ValueError(f"{path} holds vertices at {farthest:g}, too far away; scale it down.")
+    rounding = farthest * 2**-24
     far = rounding > _LOST * _extent(vertices)
     return torch.from_numpy(vertices if far else single)
 

@@ -146,12 +146,12 @@ def _scene(text: bytes, folder: Path) -> Scene:
             "before 0.1; run the fit again."
         )
     version = document.get("version")
-    if version in (1, 2):
+    if type(version) is int and version in (1, 2):
         raise ValueError(
             f"it is of version {version}, which an older invgraph wrote, but this reads "
             f"{_VERSION}; run the fit again, or save the scene again with this version."
         )
-    if version != _VERSION:
+    if type(version) is not int or version != _VERSION:
         raise ValueError(
             f"its version is {str(version)[:20]} but this reads {_VERSION}; "
             "read it with the invgraph that wrote it."

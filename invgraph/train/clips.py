@@ -13,7 +13,6 @@ from torch import Tensor
 
 from invgraph.data.cache import cache_folder
 from invgraph.data.frame import Frame
-from invgraph.data.images import load_image
 from invgraph.files.atomic import fingerprint, write_atomically
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.color import bytes_from_unit, srgb_from_linear
@@ -26,7 +25,7 @@ _STILL = 0.004  # sRGB: mean difference between frames below which nothing moves
 _FEWEST = 3
 _HELD_OUT = 4  # blocks of each clip
 _HELD_SHARE = 0.1  # of its frames
-_VERSION = 1  # of the files in the cache
+_VERSION = 2  # of the files in the cache
 _RIGHT = "right.npy"  # beside a clip's images
 
 
@@ -107,7 +106,8 @@ def read_clip(
     _check(name, frames)
     known = frames[0].known_lens
     prints = [fingerprint(frame.image_path) for frame in frames]
-    facts: list = [prints, size, None if known is None else known.facts, _VERSION]
+    lens = None if known is None else known.facts
+    facts: list = [prints, size, lens, frames[0].as_stored, _VERSION]
     rights = [frame.right for frame in frames] if known is not None else []
     marks = {i: fingerprint(r.image_path) for i, r in enumerate(rights) if r is not None}
     if marks:
@@ -214,7 +214,7 @@ def _fill(
             continue
         written[0][len(kept)] = bytes_from_unit(small).numpy()
         if len(written) > 1 and frame.right is not None:
-            beside = _small(load_image(frame.right.image_path)[0], lens, size)
+            beside = _small(frame.load_right(), lens, size)
             written[1][len(kept)] = bytes_from_unit(beside).numpy()
         if before is not None:
             moved = max(moved, float((small - before).abs().mean()))

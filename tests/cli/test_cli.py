@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.metadata
+import json
 import signal
 import subprocess
 import sys
@@ -237,6 +238,18 @@ def test_cameras_of_a_run_are_those_of_its_photos(run: Path) -> None:
     for camera, pose in zip(cameras, poses, strict=True):
         np.testing.assert_allclose(camera.centre.numpy(), pose.centre, atol=1e-5)
         assert (camera.height, camera.width, camera.focal.tolist()) == (96, 96, [120.0, 120.0])
+
+
+def test_cameras_of_a_run_keep_the_distortion_of_their_lens(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", frames=2)
+    content = json.loads((run / "cameras.json").read_text())
+    bent = {"distortion": [0.3, 0.0, 0.0, 0.0, 0.0, 0.0, 0.35, 0.1], "model": "rational"}
+    content["frames"] = [entry | bent for entry in content["frames"]]
+    (run / "cameras.json").write_text(json.dumps(content))
+    [camera, *_] = cameras_of_run(run, "test")
+    # r² is .3725 there, so the factor is 1.11175 / 1.0537334: 48 + 120 * .5 * 1.055057.
+    pixel = camera.lens.project(torch.tensor([[0.5, 0.35, 1.0]]))[0][0].tolist()
+    assert pixel == pytest.approx([111.3034, 92.3124], abs=1e-3)
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.5, 1.5])

@@ -435,8 +435,8 @@ def test_compressed_maps_larger_than_the_memory_are_refused(tmp_path, monkeypatc
     np.savez_compressed(tmp_path / "d.npz", np.zeros((1000, 1000), np.float64))
     assert (tmp_path / "d.npz").stat().st_size < 20_000
     assert MeasuredMap(tmp_path / "d.npz").load().shape == (1000, 1000)
-    monkeypatch.setattr("invgraph.data.truth.available_bytes", lambda: 7_000_000)
-    with pytest.raises(ValueError, match=r"d\.npz holds 8\.0 MB, more than fits"):
+    monkeypatch.setattr("invgraph.files.arrays.available_bytes", lambda: 7_000_000)
+    with pytest.raises(ValueError, match=r"d\.npz .*holds 8\.0 MB, more than the free memory"):
         MeasuredMap(tmp_path / "d.npz").load()
 
 

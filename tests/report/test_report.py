@@ -438,3 +438,22 @@ def test_the_hand_made_run_is_what_a_fit_writes(finished: Path) -> None:
     """Guards the fixture: the scene in it is the one that the viewer is judged by."""
     assert len(torus_scene().objects[0].mesh.vertices) > 1000
     assert read_run(finished).missing == []
+
+
+def test_a_glb_whose_json_or_texture_is_damaged_is_named(finished: Path) -> None:
+    text = b"[" * 100_000
+    deep = struct.pack("<4sIIII", b"glTF", 2, 20 + len(text), len(text), 0x4E4F534A) + text
+    with pytest.raises(ValueError, match="its JSON cannot be read"):
+        split_glb(deep)
+    listed = struct.pack("<4sIIII", b"glTF", 2, 24, 4, 0x4E4F534A) + b"[1] "
+    with pytest.raises(ValueError, match="its JSON is no object"):
+        split_glb(listed)
+    views = [{"byteLength": 20}]
+    image = {"bufferView": 0, "mimeType": "image/png"}
+    for description in (
+        {"images": [image], "bufferViews": views},
+        {"images": [image], "bufferViews": [{}]},
+        {"images": 3, "bufferViews": views},
+    ):
+        with pytest.raises(ValueError, match="its textures cannot be read"):
+            shrink_textures(join_glb(description, b"this is no picture.."))

@@ -18,7 +18,7 @@ from invgraph.geometry.camera import Camera
 from invgraph.geometry.lens import Lens
 from invgraph.runs.facts import KINDS, RunFacts, identity
 from invgraph.runs.folder import RunFolder, file_stem
-from invgraph.runs.reader import read_run
+from invgraph.runs.reader import finite, read_cameras, read_run
 
 FACTS = RunFacts("object", "chair", "c4a1", {"photos": 12}, {"budget_s": 60.0, "seed": 3})
 
@@ -108,6 +108,11 @@ def test_a_run_goes_on_only_as_what_it_is(tmp_path: Path, change: dict, message:
         (
             '{"format": "invgraph run", "version": 1, "kind": "x", "name": "", "identity": "", '
             '"sessions": []}',
+            r"run\.json is damaged \(no facts of a run\)",
+        ),
+        (
+            '{"format": "invgraph run", "version": true, "kind": "pose", "name": "", '
+            '"identity": "", "sessions": []}',
             r"run\.json is damaged \(no facts of a run\)",
         ),
         (
@@ -268,7 +273,8 @@ def test_a_run_is_finished_when_its_metrics_say_so(folder: RunFolder):
     assert folder.finished() is None
     folder.write_json("metrics.json", {"complete": True, "a": 1})
     assert folder.finished() == {"complete": True, "a": 1}
-    for damage in ("{", "[]", "{}"):
+    more = ('{"complete": 1}', '{"complete": true, "skipped": 3}', '{"complete": true, "a": NaN}')
+    for damage in ("{", "[]", "{}", "[" * 100_000, *more):
         folder.write("metrics.json", damage.encode())
         with pytest.raises(ValueError, match=r"metrics\.json is damaged.*delete it to score anew"):
             folder.finished()
@@ -335,3 +341,32 @@ def test_file_stems_are_harmless(name):
     stem = file_stem(3, name)
     assert stem.startswith("0003_") and all(c.isalnum() or c == "_" for c in stem)
     assert stem.isascii()
+
+
+def test_cameras_of_a_run_keep_their_distortion_and_damaged_ones_are_told(tmp_path: Path):
+    focal, principal = torch.tensor([70.0, 70.0]), torch.tensor([40.0, 30.0])
+    bent = torch.tensor([0.3, 0.0, 0.0, 0.0, 0.0, 0.0, 0.35, 0.1])
+    camera = Camera(Lens(focal, principal, 60, 80, bent, "rational"), torch.eye(4))
+    with RunFolder(tmp_path / "run", FACTS) as run:
+        run.write_cameras([(name, "test", camera) for name in "abcdefgh"])
+        run.log(seconds=1.0)
+    [first, *_] = read_cameras(tmp_path / "run")
+    # r² is .3725 there, so the factor is 1.11175 / 1.0537334.
+    pixel = first.camera.project(torch.tensor([[0.5, 0.35, 1.0]], dtype=torch.float64))[0][0]
+    assert pixel.tolist() == pytest.approx([76.927, 55.849], abs=1e-3)
+    file = tmp_path / "run/cameras.json"
+    content = json.loads(file.read_text())
+    wrong = [("focal", [1e30, 70]), ("focal", [-70, 70]), ("principal", [float("nan"), 30])]
+    wrong += [("height", 1e300), ("distortion", [1e300] * 8), ("focal", [10**400, 70])]
+    for entry, (key, value) in zip(content["frames"], wrong, strict=False):
+        entry[key] = value
+    content["frames"][6]["camera_from_world"][0][3] = 1e30
+    file.write_text(json.dumps(content))
+    assert [camera.name for camera in read_cameras(tmp_path / "run")] == ["h"]
+    told = read_run(tmp_path / "run").missing
+    assert "cameras.json (the camera positions): 7 of them are damaged" in told
+
+
+def test_numbers_of_metrics_that_are_none(tmp_path: Path):
+    assert finite(10**400) is None and finite("1e999") is None and finite(True) is None
+    assert finite("2.5") == 2.5

@@ -165,3 +165,50 @@ def test_recorded_meshes_load(data_dir):
     for path in sorted(data_dir("meshes").rglob("*.obj")):
         mesh = load_mesh(path)
         assert mesh.uv is not None and float(meshes.volume(mesh)) > 0
+
+
+STL = """solid a
+facet normal 0 0 1
+outer loop
+vertex 0 0 {}
+vertex 1 0 0
+vertex 0 1 0
+endloop
+endfacet
+facet normal 0 0 1
+outer loop
+vertex 1 0 0
+vertex 1 1 0
+vertex 0 1 0
+endloop
+endfacet
+endsolid a
+"""
+
+
+def test_vertices_that_are_no_numbers_are_not_left_out_in_silence(tmp_path):
+    path = tmp_path / "a.stl"
+    path.write_text(STL.format(0))
+    assert load_mesh(path).vertices.shape == (4, 3) and load_mesh(path).faces.shape == (2, 3)
+    for number in ("nan", "inf", "1e300"):
+        path.write_text(STL.format(number))
+        obj = tmp_path / "a.obj"
+        obj.write_text(f"v 0 0 {number}\nv 1 0 0\nv 0 1 0\nv 1 1 0\nf 1 2 3\nf 2 4 3\n")
+        for file in (path, obj):
+            for load in (load_mesh, lambda file: load_colored_mesh(file, 0.1, 100)):
+                with pytest.raises(ValueError, match=r"a\.\w+ holds vertices that are not finite"):
+                    load(file)
+
+
+@pytest.mark.parametrize(
+    ("first", "message"),
+    [("0.5", r"coordinates are \(3, 1\)"), ("nan 0", "coordinates that are not")],
+)
+def test_texture_coordinates_that_are_none(tmp_path, first, message):
+    path = tmp_path / "a.obj"
+    others = ["1", "0.2"] if first == "0.5" else ["1 0", "1 1"]
+    lines = [f"vt {text}" for text in (first, *others)]
+    path.write_text("\n".join(["v 0 0 0", "v 1 0 0", "v 0 1 0", *lines, "f 1/1 2/2 3/3", ""]))
+    for load in (load_mesh, lambda file: load_colored_mesh(file, 0.1, 100)):
+        with pytest.raises(ValueError, match=r"a\.obj.* texture " + message):
+            load(path)

@@ -371,6 +371,8 @@ FIRST_OBJECT = "scene.objects.0"
     [
         (change_at("format", "pickle"), 'does not say "format": "invgraph scene"'),
         (change_at("version", 99), "its version is 99 but this reads 3"),
+        (change_at("version", 3.0), r"its version is 3\.0 but this reads 3"),
+        (change_at("version", True), "its version is True but this reads 3"),
         (change_at("version", 1), "of version 1, .* but this reads 3; run the fit again, or save"),
         (change_at("scene", None), "scene should be one of Scene"),
         (change_at("scene", {"type": "Scene"}), "exactly the fields objects, lights, background"),

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from invgraph.data.frame import Frame
-from invgraph.data.images import UnreadableImage, decode
+from invgraph.data.images import UnreadableImage
 from invgraph.fitting.cameras.colmap_engine import load_engine
 from invgraph.fitting.cameras.lens_groups import LensGroup
 from invgraph.runs.progress import Progress
@@ -129,7 +129,7 @@ class _Finder:
         engine = load_engine()
         if not hasattr(self._own, "extractor"):
             self._own.extractor = engine.FeatureExtractor.create(self._options, engine.Device.cpu)
-        grey = _grey(frame.image_path, lens.feature_size)
+        grey = _grey(frame, lens.feature_size)
         found, described = self._own.extractor.extract_from_uint8_array(grey)
         keypoints = np.asarray(engine.keypoints_to_matrix(found), np.float32).reshape(-1, 4)
         descriptors = np.asarray(described.data).reshape(-1, 128)
@@ -147,10 +147,10 @@ class _Finder:
         return keypoints, np.ascontiguousarray(descriptors)
 
 
-def _grey(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
+def _grey(frame: Frame, size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
     from PIL import Image
 
-    levels = decode(path)
+    levels = frame.levels()
     plane = levels[..., :3] @ _LUMA if levels.shape[2] >= 3 else levels[..., 0].astype(np.float32)
     if levels.dtype == np.uint16:
         plane = plane / 257

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from invgraph.data.capture import Capture
 from invgraph.data.frame import Frame
+from invgraph.data.reading import checked_pose
 from invgraph.files.atomic import write_atomically
 from invgraph.files.tensors import read_tensors, write_tensors
 from invgraph.fitting.cameras.diagnosis import (
@@ -31,11 +32,11 @@ from invgraph.fitting.cameras.quality import Quality, measure
 from invgraph.geometry import convert
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.distortion import COEFFICIENTS
-from invgraph.geometry.lens import Lens
+from invgraph.geometry.lens import Lens, checked_lens
 from invgraph.runs.progress import Progress
 
 _RESULT, _DATABASE, _KEY = "cameras.safetensors", "features.db", "photos.json"
-_VERSION = 1  # of the files in the work folder
+_VERSION = 2  # of the files in the work folder
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,7 +214,8 @@ def _key(frames: Sequence[Frame], seed: int) -> str:
     facts: list[Any] = [_VERSION, seed]
     for frame in frames:
         lens = None if frame.lens is None else frame.lens.facts
-        facts.append([frame.name, frame.size, frame.mask_source, frame.time is None, lens])
+        about = [frame.name, frame.size, frame.as_stored, frame.mask_source, frame.time is None]
+        facts.append([*about, lens])
         for path in (frame.image_path, frame.mask_path):
             status = path.stat() if path is not None and path.exists() else None
             facts.append([str(path), status and [status.st_size, status.st_mtime_ns]])
@@ -262,9 +264,17 @@ def _stored(work: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
 
 def _load(work: Path, key: str) -> _Recovered | None:
     stored = _stored(work)
-    if stored is None or stored[1]["key"] != key:
+    if stored is None or stored[1].get("key") != key:
         return None
-    tensors, facts = stored
+    try:
+        return _recovered(*stored)
+    except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{work / _RESULT} is damaged ({error}); delete it to find the cameras again."
+        ) from error
+
+
+def _recovered(tensors: dict[str, Tensor], facts: dict[str, Any]) -> _Recovered:
     cameras = []
     for k, model in enumerate(facts["models"]):
         height, width = facts["sizes"][k]
@@ -277,7 +287,9 @@ def _load(work: Path, key: str) -> _Recovered | None:
             bent if facts["distorted"][k] else None,
             model,
         )
-        cameras.append(Camera(lens, tensors["camera_from_world"][k]))
+        pose = tensors["camera_from_world"][k]
+        checked_pose(pose.numpy(), _RESULT)
+        cameras.append(Camera(checked_lens(lens, _RESULT), pose))
     return _Recovered(
         facts["placed"], cameras, tensors["points"], facts["reasons"], Quality(**facts["quality"])
     )

@@ -14,7 +14,7 @@ from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
 from invgraph.runs.progress import Progress
 
-_VERSION = 2  # of the files in the work folder
+_VERSION = 3  # of the files in the work folder
 
 
 def follow_camera(capture: Capture, work: Path, *, progress: Progress | None = None) -> Capture:
@@ -35,7 +35,8 @@ def follow_camera(capture: Capture, work: Path, *, progress: Progress | None = N
     frames = capture.frames
     lens = frames[0].known_lens if frames else None
     known = None if lens is None else lens.facts
-    facts = str(([fingerprint(frame.image_path) for frame in frames], known, _VERSION))
+    prints = [fingerprint(frame.image_path) for frame in frames]
+    facts = str((prints, known, [frame.as_stored for frame in frames[:1]], _VERSION))
     file = work / f"{hashlib.sha256(facts.encode()).hexdigest()[:16]}.safetensors"
     motion = read_motion(file)
     if motion is None:

@@ -7,7 +7,7 @@ from torch import Tensor
 from invgraph.data.trajectory_files import Trajectory
 from invgraph.files.tensors import read_tensors, write_tensors
 from invgraph.fitting.motion.estimate import Motion
-from invgraph.geometry.lens import Lens
+from invgraph.geometry.lens import Lens, checked_lens
 
 _REMEDY = "delete it to find the motion again"
 
@@ -47,7 +47,9 @@ def read_motion(path: Path) -> Motion | None:
     try:
         height, width = facts["size"]
         bent = (tensors.get("distortion"), facts["model"])
-        lens = Lens(tensors["focal"], tensors["principal"], height, width, *bent)
+        lens = checked_lens(
+            Lens(tensors["focal"], tensors["principal"], height, width, *bent), str(path)
+        )
         return Motion(
             Trajectory(tensors["world_from_camera"], tensors["times"]),
             lens,
@@ -56,5 +58,5 @@ def read_motion(path: Path) -> Motion | None:
             tuple(facts["keyframes"]),
             tensors["differences"],
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path} holds no motion ({error}); {_REMEDY}.") from error

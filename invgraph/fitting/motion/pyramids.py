@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import Float
 
 from invgraph.data.frame import Frame
-from invgraph.data.images import decode
 
 _MOST_PIXELS = 200_000
 _LEAST_SIDE = 30  # pixels of the coarsest level's shorter side
@@ -28,7 +27,7 @@ def load_picture(frame: Frame, factor: int) -> Float[np.ndarray, "h w"]:
     Raises:
         ValueError: the file is missing, damaged or of another size than it was.
     """
-    levels = decode(frame.image_path)
+    levels = frame.levels()
     if levels.shape[:2] != frame.size:
         raise ValueError(
             f"{frame.image_path} is {levels.shape[0]}x{levels.shape[1]} (h x w), expected "

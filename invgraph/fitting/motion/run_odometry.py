@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from invgraph.data import Capture
-from invgraph.data.images import thumbnail
 from invgraph.data.intrinsics import read_intrinsics
 from invgraph.data.point_files import encode_points
 from invgraph.data.trajectory_files import write_kitti, write_tum
@@ -69,7 +68,8 @@ def run_odometry(
     frames = capture.frames
     lens = frames[0].known_lens
     if camera is not None:
-        lens = read_intrinsics(camera, frames[0].image_path, frames[0].size)
+        first = frames[0]
+        lens = read_intrinsics(camera, first.image_path, first.size, as_stored=first.as_stored)
     known = None if lens is None else lens.facts
     facts = RunFacts(
         "odometry",
@@ -116,9 +116,7 @@ def _write(
     folder.write_cameras((frame.name, "train", frame.known_camera) for frame in frames)
     notes = _write_trajectory(folder, placed, motion)
     for shown in range(0, len(frames), -(-len(frames) // PREVIEWS)):
-        picture = draw_points(
-            thumbnail(frames[shown].image_path, SIDE), frames[shown].known_camera, points
-        )
+        picture = draw_points(frames[shown].thumbnail(SIDE), frames[shown].known_camera, points)
         name = f"{RENDERS}/preview_{motion.frames[shown]:06d}.png"
         folder.write(name, encode_png(picture))
         progress.update(shown / len(frames))
@@ -135,7 +133,7 @@ def _write(
         **spent,
     }
     with contextlib.suppress(ImportError):
-        photos = ((frame.name, thumbnail(frame.image_path, SIDE)) for frame in frames)
+        photos = ((frame.name, frame.thumbnail(SIDE)) for frame in frames)
         write_rerun_log(folder.path, photos)
     folder.write_json(METRICS, metrics)
     write_report(folder.path)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from invgraph.data import Capture
-from invgraph.data.images import UnreadableImage, thumbnail
+from invgraph.data import Capture, Frame
+from invgraph.data.images import UnreadableImage
 from invgraph.data.object_pose_files import PoseRow, bop_number, read_hypotheses, write_bop
 from invgraph.files.pictures import encode_jpeg, encode_png
 from invgraph.geometry.camera import Camera
@@ -66,7 +66,7 @@ def write_results(folder: RunFolder, capture: Capture, rows: Sequence[PoseRow], 
 
 def write_overlays(
     folder: RunFolder,
-    photos: Sequence[tuple[int, PoseRow, Path]],
+    photos: Sequence[tuple[int, PoseRow, Frame]],
     appearance: Callable[[PoseRow], Scene],
     camera: Camera,
     progress: Progress | None = None,
@@ -76,7 +76,7 @@ def write_overlays(
     Overlays that are there already stay.
 
     Args:
-        photos: place among the rows, pose, and file of each.
+        photos: place among the rows, pose, and the photo itself.
         appearance: the object as it looked in a photo; its pose does not matter.
         camera: at the world's origin.
         progress: hears how many are drawn.
@@ -93,14 +93,14 @@ def write_overlays(
         for file in (folder.path / "renders").glob(f"*_{role}.png"):
             file.unlink()
     views = []
-    for done, (place, row, path) in enumerate(photos):
+    for done, (place, row, frame) in enumerate(photos):
         stem = file_stem(place, row.frame)
         target = folder.path / OVERLAYS / f"{stem}.jpg"
         if place not in compared and target.is_file():
             continue
         with contextlib.suppress(UnreadableImage):  # it could be read before
             overlay = draw_overlay(
-                thumbnail(path, SIDE),
+                frame.thumbnail(SIDE),
                 appearance(row),
                 camera,
                 row,

@@ -47,7 +47,8 @@ def one_lens(capture: Capture, file: Path | None) -> Lens:
             "one camera; keep those of one size."
         )
     if file is not None:
-        return read_intrinsics(file, frames[0].image_path, frames[0].size)
+        first = frames[0]
+        return read_intrinsics(file, first.image_path, first.size, as_stored=first.as_stored)
     known = [frame.known_lens for frame in frames]
     first = known[0]
     for frame, lens in zip(frames, known, strict=True):

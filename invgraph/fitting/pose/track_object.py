@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invgraph.data import Capture
-from invgraph.data.images import UnreadableImage, thumbnail
+from invgraph.data import Capture, Frame
+from invgraph.data.images import UnreadableImage
 from invgraph.data.object_pose_files import (
     PoseRow,
     append_hypotheses,
@@ -269,10 +269,10 @@ class _Tracking:
             if time.monotonic() - self._saved > SAVE_EVERY_S:
                 self._saved = time.monotonic()
                 save_scene(self.scene, self.folder.path)
-                self._preview(row, tracked.frame.image_path)
+                self._preview(row, tracked.frame)
 
-    def _preview(self, row: PoseRow, photo: Path) -> None:
-        overlay = draw_overlay(thumbnail(photo, SIDE), self._appearance(row), self.camera, row)
+    def _preview(self, row: PoseRow, frame: Frame) -> None:
+        overlay = draw_overlay(frame.thumbnail(SIDE), self._appearance(row), self.camera, row)
         name = f"{RENDERS}/preview_{len(self.rows):06d}.png"
         self.folder.write(name, encode_png(overlay.panel))
 
@@ -296,7 +296,7 @@ class _Tracking:
         found = measures(self.capture, self.rows, self.model.name, self.skipped)
         self.folder.write_json(METRICS, found)
         places = range(0, len(self.rows), -(-len(self.rows) // QUICK) if quick else 1)
-        photos = {frame.name: frame.image_path for frame in self.capture.frames}
+        photos = {frame.name: frame for frame in self.capture.frames}
         found["views"] = write_overlays(
             self.folder,
             [(place, self.rows[place], photos[self.rows[place].frame]) for place in places],

@@ -117,9 +117,6 @@ def load_scene_model(path: str | Path) -> SceneModel:
     """
     path = Path(path)
     path, tensors, facts = read_model(path, _REMEDY)
-    for name, value in tensors.items():
-        if value.is_floating_point() and not bool(value.isfinite().all()):
-            raise ValueError(f"{path} holds numbers that are not finite ({name}); train it again.")
     try:
         rotation = facts["rotation"]
         rotation = (
