@@ -63,7 +63,8 @@ def load_colored_mesh(
         fine: where colours change within a triangle or from one to the next, edges are split until
             they are this short, relative to the diagonal of the bounding box, so that vertices can
             carry the colours,
-        most_faces: or as short as is possible with this many triangles.
+        most_faces: or as short as is possible with this many triangles; a mesh of nearly as many,
+            or more, may get a quarter of this number in addition.
         notes: gets a line for each texture or material that is missing.
 
     Returns:
@@ -81,8 +82,13 @@ def load_colored_mesh(
     # What follows the vertices that are added: texture coordinates, colours, the part.
     carried = torch.cat([_carried(part, index) for index, part in enumerate(parts)])
     if any(part.texture for part in parts) or _change_at_places(mesh.vertices, carried[:, 2:5]):
-        diagonal = float((mesh.vertices.amax(0) - mesh.vertices.amin(0)).norm())
-        mesh, carried = split_long_edges(mesh, carried, fine * diagonal, most_faces)
+        longest = fine * float((mesh.vertices.amax(0) - mesh.vertices.amin(0)).norm())
+        # As many as if all were split alike; of large meshes a few large triangles.
+        most = len(mesh.faces)
+        while 4 * most <= most_faces:
+            most *= 4
+        most = max(most, len(mesh.faces) + most_faces // 4)
+        mesh, carried = split_long_edges(mesh, carried, longest, most)
     uv, colors, owner = carried[:, :2], carried[:, 2:5].float(), carried[:, 5]
     centres = _centres(uv, mesh.faces)
     for index, part in enumerate(parts):
