@@ -33,11 +33,11 @@ def photos(folder: Path, *stems: str, suffix=".png", size=(12, 16)) -> None:
 
 
 def test_numbers_of_windows():
-    assert [math.isfinite(number(word)) for word in LOST] == [False] * len(LOST)
-    assert number("1.5e2") == 150
+    assert [math.isfinite(number_word(word)) for word in LOST] == [False] * len(LOST)
+    assert number_word("1.5e2") == 150
     for word in ("1.#", "#INF", "nan(", "1.#INFX9Z", ""):
         with pytest.raises(ValueError, match="could not convert"):
-            number(word)
+            number_word(word)
 
 
 # 7-Scenes

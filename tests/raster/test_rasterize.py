@@ -6,8 +6,9 @@ import pytest
 import torch
 from small_meshes import faces_of, homogeneous, on_screen, sphere
 
-from invgraph.raster import Fragments, rasterize, reference
+from invgraph.raster import Fragments, rasterize
 from invgraph.raster.arguments import read_faces
+from invgraph.raster.reference import rasterize as rasterize_in_torch
 
 
 def oracle(screen: torch.Tensor, faces: torch.Tensor, height: int, width: int, near: float = 1e-3):
@@ -158,7 +159,7 @@ def test_of_other_triangles_that_are_equally_deep_rounding_decides():
     torch.testing.assert_close(out.depth[both], one.depth[both], rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("drawn", [rasterize, reference.rasterize])
+@pytest.mark.parametrize("drawn", [rasterize, rasterize_in_torch])
 def test_triangles_with_two_corners_in_one_place_are_not_drawn(drawn):
     generator = torch.Generator().manual_seed(0)
     depth = 0.5 + torch.rand(400, 1, generator=generator)

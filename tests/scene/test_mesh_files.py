@@ -200,15 +200,10 @@ def test_vertices_that_are_no_numbers_are_not_left_out_in_silence(tmp_path):
                     load(file)
 
 
-@pytest.mark.parametrize(
-    ("first", "message"),
-    [("0.5", r"coordinates are \(3, 1\)"), ("nan 0", "coordinates that are not")],
-)
-def test_texture_coordinates_that_are_none(tmp_path, first, message):
+def test_texture_coordinates_that_are_none(tmp_path):
     path = tmp_path / "a.obj"
-    others = ["1", "0.2"] if first == "0.5" else ["1 0", "1 1"]
-    lines = [f"vt {text}" for text in (first, *others)]
+    lines = ["vt nan 0", "vt 1 0", "vt 1 1"]
     path.write_text("\n".join(["v 0 0 0", "v 1 0 0", "v 0 1 0", *lines, "f 1/1 2/2 3/3", ""]))
     for load in (load_mesh, lambda file: load_colored_mesh(file, 0.1, 100)):
-        with pytest.raises(ValueError, match=r"a\.obj.* texture " + message):
+        with pytest.raises(ValueError, match=r"a\.obj.* texture coordinates that are not"):
             load(path)
