@@ -10,7 +10,7 @@ import torch
 from invgraph.data.capture import Capture
 from invgraph.data.frame import make_frame
 from invgraph.data.images import image_size, inside, natural, pictures
-from invgraph.data.reading import Unreadable, checked_pose, held_out, named
+from invgraph.data.reading import FARTHEST, Unreadable, checked_pose, held_out, named
 from invgraph.data.text import numbers, read_lines, scaled_to
 from invgraph.geometry import convert
 from invgraph.geometry.camera import Camera
@@ -169,8 +169,11 @@ def _camera(lens: _Lens, photo: _Photo, size: tuple[int, int], where: str) -> Ca
         raise ValueError(
             f"{where}: its camera is {lens.height}x{lens.width} (h x w); export again."
         )
-    if not float(np.linalg.norm(photo.quat_wxyz)) > 1e-6:
-        raise ValueError(f"{where}: its quaternion has length 0 or NaN; export the model again.")
+    longest = float(np.abs(photo.quat_wxyz).max())
+    if not 1e-6 < longest < FARTHEST:
+        raise ValueError(
+            f"{where}: its quaternion has length 0, NaN or infinity; export the model again."
+        )
     # Only checks that the photo is the calibrated one, resampled or not.
     scaled_to((1.0, 1.0), (0.0, 0.0), (lens.height, lens.width), size, where)
     ours = convert.lens_from_colmap(

@@ -48,7 +48,7 @@ def read_json(path: Path, remedy: str) -> dict:
 
 
 def numbers(words: list[str], count: int | None, where: str) -> np.ndarray:
-    """Finite float64 numbers from words.
+    """Float64 numbers that fit into single precision, from words.
 
     Args:
         words: of the file.
@@ -67,8 +67,10 @@ def numbers(words: list[str], count: int | None, where: str) -> np.ndarray:
         raise ValueError(
             f"{where}: expected {expected} but got {' '.join(words)[:60]!r}; restore the file."
         )
-    if not np.isfinite(values).all():
-        raise ValueError(f"{where} holds NaN or infinity; restore the file.")
+    if not (np.abs(values) < _LARGEST).all():
+        raise ValueError(
+            f"{where} holds NaN or infinity, or a number beyond 1e30; restore the file."
+        )
     return values
 
 
