@@ -11,7 +11,7 @@ import torch
 from invgraph.data.capture import Capture
 from invgraph.data.frame import make_frame
 from invgraph.data.images import image_size, inside, inside_file, natural, pictures
-from invgraph.data.reading import Unreadable, checked_pose, held_out, named
+from invgraph.data.reading import FARTHEST, Unreadable, checked_pose, held_out, named
 from invgraph.data.text import MissingValue, numbers, read_lines, scaled_to
 from invgraph.geometry import convert
 from invgraph.geometry.camera import Camera
@@ -184,7 +184,8 @@ def _camera(lens: _Lens, photo: _Photo, size: tuple[int, int], where: str) -> Ca
         )
     if not np.isfinite(photo.translation).all():
         raise MissingValue(f"{where}: its pose holds NaN or infinity; export the model again.")
-    if not 1e-6 < float(np.abs(photo.quat_wxyz).max()) < _LARGEST:
+    longest = float(np.abs(photo.quat_wxyz).max())
+    if not 1e-6 < longest < FARTHEST:
         raise MissingValue(
             f"{where}: its quaternion has length 0, NaN or infinity; export the model again."
         )

@@ -1,10 +1,8 @@
 """Photographs and masks on disk, decoded to linear light."""
 
-import contextlib
 import os
 import re
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from invgraph.files.opening import TROUBLE, UnreadableImage, open_image, unreadable
+from invgraph.files.opening import (
+    TROUBLE,
+    UnreadableImage,
+    open_image,
+    silently,
+    unreadable,
+)
 from invgraph.geometry.color import linear_from_srgb
 
 _EXIF_ORIENTATION = 274
@@ -316,14 +320,6 @@ def _peak(path: Path, as_stored: bool) -> np.ndarray:
     return peak if peak.dtype == np.uint8 else (peak >> 8).astype(np.uint8)
 
 
-@contextlib.contextmanager
-def _silently() -> Iterator[None]:
-    """Without what Pillow says about EXIF that it skips."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
-        yield
-
-
 def _ends_with(path: Path, ending: bytes) -> bool:
     with path.open("rb") as file:
         file.seek(-len(ending), os.SEEK_END)
@@ -335,7 +331,7 @@ def _orientation(image, path: Path) -> int:
     if image.format == "PNG" and "exif" not in image.info:
         return 1
     try:
-        with _silently():
+        with silently():
             stated = image.getexif().get(_EXIF_ORIENTATION, 1)
     except Exception as error:  # Pillow's EXIF reader raises whatever its parsing trips over
         raise UnreadableImage(unreadable(path, error)) from error

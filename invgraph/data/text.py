@@ -73,7 +73,7 @@ def read_json(path: Path, remedy: str) -> dict:
 
 
 def numbers(words: list[str], count: int | None, where: str) -> np.ndarray:
-    """Finite float64 numbers from words.
+    """Float64 numbers that fit into single precision, from words.
 
     Args:
         words: of the file.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
 import struct
+import warnings
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +53,8 @@ def open_image(path: Path) -> ImageFile:
         if factory is None:
             raise ValueError("no PNG, JPEG, WebP, TIFF or BMP file")
         # Image.open would refuse or warn from a number of pixels on that is the same everywhere.
-        image = factory(path, "")  # type: ignore[arg-type]
+        with silently():
+            image = factory(path, "")  # type: ignore[arg-type]
     except FileNotFoundError:
         raise UnreadableImage(
             f"{path} is missing; restore it or remove it from the capture."
@@ -71,6 +75,14 @@ def open_image(path: Path) -> ImageFile:
         image.close()
         raise
     return image
+
+
+@contextlib.contextmanager
+def silently() -> Iterator[None]:
+    """Without what Pillow says about EXIF that it skips."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
+        yield
 
 
 def require_memory(path: Path, height: int, width: int) -> None:

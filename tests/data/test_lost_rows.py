@@ -11,7 +11,7 @@ from capture_files import expect_error, write_image, write_text
 from PIL import Image
 
 from invgraph.data import Capture, read_capture
-from invgraph.data.text import number, read_json, read_lines
+from invgraph.data.text import number_word, read_json, read_lines
 
 EYE = "1 0 0 0 0 1 0 0 0 0 1 0"
 LOST = ("nan", "-nan", "-1.#INF", "1.#QNAN", "-1.#IND00", "nan(ind)", "inf")

@@ -135,6 +135,15 @@ def test_poses_that_are_nowhere(tmp_path, number):
     )
 
 
+@pytest.mark.parametrize("number", ["1e300", "nan", "inf", "1e30", HUGE])
+def test_quaternions_of_colmap_that_are_none(tmp_path, number):
+    message = expect_refusal(
+        *(captures.colmap, tmp_path, "sparse/0/images.txt", "1 0 0 0 0 0 0 1"),
+        f"1 0 {number} 0 0 0 0 1",
+    )
+    assert "images.txt" in message
+
+
 def test_numbers_in_words_are_no_pose(tmp_path):
     message = expect_refusal(
         captures.transforms, tmp_path, "transforms.json", "-1.0, 0.0]", '-1.0, "0"]'

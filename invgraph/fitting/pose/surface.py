@@ -127,7 +127,7 @@ def find_light(
     weight = torch.ones_like(wanted)
     clipped = wanted > CLIPPED**2
     light = None if near is None else near.T[..., None]
-    for _ in range(ROUNDS if light is None else 3):
+    for _ in range(ROUNDS if light is None else 1):
         if light is not None:
             found = design @ light
             if overexposed:
