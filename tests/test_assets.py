@@ -146,7 +146,7 @@ def test_true_light_is_smooth_and_comes_from_above(truth):
 
 
 def test_truth_says_what_is_broken(tmp_path):
-    with pytest.raises(ValueError, match=r"light\.npz cannot be read; restore it"):
+    with pytest.raises(ValueError, match=r"light\.npz does not exist or is not a file; restore it"):
         SceneTruth(tmp_path).light()
     (tmp_path / "object.glb").write_bytes(b"glTF")
     with pytest.raises(ValueError, match=r"object\.glb holds no readable texture; restore it"):

@@ -192,23 +192,24 @@ def _photographed(
     """
     color = contour.sample(window.cut(target.root), window.pixels[shown][:, None])[..., 0].T
     albedo = vertex_colors.albedo
-    own, facing = albedo[shown], normals[shown]
+    own, shape = albedo[shown], surface.columns(normals[shown])
 
-    def relit(color: Tensor, near: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        light = surface.find_light(own, facing, color.square(), overexposed=True, near=near)
-        return light, (own * surface.shading(light, facing)).sqrt()
+    def relit(color: Tensor) -> tuple[Tensor, Tensor]:
+        light = surface.light_of(shape, own, color.square(), overexposed=True)
+        return light, (own * surface.radiance(shape, light)).sqrt()
 
-    def solved(light: Tensor, roots: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def solved(roots: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         response = solve_response(roots, color, weight)
         change = respond(roots, response) - roots  # what the camera did to it
-        return response, *relit((color - change).clamp_min(0), light)
+        return response, *relit((color - change).clamp_min(0))
 
-    response, light, roots = solved(*relit(color), torch.ones(len(shown)))
+    _, roots = relit(color)
+    response, _, roots = solved(roots, torch.ones(len(shown)))
     # What is in front of the object tells nothing of the camera.
     error = (color - respond(roots, response)).norm(dim=-1)
     usual = 1.48 * error.median() + NOISE
     weight = 1 / (1 + (error / (CALM * usual)).square()).square()
-    response, light, _ = solved(light, roots, weight)
+    response, light, _ = solved(roots, weight)
     return light, respond((albedo * surface.shading(light, normals)).sqrt(), response)
 
 

@@ -103,12 +103,11 @@ def find_light(
     normals: Float[Tensor, "n 3"],
     color: Float[Tensor, "n 3"],
     overexposed: bool = False,
-    near: Float[Tensor, "9 3"] | None = None,
 ) -> Float[Tensor, "9 3"]:
     """The light, spherical harmonics of order 2, under which surfaces have their colours.
 
     A ridge keeps it as even as the colours allow; outliers count less (two rounds of Cauchy's
-    robust weights, or one where a light is known that is nearly right).
+    robust weights).
 
     Args:
         albedo: linear RGB.
@@ -116,9 +115,17 @@ def find_light(
         color: as seen, linear RGB.
         overexposed: colours may be cut off at white, where more light is no error, and the albedo
             may be too dark.
-        near: a light that is nearly right, if one is known.
     """
-    shape = columns(normals)
+    return light_of(columns(normals), albedo, color, overexposed)
+
+
+def light_of(
+    shape: Float[Tensor, "n 9"],
+    albedo: Float[Tensor, "n 3"],
+    color: Float[Tensor, "n 3"],
+    overexposed: bool = False,
+) -> Float[Tensor, "9 3"]:
+    """As :func:`find_light`, of surfaces whose :func:`columns` are known."""
     design = albedo.T[..., None] * shape  # 3 n 9
     wanted = color.T[..., None]
     fair = min(FAIR, float(albedo.square().mean())) if overexposed else FAIR
@@ -126,8 +133,8 @@ def find_light(
     ridge[0] = 1e-6
     weight = torch.ones_like(wanted)
     clipped = wanted > CLIPPED**2
-    light = None if near is None else near.T[..., None]
-    for _ in range(ROUNDS if light is None else 1):
+    light = None
+    for _ in range(ROUNDS):
         if light is not None:
             found = design @ light
             if overexposed:
@@ -154,7 +161,12 @@ def whitened(light: Float[Tensor, "*batch 9 3"]) -> Float[Tensor, "*batch 9 3"]:
 
 def shading(light: Float[Tensor, "9 3"], normals: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
     """Radiance of a white Lambertian surface."""
-    return (columns(normals) @ light).clamp_min(1e-3)
+    return radiance(columns(normals), light)
+
+
+def radiance(shape: Float[Tensor, "n 9"], light: Float[Tensor, "9 3"]) -> Float[Tensor, "n 3"]:
+    """As :func:`shading`, of surfaces whose :func:`columns` are known."""
+    return (shape @ light).clamp_min(1e-3)
 
 
 def slopes(

@@ -78,7 +78,9 @@ def test_a_model_keeps_the_prior_that_it_was_trained_on(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(object_prior_module, "UNEVEN", (0.1, 0.1))
     again = load_scene_model(tmp_path).known.prior.distributions
-    assert again[POSE] == pose
+    found = again[POSE]
+    assert isinstance(found, PoseInView)
+    assert (found.size, found.offset) == (pose.size, pose.offset)
     for path, free in prior.distributions.items():
         if isinstance(free, Gaussian):
             found = again[path]
