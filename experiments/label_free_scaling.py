@@ -88,7 +88,7 @@ def errors(arguments: Any, model: SceneModel) -> list[float]:
     found: list[float] = []
     for first in range(0, arguments.count, TOGETHER):
         which = range(first, min(first + TOGETHER, arguments.count))
-        views = Views.of([crop_of(arguments, index) for index in which])
+        views = Views.of_crops([crop_of(arguments, index) for index in which])
         found += [line["rotation_deg"] for line in answer("encoder", model, views, known)]
     return found
 

@@ -67,7 +67,7 @@ def main() -> None:
                 scene_crop(Crop(arguments.name, s, arguments.split), DATA, arguments.work / "crops")
                 for s in seeds
             ]
-            views = Views.of(items).closer(model)
+            views = Views.of_crops(items).closer(model)
             guess, _ = model(views.images, views.lens)
             prior = model.known.prior.given(views.lens)
             ends = descend(prior, guess, views.images, views.lens)

@@ -61,7 +61,6 @@ from invgraph.fitting.scene import find
 from invgraph.fitting.scene.descent import descend, spread_belief
 from invgraph.fitting.scene.object_prior import LIGHT, POSE, with_shadows
 from invgraph.fitting.scene.scene_model import SceneModel, load_scene_model
-from invgraph.fitting.scene.view import look_at_window
 from invgraph.geometry import transforms
 from invgraph.runs.progress import Meter, Progress
 from invgraph.scene.unknowns import Unknowns
@@ -91,7 +90,7 @@ class Views(find.Views):
     items: list[SceneCrop]
 
     @staticmethod
-    def of(items: list[SceneCrop], parts: list[find.Views] | None = None) -> "Views":
+    def of_crops(items: list[SceneCrop], parts: list[find.Views] | None = None) -> "Views":
         """The whole crops, or what cameras see of each."""
         seen = find.Views.join(parts or [whole(item) for item in items])
         return Views(seen.images, seen.lens, seen.camera_from_view, items)
@@ -105,7 +104,7 @@ class Views(find.Views):
             place = torch.tensor([[side / 2, side / 2, math.log(side * find.usual_size(model))]])
             first = self[index], guess[index]
             parts.append(find.look_closer(model, item.image, item.lens, place, *first))
-        return Views.of(self.items, parts)
+        return Views.of_crops(self.items, parts)
 
     @property
     def truth(self) -> Tensor:
@@ -116,8 +115,7 @@ class Views(find.Views):
 
 def whole(item: SceneCrop) -> find.Views:
     side = item.lens.width
-    image, lens, turn = look_at_window(item.image, item.lens, torch.full((2,), side / 2), side)
-    return find.Views(image[None], lens.expand(1), turn[None])
+    return find.Views.of(item.image, item.lens, torch.full((2,), side / 2), side)
 
 
 def answer(way: str, model: SceneModel, views: Views, known: KnownObject) -> list[dict[str, Any]]:
@@ -188,7 +186,7 @@ def score(arguments: Any, progress: Progress) -> list[dict[str, Any]]:
                         keys = [key for key in keys if key[2] % SEARCHED == 0]
                     if not keys:
                         continue
-                    views = Views.of([items[index] for _, _, index, _ in keys])
+                    views = Views.of_crops([items[index] for _, _, index, _ in keys])
                     found = answer(way, model, views, known)
                     for key, line in zip(keys, found, strict=True):
                         answers[key] = {"key": key, **line}
@@ -311,7 +309,7 @@ def basin(arguments: Any) -> list[Row]:
     ends: dict[int, list[Tensor]] = {off: [] for off in OFF}
     for first in range(0, arguments.count, TOGETHER):
         seeds = range(first, min(first + TOGETHER, arguments.count))
-        views = Views.of([crop_of(arguments, index) for index in seeds])
+        views = Views.of_crops([crop_of(arguments, index) for index in seeds])
         prior = model.known.prior.given(views.lens)
         nothing = model.encoder.ignorance(views.lens, len(seeds)).top(1)
         truth = views.truth @ transforms.pose(torch.eye(3), model.known.centre)

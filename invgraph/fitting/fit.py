@@ -74,7 +74,6 @@ def fit(
         KeyboardInterrupt: after Ctrl-C, once what there is was scored and written.
     """
     out = Path(out)
-    out = Path(out)
     check_out(out, resume)
     with Meter() as progress:
         return _fit(capture, out, settings, resume, progress)

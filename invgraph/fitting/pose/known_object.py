@@ -87,7 +87,6 @@ def load_object(path: str | Path, scale: float | None = None) -> KnownObject:
             as when its unit is the millimetre.
     """
     path = Path(path)
-    path = Path(path)
     if scale is not None and not 0 < scale < float("inf"):
         raise ValueError(f"expected a positive scale, metres per unit of {path}, but got {scale}.")
     notes: list[str] = []

@@ -56,8 +56,13 @@ class Views:
     def __getitem__(self, index: int) -> "Views":
         """One of them, still with its axis."""
         part = slice(index, index + 1)
-        lens = replace(self.lens, focal=self.lens.focal[part], principal=self.lens.principal[part])
-        return Views(self.images[part], lens, self.camera_from_view[part])
+        return Views(self.images[part], self.lens[part], self.camera_from_view[part])
+
+    @staticmethod
+    def of(photo: Float[Tensor, "h w 3"], lens: Lens, centre: Tensor, side: float) -> "Views":
+        """One, as :func:`look_at_window` gives it."""
+        image, view, camera_from_view = look_at_window(photo, lens, centre, side)
+        return Views(image[None], view.expand(1), camera_from_view[None])
 
     @staticmethod
     def join(parts: Sequence["Views"]) -> "Views":
@@ -121,17 +126,12 @@ def look_at_places(
         places: pixel and logarithm of the diameter, as :class:`HeatMap` tells them.
     """
     sides = places[:, 2].exp() / usual_size(model)
-    seen = [
-        look_at_window(photo, lens, place, side)
-        for place, side in zip(places[:, :2], sides.tolist(), strict=True)
-    ]
-    images, lenses, turns = zip(*seen, strict=True)
-    together = replace(
-        lenses[0],
-        focal=torch.stack([each.focal for each in lenses]),
-        principal=torch.stack([each.principal for each in lenses]),
+    return Views.join(
+        [
+            Views.of(photo, lens, place, side)
+            for place, side in zip(places[:, :2], sides.tolist(), strict=True)
+        ]
     )
-    return Views(torch.stack(images), together, torch.stack(turns))
 
 
 def usual_size(model: SceneModel) -> float:

@@ -1,10 +1,13 @@
 """The prior of a known object: its frames, its models on disk, and what is refused."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 from tracking_scenes import painted_cube
 
 from invgraph.encoders.finder import Finder
@@ -52,16 +55,23 @@ def test_a_model_is_the_same_when_it_is_read_again(tmp_path, upright):
     torch.testing.assert_close(there, there_again)
 
 
-@pytest.mark.parametrize("part", ["encoder.joined.weight", "finder.last.weight", "object.centre"])
-def test_a_model_with_a_number_that_is_none_is_refused(tmp_path, part):
+def spoil(file: Path, part: str, spoilt: Callable[[Tensor], Tensor]) -> None:
+    """A model that nothing was taught, with one part of it changed."""
     known = object_prior(painted_cube())
-    file = tmp_path / "model.safetensors"
     SceneModel.of(SceneEncoder(known.prior, 16), Finder(), known, {"steps": 0}).save(file)
     stored = read_tensors(file, "")
     assert stored is not None
     tensors, facts = stored
-    tensors[part].view(-1)[0] = math.nan
-    write_tensors(file, tensors, facts)
+    write_tensors(file, {**tensors, part: spoilt(tensors[part])}, facts)
+
+
+@pytest.mark.parametrize("part", ["encoder.joined.weight", "finder.last.weight", "object.centre"])
+def test_a_model_with_a_number_that_is_none_is_refused(tmp_path, part):
+    spoil(
+        tmp_path / "model.safetensors",
+        part,
+        lambda value: value.index_fill(0, torch.tensor([0]), math.nan),
+    )
     with pytest.raises(ValueError, match=rf"model\.safetensors holds numbers .*{part}"):
         load_scene_model(tmp_path)
 
@@ -103,14 +113,7 @@ def test_a_model_keeps_the_prior_that_it_was_trained_on(tmp_path, monkeypatch):
     ],
 )
 def test_a_model_whose_parts_do_not_fit_is_refused(tmp_path, part, spoilt):
-    known = object_prior(painted_cube())
-    file = tmp_path / "model.safetensors"
-    SceneModel.of(SceneEncoder(known.prior, 16), Finder(), known, {"steps": 0}).save(file)
-    stored = read_tensors(file, "")
-    assert stored is not None
-    tensors, facts = stored
-    tensors[part] = spoilt(tensors[part])
-    write_tensors(file, tensors, facts)
+    spoil(tmp_path / "model.safetensors", part, spoilt)
     with pytest.raises(ValueError, match=r"model\.safetensors is no model of scenes"):
         load_scene_model(tmp_path)
 
