@@ -7,15 +7,15 @@ import numpy as np
 import torch
 
 from invgraph.data.capture import Capture
+from invgraph.data.depth_scale import checked_scale
 from invgraph.data.frame import make_camera, make_frame, make_lens
 from invgraph.data.images import image_size, inside, inside_file, natural, pictures
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
-from invgraph.data.text import MissingValue, checked_intrinsics, flat_numbers, number, read_json
+from invgraph.data.text import MissingValue, checked_intrinsics, flat_numbers, read_json
 from invgraph.data.truth import MeasuredMap, ObjectPose, Truth
 from invgraph.geometry.lens import Lens
 
 _METRES = 0.001  # the benchmark's lengths are millimetres
-_FINEST, _COARSEST = 1e-9, 1e6  # millimetres per level of a depth image
 _REMEDY = "download it again."
 _MOST_DIGITS = 18  # of an image's or object's number
 
@@ -68,7 +68,7 @@ def read_bop(path: Path) -> Capture:
                 lens, camera = None, make_camera(pose, lens)
             frame = make_frame(photo, camera, lens=lens, as_stored=True)
             file = inside_file(path / "depth" / f"{photo.stem}.png", path)
-            scale = _METRES * _depth_scale(entry, where)
+            scale = checked_scale(entry.get("depth_scale", 1.0), f"{where}: depth_scale") * _METRES
             poses.append(_objects(objects.get(index, []), photo, path))
             depth.append(None if file is None else MeasuredMap(file, scale))
             frames.append(frame)
@@ -129,17 +129,6 @@ def _array(value: object, count: int, where: str) -> np.ndarray:
         kind = MissingValue if _is_lost(value) else ValueError
         raise kind(f"{where}: expected {count} finite numbers; download the scene again.")
     return array
-
-
-def _depth_scale(entry: dict, where: str) -> float:
-    """Millimetres per level of a depth image."""
-    scale = number(entry.get("depth_scale", 1.0), f"{where}: depth_scale")
-    if not _FINEST <= scale <= _COARSEST:
-        raise ValueError(
-            f"{where}: depth_scale is {scale:g}, expected {_FINEST:g} to "
-            f"{_COARSEST:g} mm; correct it."
-        )
-    return scale
 
 
 def _lens(entry: dict, size: tuple[int, int], where: str) -> Lens:

@@ -12,7 +12,7 @@ from invgraph.data.capture import Capture
 from invgraph.data.frame import make_frame
 from invgraph.data.images import image_size, inside, inside_file, natural, pictures
 from invgraph.data.reading import FARTHEST, Unreadable, checked_pose, held_out, named
-from invgraph.data.text import MissingValue, numbers, read_lines, scaled_to
+from invgraph.data.text import LARGEST, MissingValue, numbers, read_lines, scaled_to
 from invgraph.geometry import convert
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.lens import checked_lens
@@ -38,7 +38,6 @@ MODELS = {
     16: ("EUCM", 6),
     17: ("EQUIRECTANGULAR", 2),
 }
-_LARGEST = 1e30  # numbers fit into float32
 _MOST_DIGITS = 18  # of integers
 _PLACES = (".", "sparse/0", "sparse", "colmap/sparse/0", "dense/sparse")
 
@@ -259,7 +258,7 @@ def _points(rows: list, source: Path) -> torch.Tensor | None:
     if not rows:
         return None
     points = np.array(rows, dtype=np.float64).reshape(-1, 3)
-    if not (np.abs(points) < _LARGEST).all():
+    if not (np.abs(points) < LARGEST).all():
         raise ValueError(
             f"{source} holds NaN, infinity or numbers too large; export the model again."
         )

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from invgraph.data.images import inside_file
-from invgraph.data.text import read_json
+from invgraph.data.text import number, read_json
 
 _METRES = 0.001  # depth_scale counts millimetres
+_FINEST, _COARSEST = 1e-9, 1e6
 
 
 def metres_per_level(folder: Path, usual: float) -> float:
@@ -16,7 +17,7 @@ def metres_per_level(folder: Path, usual: float) -> float:
         usual: of the format, where there is no such number.
 
     Raises:
-        ValueError: the file is no JSON object, or the number is not finite and positive.
+        ValueError: the file is no JSON object, or no depth map has such a scale.
     """
     source = inside_file(folder / "camera.json", folder)
     if source is None:
@@ -26,11 +27,14 @@ def metres_per_level(folder: Path, usual: float) -> float:
 
 
 def checked_scale(value: object, where: str) -> float:
-    """A scale of depth maps that a file states.
+    """Millimetres per level of depth maps, as a file states them.
 
     Raises:
-        ValueError: not a finite number above 0.
+        ValueError: no number, or one that no depth map has.
     """
-    if isinstance(value, int | float) and not isinstance(value, bool) and 1e-30 < value < 1e30:
-        return float(value)
-    raise ValueError(f"{where} is {value!r:.40}, expected a finite number above 0.")
+    scale = number(value, where)
+    if not _FINEST <= scale <= _COARSEST:
+        raise ValueError(
+            f"{where} is {scale:g}, expected {_FINEST:g} to {_COARSEST:g} mm; correct it."
+        )
+    return scale

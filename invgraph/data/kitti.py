@@ -60,7 +60,7 @@ def read_kitti(path: Path) -> Capture:
     baseline = 0.0
     if number in _LEFT and beside.is_dir():
         other = _projection(calibration, number + 1)
-        baseline = checked_baseline(projection, other, str(path / "calib.txt"))
+        baseline = checked_baseline(projection, other, str(calibration))
     source = _poses_file(path)
     known = _table(source, 12, len(photos), "poses")
     unreadable = Unreadable(path)
@@ -68,7 +68,7 @@ def read_kitti(path: Path) -> Capture:
     for index, photo in enumerate(photos):
         with unreadable.skipping(photo.name):
             size = image_size(photo, as_stored=True)
-            lens = make_lens(focal, principal, size, where=f"{path / 'calib.txt'}: P{number}")
+            lens = make_lens(focal, principal, size, where=f"{calibration}: P{number}")
             time = None if times is None else float(_row(times, index)[0])
             right = right_of(photo, beside, baseline, path)
             pose = None

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 _LARGEST_BYTES = 256 << 20
-_LARGEST = 1e30  # numbers fit into float32
+LARGEST = 1e30  # numbers fit into float32
 _MOST_PIXELS = 10**6  # along a side
 # What the C library of Windows prints for NaN and infinity: 1.#INF, -1.#IND00, nan(ind).
 _WINDOWS = re.compile(r"[-+]?(?:\d\.#[A-Z]{3,4}\d*|nan\([a-z]*\))", re.IGNORECASE)
@@ -96,7 +96,7 @@ def numbers(words: list[str], count: int | None, where: str) -> np.ndarray:
         )
     if not np.isfinite(values).all():
         raise MissingValue(f"{where} holds NaN or infinity; restore the file.")
-    if (np.abs(values) >= _LARGEST).any():
+    if (np.abs(values) >= LARGEST).any():
         raise ValueError(f"{where} holds numbers too large for float32; restore the file.")
     return values
 
@@ -123,7 +123,7 @@ def number(value: object, where: str) -> float:
     if (
         isinstance(value, bool)
         or not isinstance(value, int | float)
-        or not -_LARGEST < value < _LARGEST
+        or not -LARGEST < value < LARGEST
     ):
         raise ValueError(f"{where} is {value!r:.40}, expected a finite number.")
     return float(value)
@@ -201,7 +201,7 @@ def checked_intrinsics(
         ValueError: skew, numbers that are not finite, a focal length that is not positive, or not
             such a matrix.
     """
-    if not (np.abs(matrix) < _LARGEST).all():
+    if not (np.abs(matrix) < LARGEST).all():
         raise ValueError(f"{where}: K holds NaN, infinity or numbers too large; calibrate again.")
     pinhole = np.array([[1, 0, 1], [0, 1, 1], [0, 0, 1]])
     plain = matrix.shape == (3, 3) and np.allclose(matrix * (1 - pinhole), 0, atol=1e-6)

@@ -59,7 +59,7 @@ def write_report(run: str | Path) -> Path:
         ValueError: ``run`` is not a folder, or holds nothing that a fit writes.
     """
     run = Path(run)
-    folder = read_run(Path(run))
+    folder = read_run(run)
     if folder.kind == "pose":
         return write_track_page(folder)
     if folder.kind == "scenes":
