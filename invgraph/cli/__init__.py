@@ -15,6 +15,8 @@ from importlib.metadata import version
 from types import FrameType
 from typing import NoReturn
 
+from invgraph.runs.interrupts import heard, interrupt
+
 EXAMPLES = """\
 Start with a folder of photos whose cameras are known:
 
@@ -56,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the result is the exit code: 0, 2 for a mistake, 130 for Ctrl-C."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
+        for word in (*words, os.getcwd()):
+            _require_text(word)
         _run(*words)
     except KeyboardInterrupt:
         print(f"\ninvgraph: {_stopped(words)}", file=sys.stderr)
@@ -63,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ImportError) as error:
         print(f"invgraph: {_one_line(error)}", file=sys.stderr)
         return 2
+    finally:
+        heard()
     return 0
 
 
@@ -74,12 +80,25 @@ def program() -> NoReturn:
         code = main()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     except KeyboardInterrupt:  # after the last word, before the line above
+        heard()
         code = 130
+    if code == 130:  # now, whatever threads of libraries and their last words there are
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 
+def _require_text(name: str) -> None:
+    """Refuse names that are no UTF-8 before they spoil a page or a file at the end of a run."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name!a} is a name in another encoding than UTF-8; rename it.") from None
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Ctrl-C as Python has it; while something is being imported, the end without an exception.
+    """Ctrl-C until it is heard; while something is being imported, the end without an exception.
 
     Libraries in C++ are started by an import, and some abort where an exception passes them.
     """
@@ -88,7 +107,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
             print(f"\ninvgraph: {_stopped(sys.argv[1:])}", file=sys.stderr, flush=True)
             os._exit(130)
         frame = frame.f_back
-    signal.default_int_handler(number, frame)
+    interrupt(number, frame)
 
 
 def _run(name: str = "--help", *rest: str) -> None:

@@ -46,7 +46,8 @@ def fit(
     Args:
         capture: folder of the capture.
         out: run folder to write; runs/NAME_OF_THE_CAPTURE when left out.
-        budget: time to spend, such as 90s, 10m or 1h.
+        budget: time to spend, such as 90s, 10m or 1h; finding cameras may take half of it. A run
+            that needs more goes on by --resume with a longer one.
         seed: of the random choices; the same seed gives the same run.
         resume: go on with the run in the run folder.
         model: mesh of a known object (OBJ, PLY, GLB, STL) whose pose is wanted.

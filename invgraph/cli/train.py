@@ -75,7 +75,7 @@ def depth(
         recipe: where motion comes from and which pieces the loss has.
         network: resnet18, or light: 0.4 times its work, 0.24 times its weights.
         steps: at most; the recipe's when left out.
-        budget: time for the steps, such as 40m; training ends there.
+        budget: time to spend, such as 40m, preparation included; training ends there.
         batch: groups of three frames a step.
         accumulate: steps whose gradients are summed before the weights move.
         rate: of learning, at its highest.
@@ -155,7 +155,7 @@ def encoder(
         out: run folder to write; runs/encoder_NAME_OF_THE_FIRST when left out.
         network: resnet18, or light: 0.4 times its work, 0.24 times its weights.
         steps: at most.
-        budget: time for the steps, such as 40m; training ends there.
+        budget: time to spend, such as 40m, preparation included; training ends there.
         batch: pairs of views a step: the more, the more each is told apart from.
         rate: of learning, at its highest.
         size: height and width of the images, multiples of 32.
@@ -238,7 +238,7 @@ def scene(
         network: light, or resnet18: 2.5 times its work.
         hypotheses: about the rotation of the object.
         steps: at most.
-        budget: time for the steps, such as 40m; training ends there.
+        budget: time to spend, such as 40m, preparation included; training ends there.
         batch: dreams a step.
         rate: of learning, at its highest.
         logger: where curves go; wandb must be installed, and works offline with WANDB_MODE=offline.

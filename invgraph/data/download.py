@@ -1,14 +1,17 @@
 """Downloading public captures: resumable, checked, in one step."""
 
+import errno
 import hashlib
 import http.client
 import io
+import lzma
 import os
 import shutil
 import tarfile
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +19,13 @@ from urllib.parse import urlsplit
 
 from invgraph.data.datasets import Dataset, RemoteFile
 from invgraph.data.images import inside
+from invgraph.files.atomic import writing
 
 _CHUNK = 1 << 20
+_DENSEST, _ALWAYS = 100, 1 << 28  # unpacked bytes for one packed, and for any archive
+_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError)
 _TIMEOUT_S = 30
+_OF_NAMES = (None, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)  # of errors that an archive causes
 Received = Callable[[str, int, int | None], None]
 
 
@@ -33,7 +40,8 @@ def download(
 
     Pieces of an earlier attempt lie beside ``out`` and are continued (HTTP ranges), unless the
     server's file has changed since. Known checksums are compared; archives are unpacked, never
-    outside the folder.
+    outside the folder, and to no more than a hundred times their size. Where a server sends the
+    request elsewhere, only https is followed.
 
     Args:
         dataset: what to fetch.
@@ -99,7 +107,7 @@ def _receive(url: str, part: Path, progress: Received | None) -> None:
         headers |= {"Range": f"bytes={have}-", "If-Range": stamp}
     try:
         request = urllib.request.Request(url, headers=headers)
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
+        with _opener().open(request, timeout=_TIMEOUT_S) as answer:
             start = _continues(answer.headers.get("Content-Range")) if answer.status == 206 else 0
             if start not in (0, have):
                 raise ValueError(f"{url} answers from byte {start}, expected {have}; try again.")
@@ -109,7 +117,7 @@ def _receive(url: str, part: Path, progress: Received | None) -> None:
             length = answer.headers.get("Content-Length")
             total = None if length is None else start + int(length)
             received = start
-            with part.open("ab" if start else "wb") as sink:
+            with writing(part), part.open("ab" if start else "wb") as sink:
                 for piece in _pieces(answer):
                     sink.write(piece)
                     received += len(piece)
@@ -125,6 +133,8 @@ def _receive(url: str, part: Path, progress: Received | None) -> None:
             "a --mirror."
         ) from error
     except (OSError, http.client.HTTPException) as error:
+        if getattr(error, "filename", None) is not None:
+            raise  # a file of ours, not the connection
         reason = getattr(error, "reason", None) or error
         raise ValueError(
             f"{url}: the connection failed ({reason}); run the command again to go on, or give a "
@@ -134,6 +144,21 @@ def _receive(url: str, part: Path, progress: Received | None) -> None:
         raise ValueError(
             f"{url} ended after {received} of {total} bytes; run the command again to go on."
         )
+
+
+class _OnlySecure(urllib.request.HTTPRedirectHandler):
+    """Follows to no address but https: whoever listens could send us anywhere."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str):
+        if urlsplit(newurl).scheme != "https":
+            raise ValueError(
+                f"{req.full_url} sends us to {newurl}, which is no https address; give a --mirror."
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(_OnlySecure)
 
 
 def _pieces(answer: io.BufferedIOBase) -> Iterator[bytes]:
@@ -160,35 +185,57 @@ def _sha256(path: Path) -> str:
 
 
 def _unpack(source: Path, folder: Path) -> None:
-    """Unpack a ZIP or tar into a folder, or move any other file there."""
+    """Unpack a ZIP or tar into a folder, or move any other file there.
+
+    An archive that cannot be unpacked is deleted, so that the next try fetches it anew.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     name = source.name.lower()
     try:
         if name.endswith(".zip"):
             with zipfile.ZipFile(source) as archive:
-                for entry in archive.infolist():
-                    if not entry.is_dir():
-                        _write(archive.open(entry), folder, entry.filename, source)
+                _write_all(_zipped(archive), folder, source)
         elif name.endswith((".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")):
             with tarfile.open(source) as archive:
-                for member in archive:
-                    # Links and devices have no place in a capture.
-                    if member.isfile() and (content := archive.extractfile(member)) is not None:
-                        _write(content, folder, member.name, source)
+                _write_all(_tarred(archive), folder, source)
         else:
             source.replace(folder / source.name)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, NotImplementedError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
+    except (*_DAMAGE, ValueError, OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno not in _OF_NAMES:
+            raise  # the disk's fault
         source.unlink(missing_ok=True)
-        reason = " ".join(str(error).split())[:120]
+        reason = " ".join(str(error).split())[:200]
         raise ValueError(
             f"{source.name} is no whole archive ({reason}) and has been deleted; download it again."
         ) from error
 
 
-def _write(content: Any, folder: Path, name: str, source: Path) -> None:
-    path = inside(folder, name, source)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with content, path.open("wb") as sink:
-        shutil.copyfileobj(content, sink, _CHUNK)
+def _zipped(archive: zipfile.ZipFile) -> Iterator[tuple[str, Any]]:
+    """Names and contents of the files in a ZIP."""
+    for entry in archive.infolist():
+        if entry.flag_bits & 1:
+            raise ValueError(f"{entry.filename!r:.80} in it is encrypted")
+        if not entry.filename.endswith("/"):  # is_dir() fails where there is no name
+            yield entry.filename, archive.open(entry)
+
+
+def _tarred(archive: tarfile.TarFile) -> Iterator[tuple[str, Any]]:
+    """The same of a tar; links and devices have no place in a capture."""
+    for member in archive:
+        if member.isfile() and (content := archive.extractfile(member)) is not None:
+            yield member.name, content
+
+
+def _write_all(contents: Iterator[tuple[str, Any]], folder: Path, source: Path) -> None:
+    left = _DENSEST * source.stat().st_size + _ALWAYS
+    for name, content in contents:
+        path = inside(folder, name, source)
+        if path.resolve() == folder.resolve():
+            raise ValueError(f"{name!r:.80} in it is no file name")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with content, writing(path), path.open("wb") as sink:
+            while piece := content.read(_CHUNK):
+                left -= len(piece)
+                if left < 0:
+                    raise ValueError(f"it holds more than {_DENSEST} times its size")
+                sink.write(piece)

@@ -88,7 +88,7 @@ def _write_transforms(capture: Capture, folder: Path) -> None:
         content["train_filenames"] = [names[i] for i in capture.train]
         content["test_filenames"] = [names[i] for i in capture.test]
     text = json.dumps(content | {"frames": entries}, indent=1)
-    (folder / "transforms.json").write_text(text, encoding="utf-8")
+    write_atomically(folder / "transforms.json", text.encode())
 
 
 def _write_colmap(capture: Capture, folder: Path) -> None:
@@ -174,7 +174,7 @@ def _words(values: torch.Tensor) -> str:
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_atomically(path, ("\n".join(lines) + "\n").encode())
 
 
 def _write_photo(frame: Frame, stem: Path) -> Path:

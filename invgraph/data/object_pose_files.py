@@ -6,7 +6,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from invgraph.data.reading import checked_pose
-from invgraph.files.atomic import write_atomically
+from invgraph.files.atomic import append_text, write_atomically
 from invgraph.geometry.transforms import matrix_from_quat_wxyz, quat_wxyz_from_matrix
 from invgraph.scene.belief import PoseBelief
 
@@ -84,20 +84,18 @@ def _root(covariance: np.ndarray) -> float:
 
 def append_row(path: Path, row: PoseRow) -> None:
     """Add one photo at the end of a table, which is begun when missing."""
-    fresh = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if fresh:
-            writer.writerow(COLUMNS)
-        writer.writerow(_cells(row))
+    append_text(path, _table([*([] if path.exists() else [COLUMNS]), _cells(row)]))
 
 
 def write_rows(path: str | Path, rows: Sequence[PoseRow]) -> None:
     """Replace a table."""
-    path = Path(path)
+    write_atomically(Path(path), _table([COLUMNS, *(_cells(row) for row in rows)]).encode())
+
+
+def _table(rows: Iterable[Iterable[str]]) -> str:
     file = io.StringIO(newline="")
-    csv.writer(file, lineterminator="\n").writerows([COLUMNS, *(_cells(row) for row in rows)])
-    write_atomically(path, file.getvalue().encode())
+    csv.writer(file, lineterminator="\n").writerows(rows)
+    return file.getvalue()
 
 
 def read_rows(path: str | Path) -> list[PoseRow]:
@@ -222,8 +220,7 @@ def append_hypotheses(path: Path, frame: str, belief: PoseBelief) -> None:
         "camera_from_object": belief.poses.tolist(),
         "covariance": belief.covariances.tolist(),
     }
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
+    append_text(path, json.dumps(record) + "\n")
 
 
 def drop_cut_line(path: Path) -> None:

@@ -19,6 +19,7 @@ from invgraph.data.capture import Capture
 from invgraph.data.frame import make_frame
 from invgraph.data.reading import Unreadable, held_out
 from invgraph.data.video_frames import Look, look_of, small_grey, upright
+from invgraph.files.atomic import write_atomically, writing
 from invgraph.files.opening import require_memory
 from invgraph.files.pictures import encode_jpeg
 
@@ -110,7 +111,7 @@ def _decode_into(path: Path, stride: int | None, base: Path, folder: Path) -> di
                 skipped.append(f"{frame.name}: blurred, {share:.2f} as sharp as its neighbours")
         left = [frame for frame, share in zip(kept, blurred, strict=True) if share is None]
         stored = {"frames": [asdict(frame) for frame in left], "skipped": sorted(skipped)}
-        (fresh / "index.json").write_text(json.dumps(stored), encoding="utf-8")
+        write_atomically(fresh / "index.json", json.dumps(stored).encode())
         if folder.exists():
             shutil.rmtree(folder)
         # Should another process have finished the same frames meanwhile, its folder stays.
@@ -137,7 +138,9 @@ def _extract(path: Path, stride: int | None, folder: Path) -> tuple[list[_Kept],
                 continue
         last = sketch
         picture = encode_jpeg(upright(frame, look, path), 95, full_color=True)
-        (folder / f"{name}.jpg").write_bytes(picture)
+        photo = folder / f"{name}.jpg"
+        with writing(photo):
+            photo.write_bytes(picture)
         kept.append(_Kept(name, None if frame.time is None else float(frame.time), sharpness))
     return kept, skipped
 

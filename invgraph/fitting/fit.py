@@ -1,5 +1,6 @@
 """``fit``: from photographs to a scene, a run folder and a report."""
 
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,15 @@ from invgraph.report import write_report
 from invgraph.report.measures import duration
 from invgraph.runs.facts import Kind, RunFacts, facts_of, identity
 from invgraph.runs.folder import RunFolder, check_out
-from invgraph.runs.progress import Meter, Progress
+from invgraph.runs.progress import Meter, OutOfTime, Progress
 from invgraph.scene import Scene
 from invgraph.scene.scene_files import load_scene
 
+PLACE = (
+    "without masks, all that is in view is reconstructed, as a surface; for one object alone, with "
+    "its gloss and light, put a mask of each photo into a folder masks (docs/captures.md)"
+)
+CAMERA_SHARE = 0.5  # of the budget, that finding cameras may take
 CAMERA_S = 1.0  # that finding a photo's camera takes, about
 
 
@@ -75,8 +81,9 @@ def fit(
     """
     out = Path(out)
     check_out(out, resume)
+    began = time.monotonic()
     with Meter() as progress:
-        return _fit(capture, out, settings, resume, progress)
+        return _fit(capture, out, settings, resume, began, progress)
 
 
 def _fit(
@@ -84,6 +91,7 @@ def _fit(
     out: Path,
     settings: FitSettings,
     resume: bool,
+    began: float,
     progress: Progress,
 ) -> FitResult:
     progress.stage("reading photos", 0.01)
@@ -98,6 +106,7 @@ def _fit(
             return _finished(folder, metrics)
         progress.note(_opening(capture, settings.budget_s))
         if place:
+            progress.note(PLACE)
             require_enough(capture)
         else:
             capture.require_masks()
@@ -105,11 +114,22 @@ def _fit(
             # About as much of the run as they take, so that the time left is about right.
             work = len(capture.frames) * CAMERA_S
             share = work / (work + settings.budget_s)
-            capture = _with_cameras(capture, folder, settings.seed, progress.part(share))
+            left = CAMERA_SHARE * settings.budget_s - (time.monotonic() - began)
+            part = progress.part(share, seconds=left)
+            try:
+                capture = _with_cameras(capture, folder, settings.seed, part)
+            except OutOfTime:
+                raise ValueError(
+                    f"{capture.name}: half of --budget {duration(settings.budget_s)} was not "
+                    f"enough to find the cameras of its {len(capture.frames)} photos; go on by "
+                    "--resume with a longer --budget, or give fewer photos."
+                ) from None
         if place:
-            found = fit_place(capture, folder, settings.budget_s, progress=progress.part())
+            found = fit_place(
+                capture, folder, settings.budget_s, began=began, progress=progress.part()
+            )
         else:
-            found = fit_object(capture, folder, settings, progress=progress.part())
+            found = fit_object(capture, folder, settings, began=began, progress=progress.part())
         scene, metrics, interrupted = found
         progress.stage("writing the report")
         report = write_report(folder.path)

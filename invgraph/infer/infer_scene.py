@@ -23,6 +23,7 @@ from invgraph.report import write_report
 from invgraph.report.turntable import VIEW, write_turntable
 from invgraph.runs.facts import RunFacts, facts_of, identity
 from invgraph.runs.folder import METRICS, RENDERS, RunFolder, check_out, file_stem
+from invgraph.runs.interrupts import heard
 from invgraph.runs.progress import Meter, Progress
 from invgraph.runs.reader import SCENES, TRACK
 from invgraph.runs.scene_records import append_record, best_of, read_records
@@ -84,6 +85,7 @@ def infer_scene(
                 raise ValueError(f"no photo could be read, first {work.skipped[0]}")
             work.finish(progress.part())
         except KeyboardInterrupt as stop:
+            heard()
             if not work.rows:
                 raise
             interrupted = stop

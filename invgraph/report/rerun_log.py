@@ -1,6 +1,7 @@
 """A run as a log for rerun's viewer (https://rerun.io)."""
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 SIDE = 640  # of photos, pixels
 TRAINING_PHOTOS = 60
 TIMELINE = "photo"
+_PATIENCE_S = 60.0  # for what is still to be written
 BLUE, ORANGE, GREY = (59, 130, 246), (242, 140, 26), (150, 150, 150)
 
 
@@ -57,7 +59,10 @@ def recorded(run: Path, blueprint: Callable[[], "Blueprint"]) -> Iterator["Recor
     try:
         stream.save(fresh, default_blueprint=blueprint())
         yield stream
-        stream.flush()
+        try:
+            stream.flush(timeout_sec=_PATIENCE_S)
+        except RuntimeError as error:  # rerun writes in a thread, which says no more than that
+            raise OSError(errno.EIO, f"rerun could not write it ({error})", str(fresh)) from error
         stream.disconnect()
         os.replace(fresh, run / RERUN_LOG)
     except BaseException:

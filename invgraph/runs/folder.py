@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import io
 import json
 import re
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from filelock import FileLock, Timeout
 from jaxtyping import Float
 from torch import Tensor
 
-from invgraph.files.atomic import remove_parts, write_atomically
+from invgraph.files.atomic import append_text, remove_parts, write_atomically
 from invgraph.files.pictures import encode_png
 from invgraph.files.tensors import read_tensors, write_tensors
 from invgraph.geometry.camera import Camera
@@ -28,7 +29,13 @@ CHECKPOINT = "checkpoint.safetensors"
 RENDERS = "renders"
 LOCK = ".lock"
 _FORMAT, _VERSION = "invgraph run", 1
-_TYPES = {"complete": bool, "skipped": list, "notes": list, "views": list}  # in metrics.json
+_TYPES = {  # in metrics.json
+    "complete": bool,
+    "skipped": list,
+    "notes": list,
+    "unfinished": list,
+    "views": list,
+}
 
 
 class RunFolder:
@@ -148,11 +155,12 @@ class RunFolder:
     def log(self, **row: Any) -> None:
         """Append one row to ``log.csv``; every row has the columns of the first."""
         path = self.path / LOG
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, list(row))
-            if file.tell() == 0:
-                writer.writeheader()
-            writer.writerow(row)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(row))
+        if not path.exists():
+            writer.writeheader()
+        writer.writerow(row)
+        append_text(path, text.getvalue())
 
     @property
     def checkpoint(self) -> Path:
@@ -200,6 +208,12 @@ def check_out(path: Path, resume: bool) -> None:
     Raises:
         ValueError: as for :class:`RunFolder`.
     """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"{str(path)!a} is a name in another encoding than UTF-8; choose another --out."
+        ) from None
     if path.exists() and not path.is_dir():
         raise ValueError(f"{path} is a file but a run needs a folder; choose another --out.")
     if not _holds_something(path):

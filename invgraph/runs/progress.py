@@ -1,5 +1,6 @@
 """How far a run is, as a person sees it."""
 
+import math
 import sys
 import threading
 import time
@@ -11,6 +12,10 @@ _TICK_S = 0.1  # between two looks at the clock
 _QUIET_S = 30.0  # without a line in a log file
 _LATE = 0.99  # share of its time at which work stays that takes longer
 _PACE_S = 120.0  # over which the speed is averaged that tells the time left
+
+
+class OutOfTime(Exception):
+    """Raised in work that reports progress after the time that it was given."""
 
 
 @runtime_checkable
@@ -38,12 +43,20 @@ class Progress:
         name: of this work, put before its stages.
         low: share of the run that is done when this work begins, 0 to 1.
         high: share of the run that is done when it ends.
+        until: what ``time.monotonic()`` shows when the work has no time any more; whatever it
+            reports afterwards raises :class:`OutOfTime`.
     """
 
     def __init__(
-        self, display: Display | None = None, name: str = "", low: float = 0.0, high: float = 1.0
+        self,
+        display: Display | None = None,
+        name: str = "",
+        low: float = 0.0,
+        high: float = 1.0,
+        until: float = math.inf,
     ) -> None:
         self._display, self._name, self._low, self._high = display, name, low, high
+        self._until = until
         self._stage, self._begin, self._end = "", 0.0, 0.0
 
     def stage(self, name: str, until: float = 1.0) -> None:
@@ -53,21 +66,29 @@ class Progress:
         self.update(0.0)
 
     def update(self, done: float, facts: str = "") -> None:
-        """The stage is ``done``, 0 to 1."""
+        """The stage is ``done``, 0 to 1.
+
+        Raises:
+            OutOfTime: the work has none left.
+        """
+        if time.monotonic() > self._until:
+            raise OutOfTime
         if self._display is not None:
             within = self._begin + (self._end - self._begin) * min(max(done, 0.0), 1.0)
             self._display.show(self._of_run(within), self._stage, facts)
 
-    def part(self, until: float = 1.0, name: str = "") -> "Progress":
+    def part(self, until: float = 1.0, name: str = "", *, seconds: float = math.inf) -> "Progress":
         """For work that begins where the last stage ended, and lasts until that share of this.
 
         Args:
             until: share of this work, 0 to 1.
             name: put before the stages of the part.
+            seconds: that the part may take.
         """
         self._advance(until)
         low, high = self._of_run(self._begin), self._of_run(self._end)
-        return Progress(self._display, self._named(name), low, high)
+        limit = min(self._until, time.monotonic() + seconds)
+        return Progress(self._display, self._named(name), low, high, limit)
 
     def clock(self, seconds: int | float, spent: int | float = 0.0) -> None:
         """From here to the end of the run, the clock tells how far it is.

@@ -110,6 +110,8 @@ def read_run(path: str | Path) -> RunContents:
     held_out = kind in ("object", "place", "depth", "encoder")
     scores = "the scores on held-out photos" if held_out else "the scores"
     metrics = _read_json(path, METRICS, scores, missing)
+    unfinished = metrics.get("unfinished")
+    missing += map(str, unfinished if isinstance(unfinished, list) else [])
     told = missing if "cameras" in wanted else unasked
     cameras = _read_json(path, CAMERAS, "the camera positions", told)
     log = _read_log(path, missing if "log" in wanted else unasked)

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from invgraph.files.atomic import append_text
+
 Numbers = tuple[float, ...]
 
 
@@ -74,8 +76,7 @@ class SceneRecord:
 
 def append_record(path: Path, record: SceneRecord) -> None:
     """Add a line."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(record), allow_nan=False) + "\n")
+    append_text(path, json.dumps(asdict(record), allow_nan=False) + "\n")
 
 
 def read_records(path: Path) -> list[SceneRecord]:

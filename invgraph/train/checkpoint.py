@@ -12,6 +12,7 @@ from torch import Tensor
 
 from invgraph.files.tensors import read_tensors, write_tensors
 from invgraph.runs.folder import RunFolder
+from invgraph.runs.interrupts import heard
 from invgraph.runs.progress import Progress
 from invgraph.train.base_module import Learning
 
@@ -30,24 +31,30 @@ class Keeper(lightning.Callback):
         facts: to keep beside the weights, JSON.
         budget_s: seconds after which training ends, over all its parts; None for no limit.
         patience: held-out scores in a row without a better one after which training ends.
+        began: what ``time.monotonic()`` showed when this part of the training began to prepare.
     """
 
     def __init__(
-        self, path: Path, facts: dict[str, Any], budget_s: float | None, patience: int
+        self,
+        path: Path,
+        facts: dict[str, Any],
+        budget_s: float | None,
+        patience: int,
+        began: float,
     ) -> None:
         self.path, self.facts, self.budget_s, self.patience = path, facts, budget_s, patience
         self.best, self.since, self.spent = math.inf, 0, 0.0
-        self._began = self._saved = time.monotonic()
+        self._began, self._saved = began, time.monotonic()
         self._optimizer: dict[str, Tensor] = {}
         self._weights: dict[str, Tensor] = {}
 
     @property
     def seconds(self) -> float:
-        """Spent on steps so far, over all parts of the training."""
+        """Spent so far, over all parts of the training, preparation included."""
         return self.spent + time.monotonic() - self._began
 
     def share(self) -> float:
-        """Of the time for steps that is over."""
+        """Of the time that is over."""
         return 0.0 if self.budget_s is None else self.seconds / self.budget_s
 
     def restore(self, module: Learning) -> bool:
@@ -99,7 +106,7 @@ class Keeper(lightning.Callback):
         self._saved = time.monotonic()
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        self._began = self._saved = time.monotonic()
+        self._saved = time.monotonic()
         pl_module.averaged = {n: x.to(pl_module.device) for n, x in pl_module.averaged.items()}
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
@@ -139,6 +146,7 @@ class Keeper(lightning.Callback):
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Ctrl-C loses nothing; after a loss that is no number the last checkpoint stays."""
         interrupted = isinstance(exception, KeyboardInterrupt)
+        heard()
         self._put_back(pl_module)
         if interrupted and trainer.is_global_zero and trainer.optimizers:
             self.save(pl_module, trainer.optimizers[0])

@@ -121,7 +121,8 @@ def train_encoder(
         out: run folder; holds ``encoder.safetensors`` at the end.
         settings: of the training.
         resume: go on with the training in ``out``.
-        budget_s: seconds after which training ends; None for no limit but the steps.
+        budget_s: seconds after which training ends, preparation included; None for no limit but
+            the steps.
         logger: where curves go; Weights & Biases must be installed.
         workers: processes that prepare images.
         work: folder for decoded frames; the user's cache when left out.

@@ -3,10 +3,11 @@
 import contextlib
 import logging
 import os
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -44,6 +45,7 @@ class Plan:
         budget_s: seconds after which training ends; None for no limit but the steps.
         logger: where curves go; Weights & Biases must be installed.
         workers: processes that prepare images.
+        began: what ``time.monotonic()`` showed when the plan was made: the budget runs from there.
     """
 
     out: Path
@@ -51,6 +53,7 @@ class Plan:
     budget_s: float | None = None
     logger: Logger = "tensorboard"
     workers: int = 1
+    began: float = field(default_factory=time.monotonic)
 
     @property
     def checkpoint(self) -> Path:
@@ -75,7 +78,7 @@ class Trained:
         model: file of the network.
         steps: taken.
         held_out: best loss on frames that were not learned from.
-        seconds: of steps.
+        seconds: spent, preparation included.
     """
 
     model: Path
@@ -177,7 +180,7 @@ def learn(
     """
     settings, rank, world = module.settings, plan.rank, plan.world
     local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    keeper = Keeper(plan.checkpoint, facts, plan.budget_s, _PATIENCE)
+    keeper = Keeper(plan.checkpoint, facts, plan.budget_s, _PATIENCE, plan.began)
     keeper.restore(module)
     module.spent = keeper.share
     first, last = module.done, settings.steps

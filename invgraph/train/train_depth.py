@@ -47,7 +47,8 @@ def train_depth(
         out: run folder; holds ``model.safetensors`` at the end.
         settings: of the training.
         resume: go on with the training in ``out``.
-        budget_s: seconds after which training ends; None for no limit but the steps.
+        budget_s: seconds after which training ends, preparation included; None for no limit but
+            the steps.
         encoder: file to begin with: what :func:`train_encoder` wrote, or a ResNet-18 with the
             names of torchvision's and timm's.
         logger: where curves go; Weights & Biases must be installed.

@@ -50,7 +50,8 @@ def train_scene(
             be added when a training is resumed. They are shown with what is believed of them.
         wake: learn from the photos.
         resume: go on with the training in ``out``.
-        budget_s: seconds after which training ends; None for no limit but the steps.
+        budget_s: seconds after which training ends, preparation included; None for no limit but
+            the steps.
         logger: where curves go; Weights & Biases must be installed.
 
     Raises:
@@ -60,10 +61,10 @@ def train_scene(
     """
     known = Path(known)
     out = Path(out)
+    plan = Plan(out, resume, budget_s, logger, workers=0)
     photos = [Path(each) for each in photos]
     model = load_object(known, settings.object_scale)
     frames = [frame for path in photos for frame in _frames(path)]
-    plan = Plan(out, resume, budget_s, logger, workers=0)
     with opened(plan, "scene", (), settings, known=known) as (folder, progress):
         rotation = UPRIGHT if settings.upright else AnyRotation()
         item = object_prior(model, rotation)

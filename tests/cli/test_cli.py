@@ -3,6 +3,7 @@
 import importlib
 import importlib.metadata
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from invgraph.cli import COMMANDS, GROUPS, main
 from invgraph.cli.budget import parse_budget
 from invgraph.report import film
 from invgraph.report.viewpoints import cameras_of_run, orbit
+from invgraph.runs.folder import check_out
 from invgraph.runs.reader import read_cameras
 from invgraph.scene import Scene
 
@@ -279,6 +281,37 @@ def test_ctrl_c_during_an_import_raises_nothing(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 130
     assert done.stderr == "\ninvgraph: stopped; go on with: invgraph fit --resume\n"
+
+
+def test_ctrl_c_that_something_swallows_is_raised_again(tmp_path: Path) -> None:
+    """As in a callback of a library in C, whose exceptions Python drops."""
+    (tmp_path / "swallows.py").write_text(
+        "import os, signal, time\n"
+        "def fit():\n"
+        "    try:\n        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    except KeyboardInterrupt:\n        pass\n"
+        "    time.sleep(20)\n    print('went on')\n"
+    )
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from invgraph import cli; "
+        "cli.COMMANDS['fit'] = 'swallows'; sys.argv = ['invgraph', 'fit']; cli.program()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 130 and not done.stdout
+    assert done.stderr == "\ninvgraph: stopped; go on with: invgraph fit --resume\n"
+
+
+def test_names_that_are_no_utf_8_are_refused_at_once(tmp_path, monkeypatch, capsys) -> None:
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    os.mkdir(folder)
+    assert main(["fit", folder]) == 2
+    monkeypatch.chdir(folder)
+    assert main(["fit", "."]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert all("caf\\udce9' is a name in another encoding than UTF-8" in line for line in said)
+    with pytest.raises(ValueError, match="another encoding than UTF-8; choose another --out"):
+        check_out(Path(folder), False)
 
 
 def test_ctrl_c_while_it_ends_is_no_traceback() -> None:

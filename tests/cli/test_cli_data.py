@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import io
+import os
 import tarfile
 import threading
 import zipfile
@@ -229,6 +230,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         data = server.files.get(self.path)
         wanted = self.headers.get("Range")
         server.requests.append((self.path, wanted))
+        if self.path in server.moved:
+            self.send_response(302)
+            self.send_header("Location", server.moved[self.path])
+            self.end_headers()
+            return
         if data is None:
             self.send_error(404)
             return
@@ -255,6 +261,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 class Server(http.server.ThreadingHTTPServer):
     files: dict[str, bytes]
+    moved: dict[str, str]
     requests: list[tuple[str, str | None]]
     ranges = True
     limit: int | None = None
@@ -263,7 +270,7 @@ class Server(http.server.ThreadingHTTPServer):
 @pytest.fixture
 def server() -> Iterator[Server]:
     with Server(("127.0.0.1", 0), Handler) as running:
-        running.files, running.requests = {}, []
+        running.files, running.moved, running.requests = {}, {}, []
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield running
@@ -358,7 +365,10 @@ def archive(kind: str, files: dict[str, bytes]) -> bytes:
     if kind == "zip":
         with zipfile.ZipFile(data, "w") as packed:
             for name, content in files.items():
-                packed.writestr(name, content)
+                entry = zipfile.ZipInfo("x")
+                entry.filename = name
+                with packed.open(entry, "w") as file:
+                    file.write(content)
     else:
         with tarfile.open(fileobj=data, mode="w:gz") as packed:
             for name, content in files.items():
@@ -386,6 +396,71 @@ def test_archives_are_unpacked_inside_the_folder(tmp_path, server, kind):
     server.files[f"/a.{kind}"] = b"no archive"
     with pytest.raises(ValueError, match=rf"a\.{kind} is no whole archive .*download it again"):
         download(one_file(url, None), tmp_path / "broken")
+
+
+def encrypted() -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as packed:
+        packed.writestr("one.txt", b"1")
+        packed.infolist()[0].flag_bits |= 1
+    return data.getvalue()
+
+
+def damaged() -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("one.txt", DATA)
+    found = bytearray(data.getvalue())
+    found[60:80] = bytes(255 - byte for byte in found[60:80])
+    return bytes(found)
+
+
+BROKEN = {
+    "encrypted.zip": (encrypted(), "one.txt' in it is encrypted"),
+    "damaged.zip": (damaged(), "Error -3|Bad CRC"),
+    "nameless.zip": (archive("zip", {"": b"1"}), "'' is no file name"),
+    "nameless.tgz": (archive("tgz", {"": b"1"}), "no file name"),
+    "dot.zip": (archive("zip", {"d/..": b"1"}), "no file name"),
+    "file_and_folder.zip": (archive("zip", {"a": b"1", "a/b": b"2"}), ""),
+    "cut.tgz": (archive("tgz", {"one.txt": os.urandom(5000)})[:4000], "end"),
+    "cut.zip": (archive("zip", {"one.txt": DATA})[:4000], "not a zip"),
+    "evil.zip": (archive("zip", {"../one.txt": b"1"}), "leaves the capture's folder"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_archive_is_told_and_not_kept(tmp_path, server, name):
+    server.files[f"/{name}"], reason = BROKEN[name]
+    dataset = one_file(f"{address(server)}/{name}", None)
+    with pytest.raises(
+        ValueError, match=rf"{name} is no whole archive \(.*({reason}).*has been del"
+    ):
+        download(dataset, tmp_path / "out")
+    assert not (tmp_path / "out").exists() and not list(tmp_path.rglob(name))
+    server.files[f"/{name}"] = archive(name[-3:], {"one.txt": b"1"})
+    download(dataset, tmp_path / "out")
+    assert (tmp_path / "out/one.txt").read_bytes() == b"1"
+
+
+def test_an_archive_unpacks_to_no_more_than_a_hundred_times_its_size(tmp_path, server, monkeypatch):
+    monkeypatch.setattr("invgraph.data.download._ALWAYS", 1000)
+    for name, kind in (("bomb.tgz", "tgz"), ("bomb.zip", "zip")):
+        server.files[f"/{name}"] = data = archive(kind, {"zeros": bytes(200_000)})
+        if kind == "zip":
+            packed = io.BytesIO()
+            with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
+                file.writestr("zeros", bytes(200_000))
+            server.files[f"/{name}"] = data = packed.getvalue()
+        assert 100 * len(data) + 1000 < 200_000
+        with pytest.raises(ValueError, match="it holds more than 100 times its size"):
+            download(one_file(f"{address(server)}/{name}", None), tmp_path / "out")
+
+
+@pytest.mark.parametrize("to", ["http://127.0.0.1:9/d.bin", "ftp://127.0.0.1/d.bin"])
+def test_only_https_is_followed(tmp_path, server, to):
+    server.moved["/d.bin"] = to
+    with pytest.raises(ValueError, match=f"sends us to {to}, which is no https address"):
+        download(one_file(f"{address(server)}/d.bin", None), tmp_path / "out")
 
 
 def test_download_on_the_command_line(tmp_path, server, monkeypatch, capsys):

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from invgraph.runs import progress as module
-from invgraph.runs.progress import Meter, Progress
+from invgraph.runs.progress import Meter, OutOfTime, Progress
 
 
 class Kept:
@@ -99,6 +99,20 @@ def test_stages_follow_one_another():
         (0.7, "refine", ""),
         (1.0, "refine", ""),
     ]
+
+
+def test_a_part_that_has_no_time_left_stops_at_its_next_word():
+    whole = Progress(Kept())
+    part = whole.part(0.5, seconds=0.05)
+    inner = part.part()  # has no more than what it is a part of
+    part.stage("match")
+    time.sleep(0.1)
+    for late in (part, inner):
+        with pytest.raises(OutOfTime):
+            late.update(0.5)
+        with pytest.raises(OutOfTime):
+            late.stage("refine")
+    whole.stage("report")
 
 
 def test_parts_of_parts_have_a_range_of_the_whole():

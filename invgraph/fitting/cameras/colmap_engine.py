@@ -5,7 +5,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-_PATIENCE_S = 60.0  # for the engine to notice that it is cancelled
+from invgraph.runs.interrupts import heard
+
+_PATIENCE_S = 8.0  # for the engine to notice that it is cancelled
 
 
 def load_engine() -> Any:
@@ -54,6 +56,7 @@ def run_cancellable(work: Callable[[Any], Any], watch: Callable[[], None] = lamb
         while not ended.wait(0.2):
             watch()
     except BaseException:
+        heard()
         token.cancel()
         with contextlib.suppress(KeyboardInterrupt):
             ended.wait(_PATIENCE_S)

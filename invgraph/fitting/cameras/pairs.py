@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from invgraph.files.atomic import write_atomically
 from invgraph.fitting.cameras.colmap_engine import load_engine, run_cancellable
 from invgraph.runs.progress import Progress
 
@@ -101,11 +102,13 @@ def match(
     # Between blocks and not by looking into the database, which two SQLite libraries in one
     # process would damage.
     for start in range(0, len(pairs), _BLOCK):
-        progress.update(start / len(pairs), f"{start} of {len(pairs)} pairs of photos")
+        done = start / len(pairs), f"{start} of {len(pairs)} pairs of photos"
+        progress.update(*done)
         block = pairs[start : start + _BLOCK]
-        listed.write_text("".join(f"{i:08d} {j:08d}\n" for i, j in block))
+        write_atomically(listed, "".join(f"{i:08d} {j:08d}\n" for i, j in block).encode())
         run_cancellable(
             lambda token: engine.match_image_pairs(
                 path, matching, pairing, checking, engine.Device.cpu, token
-            )
+            ),
+            lambda done=done: progress.update(*done),
         )

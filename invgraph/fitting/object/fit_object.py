@@ -33,6 +33,7 @@ from invgraph.fitting.object.views import (
 from invgraph.fitting.settings import FitSettings
 from invgraph.geometry.mesh import Mesh
 from invgraph.runs.folder import METRICS, RunFolder
+from invgraph.runs.interrupts import heard
 from invgraph.runs.progress import Progress
 from invgraph.scene import Scene
 
@@ -51,14 +52,18 @@ def fit_object(
     folder: RunFolder,
     settings: FitSettings,
     *,
+    began: float | None = None,
     progress: Progress | None = None,
 ) -> tuple[Scene, dict[str, Any], KeyboardInterrupt | None]:
     """Reconstruct an object from photographs with masks and cameras.
+
+    A run whose time ends before its last step is not complete: with more of it, it goes on.
 
     Args:
         capture: the photographs.
         folder: of the run; a checkpoint in it is gone on with.
         settings: time and quality.
+        began: what ``time.monotonic()`` showed when the budget began to run; now when left out.
         progress: hears the stages.
 
     Returns:
@@ -70,24 +75,27 @@ def fit_object(
     """
     progress = progress or Progress()
     progress.stage("decoding photos")
-    progress.clock(settings.budget_s)
-    descent = Descent(capture, folder, settings)
+    began = time.monotonic() if began is None else began
+    progress.clock(settings.budget_s, time.monotonic() - began)
+    descent = Descent(capture, folder, settings, began)
     if descent.total:  # of a run that was resumed
         progress.clock(settings.budget_s, descent.seconds)
     interrupted = None
     try:
         descent.descend(progress)
     except KeyboardInterrupt as stop:
+        heard()
         if descent.estimate is None:
             raise
         interrupted = stop
     descent.save()
     progress.stage("scoring held-out photos")
-    scene, metrics = descent.finish(complete=interrupted is None)
+    scene, metrics = descent.finish()
     if interrupted is None:
         try:
             descent.attach(scene, progress)
         except KeyboardInterrupt as stop:
+            heard()
             interrupted = stop
     return scene, metrics, interrupted
 
@@ -95,8 +103,10 @@ def fit_object(
 class Descent:
     """A fit under way: what a checkpoint holds, and the clock."""
 
-    def __init__(self, capture: Capture, folder: RunFolder, settings: FitSettings) -> None:
-        self._began = time.monotonic()
+    def __init__(
+        self, capture: Capture, folder: RunFolder, settings: FitSettings, began: float
+    ) -> None:
+        self._began = began
         self.folder, self.settings, self.capture = folder, settings, capture
         self.train = [(i, capture.frames[i]) for i in capture.train]
         self.test = [(i, capture.frames[i]) for i in capture.test]
@@ -107,7 +117,7 @@ class Descent:
         self.step = 0
         self.total = 0
         self.outliers: tuple[int, ...] = ()
-        self._saved = self._began
+        self._saved = time.monotonic()
         self._setup = 0.0
         if (state := folder.load_state()) is not None:
             self._restore(*state)
@@ -162,6 +172,8 @@ class Descent:
             photos, counts = self._run_stage(stage, until, progress)
             if stage == STAGES[1]:
                 self._judge_per_image_light(photos, counts)
+            if stage == STAGES[-1] and self.step < stage.steps:
+                break  # it goes on from here where more time is given
             self.stage, self.step = self.stage + 1, 0
 
     def _start(self, shape: Mesh, progress: Progress) -> None:
@@ -332,14 +344,24 @@ class Descent:
                 "delete the run folder or choose another --out."
             ) from error
 
-    def finish(self, complete: bool) -> tuple[Scene, dict[str, Any]]:
+    @property
+    def unfinished(self) -> list[str]:
+        """What there was no time for, in words."""
+        if self.stage == len(STAGES):
+            return []
+        stage = STAGES[self.stage]
+        many = f"{self.step} of {stage.steps} steps"
+        return [f"the last steps: {many} of stage {stage.name!r} were done"]
+
+    def finish(self) -> tuple[Scene, dict[str, Any]]:
         """Score held-out photos and write the last files."""
         assert self.estimate is not None
         scene, scores = write_scores(self.folder, self.capture, self.estimate, self.outliers)
         metrics = {
             "capture": self.capture.name,
             "seconds": self.seconds,
-            "complete": complete,
+            "complete": not self.unfinished,
+            "unfinished": self.unfinished,
             "skipped": list(self.capture.skipped),
             **scores,
         }

@@ -18,6 +18,7 @@ from invgraph.geometry.color import linear_from_srgb
 from invgraph.photometric.warp import undistort
 from invgraph.rendering.render import render
 from invgraph.runs.folder import METRICS, RunFolder, file_stem
+from invgraph.runs.interrupts import heard
 from invgraph.runs.progress import Progress
 from invgraph.scene import Scene
 from invgraph.scene.scene_files import save_scene
@@ -50,17 +51,24 @@ class PlaceScore:
 
 
 def fit_place(
-    capture: Capture, folder: RunFolder, budget_s: float, *, progress: Progress | None = None
+    capture: Capture,
+    folder: RunFolder,
+    budget_s: float,
+    *,
+    began: float | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Scene, dict[str, Any], KeyboardInterrupt | None]:
     """Reconstruct a place; finished depth maps stay in the run folder and are used again.
 
     Depth is found on small photos first, then on larger ones while the budget lasts. Of more photos
-    than it allows, evenly spaced ones are used.
+    than it allows, evenly spaced ones are used. A run that had no time for all photos, or for the
+    largest size, is not complete: with more of it, it goes on.
 
     Args:
         capture: photographs with cameras; masks are not looked at.
         folder: of the run.
         budget_s: wall time, seconds.
+        began: what ``time.monotonic()`` showed when the budget began to run; now when left out.
         progress: hears the stages.
 
     Returns:
@@ -70,12 +78,14 @@ def fit_place(
         ValueError: too few photos, or photos that show nothing in common.
         KeyboardInterrupt: Ctrl-C before there was anything to keep.
     """
-    began = time.monotonic()
+    began = time.monotonic() if began is None else began
+    spent = time.monotonic() - began
     progress = progress or Progress()
-    progress.clock(budget_s)
+    progress.clock(budget_s, spent)
     require_enough(capture)
     spendable = SHARE * budget_s
-    train = _thinned([capture.frames[i] for i in capture.train], int(spendable / PHOTO_S))
+    most = int(max(spendable - spent, 0.0) / PHOTO_S)
+    train = _thinned([capture.frames[i] for i in capture.train], most)
     used = {frame.name for frame in train}
     unused = [
         f"{capture.frames[i].name}: no time for it within the budget"
@@ -88,7 +98,7 @@ def fit_place(
     write_cameras(folder, capture, None)
     points = None if capture.points is None else capture.points.float()
     maps: Sequence[DepthMap] = []
-    interrupted = None
+    reached, interrupted = 0, None
     try:
         for size in SIZES:
             start = time.monotonic()
@@ -101,14 +111,18 @@ def fit_place(
                 keep=folder.path / "depth",
                 progress=progress.part(name=f"depth at {size} px"),
             )
-            now = time.monotonic()
+            reached, now = size, time.monotonic()
             _note_size(folder, size, now - began, maps)
             if now - began + GROWTH * (now - start) > spendable:
                 break
     except KeyboardInterrupt as stop:
+        heard()
         if not maps:
             raise
         interrupted = stop
+    unfinished = [f"{len(unused)} of {len(capture.train)} photos"] if unused else []
+    if reached != SIZES[-1]:
+        unfinished.append(f"depth at {SIZES[-1]} px; it was found at {reached} px")
     surface = fuse(maps, photos, confidence=CONFIDENCE, progress=progress.part())
     scene = Scene((surface,), (), None)
     save_scene(scene, folder.path)
@@ -120,7 +134,8 @@ def fit_place(
         "capture": capture.name,
         **{name: value for name in names if (value := _mean(rows, name)) is not None},
         "seconds": time.monotonic() - began,
-        "complete": interrupted is None,
+        "complete": not unfinished,
+        "unfinished": unfinished,
         "depth_px": max(maps[0].camera.height, maps[0].camera.width),
         "photos_used": len(train),
         "skipped": [*capture.skipped, *unused],

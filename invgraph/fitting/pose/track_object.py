@@ -41,6 +41,7 @@ from invgraph.report import write_report
 from invgraph.report.overlay import SIDE, draw_overlay
 from invgraph.runs.facts import RunFacts, facts_of, identity
 from invgraph.runs.folder import METRICS, RENDERS, RunFolder, check_out, file_stem
+from invgraph.runs.interrupts import heard
 from invgraph.runs.progress import Meter, Progress
 from invgraph.runs.reader import HYPOTHESES, TRACK
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
@@ -140,6 +141,7 @@ def track_object(
             try:
                 tracking.follow(start, progress.part(0.8))
             except KeyboardInterrupt as stop:
+                heard()
                 interrupted = stop
             if not tracking.rows:
                 raise interrupted or ValueError(
@@ -148,6 +150,7 @@ def track_object(
             try:
                 metrics = tracking.finish(progress.part(0.99), quick=interrupted is not None)
             except KeyboardInterrupt as stop:
+                heard()
                 interrupted = stop
                 metrics = {}
             progress.stage("writing the report")

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -196,6 +197,40 @@ def interrupt_step_26(monkeypatch) -> list[int]:
 
     monkeypatch.setattr(stages.Estimate, "step", interrupt)
     return count
+
+
+@pytest.mark.slow
+def test_a_run_out_of_time_goes_on_with_more(capture, short, tmp_path):
+    run = tmp_path / "run"
+    first = fit(capture, run, FitSettings(budget_s=1.0))
+    assert first.metrics["complete"] is False
+    [missing] = first.metrics["unfinished"]
+    assert re.fullmatch(r"the last steps: \d+ of \d+ steps of stage '.*' were done", missing)
+    assert missing.replace("'", "&#x27;") in first.report.read_text()
+    before = (run / "log.csv").read_text()
+    result = fit(capture, run, FitSettings(budget_s=600.0), resume=True)
+    assert result.metrics["complete"] is True and result.metrics["unfinished"] == []
+    assert (run / "log.csv").read_text().startswith(before)
+    assert "not complete" not in result.report.read_text()
+
+
+def test_finding_cameras_takes_no_more_than_half_of_the_time(tmp_path, monkeypatch):
+    photos = write_capture(tmp_path / "photos", photos=4, size=32)
+    (photos / "transforms.json").unlink()
+
+    def slow(capture, work, *, seed, progress):
+        for step in range(200):
+            progress.update(step / 200)
+            time.sleep(0.05)
+
+    monkeypatch.setattr("invgraph.fitting.fit.recover_cameras", slow)
+    began = time.monotonic()
+    words = (
+        r"photos: half of --budget 2 s was not enough to find the cameras of its 4 photos; go on"
+    )
+    with pytest.raises(ValueError, match=words):
+        fit(photos, tmp_path / "run", FitSettings(budget_s=2.0))
+    assert time.monotonic() - began < 5.0
 
 
 @pytest.mark.slow
