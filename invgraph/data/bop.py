@@ -9,7 +9,8 @@ import torch
 from invgraph.data.capture import Capture
 from invgraph.data.depth_scale import checked_scale
 from invgraph.data.frame import make_camera, make_frame, make_lens
-from invgraph.data.images import image_size, inside, inside_file, natural, pictures
+from invgraph.data.images import image_size
+from invgraph.data.listing import inside, inside_file, natural, pictures
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import MissingValue, checked_intrinsics, flat_numbers, read_json
 from invgraph.data.truth import MeasuredMap, ObjectPose, Truth

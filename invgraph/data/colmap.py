@@ -10,7 +10,8 @@ import torch
 
 from invgraph.data.capture import Capture
 from invgraph.data.frame import make_frame
-from invgraph.data.images import image_size, inside, inside_file, natural, pictures
+from invgraph.data.images import image_size
+from invgraph.data.listing import inside, inside_file, natural, pictures
 from invgraph.data.reading import FARTHEST, Unreadable, checked_pose, held_out, named
 from invgraph.data.text import LARGEST, MissingValue, numbers, read_lines, scaled_to
 from invgraph.geometry import convert

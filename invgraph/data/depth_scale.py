@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from invgraph.data.images import inside_file
+from invgraph.data.listing import inside_file
 from invgraph.data.text import number, read_json
 
 _METRES = 0.001  # depth_scale counts millimetres

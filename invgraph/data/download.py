@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from invgraph.data.datasets import Dataset, RemoteFile
-from invgraph.data.images import inside
+from invgraph.data.listing import inside
 from invgraph.files.atomic import writing
 
 _CHUNK = 1 << 20

@@ -7,7 +7,8 @@ import torch
 
 from invgraph.data.capture import Capture
 from invgraph.data.frame import Right, make_frame, make_lens
-from invgraph.data.images import image_size, inside, inside_file, pictures
+from invgraph.data.images import image_size
+from invgraph.data.listing import inside, inside_file, pictures
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import (
     MissingValue,

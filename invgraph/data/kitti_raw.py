@@ -9,8 +9,9 @@ import torch
 
 from invgraph.data.capture import Capture
 from invgraph.data.frame import make_frame, make_lens
-from invgraph.data.images import image_size, inside_file, pictures
+from invgraph.data.images import image_size
 from invgraph.data.kitti import checked_baseline, right_of
+from invgraph.data.listing import inside_file, pictures
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import checked_intrinsics, numbers, read_lines
 from invgraph.data.truth import MeasuredMap, Truth

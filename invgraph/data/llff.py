@@ -8,7 +8,8 @@ import numpy as np
 
 from invgraph.data.capture import Capture
 from invgraph.data.frame import make_camera, make_frame, make_lens
-from invgraph.data.images import UnreadableImage, image_size, inside, pictures
+from invgraph.data.images import UnreadableImage, image_size
+from invgraph.data.listing import inside, pictures
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import MissingValue, scaled_to
 from invgraph.files.arrays import read_array

@@ -9,13 +9,8 @@ import torch
 
 from invgraph.data.capture import Capture
 from invgraph.data.frame import make_camera, make_frame, make_lens
-from invgraph.data.images import (
-    UnreadableImage,
-    border_is_dark,
-    image_size,
-    inside,
-    inside_file,
-)
+from invgraph.data.images import UnreadableImage, border_is_dark, image_size
+from invgraph.data.listing import inside, inside_file
 from invgraph.data.reading import FARTHEST, Unreadable, checked_pose, held_out, named
 from invgraph.data.text import MissingValue, checked_intrinsics, number_word, read_lines
 

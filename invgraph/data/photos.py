@@ -5,8 +5,8 @@ from pathlib import Path
 
 from invgraph.data.capture import Capture
 from invgraph.data.frame import Frame, make_frame
-from invgraph.data.images import has_pictures, inside_file, pictures
 from invgraph.data.intrinsics import NAMES, intrinsics_beside
+from invgraph.data.listing import has_pictures, inside_file, pictures
 from invgraph.data.reading import Unreadable, held_out, named
 
 

@@ -9,10 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from invgraph.data.frame import Frame
-from invgraph.data.images import (
-    UnreadableImage,
-    unopened,
-)
+from invgraph.data.images import UnreadableImage
+from invgraph.data.listing import unopened
 from invgraph.data.text import MissingValue
 
 FARTHEST = 1e12  # from a world's origin: squares of it fit into float32

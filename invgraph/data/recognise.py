@@ -7,7 +7,7 @@ from pathlib import Path
 from invgraph.data import colmap, kitti, kitti_raw, photos, seven_scenes, stereo, strecha, tum
 from invgraph.data.bop import read_bop
 from invgraph.data.capture import Capture
-from invgraph.data.images import SUFFIXES, inside, unopened
+from invgraph.data.listing import SUFFIXES, inside, unopened
 from invgraph.data.llff import read_llff
 from invgraph.data.middlebury import read_middlebury
 from invgraph.data.transforms_json import read_transforms_json

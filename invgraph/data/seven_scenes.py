@@ -9,7 +9,8 @@ import torch
 from invgraph.data.capture import Capture
 from invgraph.data.depth_scale import metres_per_level
 from invgraph.data.frame import make_frame, make_lens
-from invgraph.data.images import image_size, inside_file, natural, pictures
+from invgraph.data.images import image_size
+from invgraph.data.listing import inside_file, natural, pictures
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import checked_intrinsics, read_lines, read_numbers
 from invgraph.data.truth import MeasuredMap, Truth

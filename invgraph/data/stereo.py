@@ -8,7 +8,7 @@ import numpy as np
 
 from invgraph.data.capture import Capture
 from invgraph.data.frame import make_camera, make_frame, make_lens
-from invgraph.data.images import SUFFIXES, inside, inside_file
+from invgraph.data.listing import SUFFIXES, inside, inside_file
 from invgraph.data.reading import Unreadable, named
 from invgraph.data.text import checked_intrinsics, numbers, read_lines, scaled_to
 from invgraph.data.truth import MeasuredMap, Truth

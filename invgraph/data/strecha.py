@@ -6,7 +6,8 @@ import numpy as np
 
 from invgraph.data.capture import Capture
 from invgraph.data.frame import make_camera, make_frame, make_lens
-from invgraph.data.images import image_size, inside_file, natural, pictures
+from invgraph.data.images import image_size
+from invgraph.data.listing import inside_file, natural, pictures
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import checked_intrinsics, numbers, read_lines, scaled_to
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from invgraph.geometry.lens import MOST_PIXELS
+
 _LARGEST_BYTES = 256 << 20
 LARGEST = 1e30  # numbers fit into float32
-_MOST_PIXELS = 10**6  # along a side
 # What the C library of Windows prints for NaN and infinity: 1.#INF, -1.#IND00, nan(ind).
 _WINDOWS = re.compile(r"[-+]?(?:\d\.#[A-Z]{3,4}\d*|nan\([a-z]*\))", re.IGNORECASE)
 
@@ -231,10 +232,10 @@ def scaled_to(
     Raises:
         ValueError: the two differ in shape, not only in scale, or the first is no size.
     """
-    if not all(1 <= side <= _MOST_PIXELS for side in stated):
+    if not all(1 <= side <= MOST_PIXELS for side in stated):
         raise ValueError(
             f"{where}: its calibration is of {stated[0]!s:.12}x{stated[1]!s:.12} pixels (h x w), "
-            f"expected 1 to {_MOST_PIXELS} along a side; correct the calibration."
+            f"expected 1 to {MOST_PIXELS} along a side; correct the calibration."
         )
     if not _is_scaled(found, stated):
         remedy = size_remedy(found, stated, "restore the photo's aspect ratio")

@@ -9,7 +9,8 @@ import numpy as np
 
 from invgraph.data.capture import Capture
 from invgraph.data.frame import make_camera, make_frame, make_lens
-from invgraph.data.images import SUFFIXES, UnreadableImage, image_size, inside, inside_file
+from invgraph.data.images import UnreadableImage, image_size
+from invgraph.data.listing import SUFFIXES, inside, inside_file
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import number, read_json, size_remedy
 from invgraph.data.truth import SceneTruth, Truth

@@ -9,7 +9,7 @@ import torch
 from invgraph.data.capture import Capture
 from invgraph.data.depth_scale import metres_per_level
 from invgraph.data.frame import make_frame, make_lens
-from invgraph.data.images import inside, inside_file
+from invgraph.data.listing import inside, inside_file
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import MissingValue, numbers, read_lines, read_table
 from invgraph.data.truth import MeasuredMap, Truth

@@ -16,8 +16,8 @@ from invgraph.scene.scene_belief import SceneBelief
 from invgraph.scene.unknowns import Unknown, Unknowns
 
 SIDE = 64  # pixels of the images that it looks at
-_WIDTH = 512
-_KEPT = (16, 32, None)  # channels of the features at 1/8, 1/16, 1/32 that the last layers see
+_WIDTH = 1024
+_KEPT = (32, 64, None)  # channels of the features at 1/8, 1/16, 1/32 that the last layers see
 _TURN = 0.2  # rad: unit of the rotations about a hypothesis
 _NARROWEST = 0.01  # standard deviation, in units of the prior's
 _CANDIDATES = 4096
@@ -67,6 +67,7 @@ class SceneEncoder(nn.Module):
         )
         cells = sum(w * (SIDE // 2**k) ** 2 for k, w in zip((3, 4, 5), widths, strict=True))
         self.joined = nn.Linear(cells + 1, _WIDTH)
+        self.mixed = nn.Linear(_WIDTH, _WIDTH)
         self.register_buffer("turns", spread_rotations(self.pose, hypotheses))
         self.turns: Tensor
         size = sum(math.prod(d.scale.shape) for d in others.values())
@@ -95,6 +96,7 @@ class SceneEncoder(nn.Module):
         zoom = (lens.focal.mean(-1, keepdim=True) / lens.width).log().expand(len(images), 1)
         seen = torch.cat([*(relu(cell).flatten(1) for cell in cells), zoom], 1)
         seen = relu(self.joined(seen))
+        seen = seen + relu(self.mixed(seen))
         with torch.autocast(images.device.type, enabled=False):
             seen = seen.float()
             belief = self._belief(lens, *(layer(seen) for layer in self._heads))

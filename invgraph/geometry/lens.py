@@ -16,7 +16,7 @@ from invgraph.geometry.tensor_tree import map_tensors
 _FOCAL = (1e-2, 1e4)  # longer sides of the image
 _PRINCIPAL = 1e3  # the same, to either side
 _COEFFICIENT = 1e9
-_MOST_PIXELS = 10**6  # along a side
+MOST_PIXELS = 10**6  # along a side
 
 
 @dataclass(frozen=True, eq=False)
@@ -322,10 +322,10 @@ def checked_lens(lens: Lens, where: str) -> Lens:
             beyond what an image of that size allows.
     """
     height, width = lens.height, lens.width
-    if max(height, width) > _MOST_PIXELS:
+    if max(height, width) > MOST_PIXELS:
         raise ValueError(
             f"{where}: the image is {height!s:.12}x{width!s:.12} (h x w), expected at most "
-            f"{_MOST_PIXELS} pixels along a side; correct its size."
+            f"{MOST_PIXELS} pixels along a side; correct its size."
         )
     side = max(height, width)
     low, high = (share * side for share in _FOCAL)

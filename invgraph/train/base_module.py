@@ -12,6 +12,7 @@ from invgraph.geometry.tensor_tree import map_tensors
 from invgraph.train.settings import Settings
 
 _WARM = 100  # steps until the rate of learning is at its highest
+_LONGEST = 1.0  # norm of all gradients together
 _KEEP = 0.998  # of the averaged weights, at each step
 
 
@@ -50,7 +51,6 @@ class Learning(lightning.LightningModule):
     def complete(self) -> None:
         """To be called once the networks are there."""
         self.averaged = {name: value.detach().clone() for name, value in self._weights()}
-        self.to(memory_format=torch.channels_last)
 
     def explain(self, batch: Any) -> dict[str, Tensor]:
         """The ``loss`` of a batch, and its parts."""
@@ -84,7 +84,7 @@ class Learning(lightning.LightningModule):
         self.log(f"held_out/{self.score}", score, on_epoch=True, sync_dist=True, batch_size=1)
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.AdamW(self.families())
+        optimizer = torch.optim.AdamW(self.families(), fused=True)
         first = self.done
 
         def share_of_rate(moved: int) -> float:
@@ -98,6 +98,10 @@ class Learning(lightning.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+    def configure_gradient_clipping(self, *_: Any, **__: Any) -> None:
+        # Lightning clips for no optimizer that is fused, as one that scales gradients would be.
+        torch.nn.utils.clip_grad_norm_(self.parameters(), _LONGEST)
 
     @torch.no_grad()
     def average(self) -> None:

@@ -115,8 +115,7 @@ class Keeper(lightning.Callback):
         for key, value in self._optimizer.items():
             index, name = key.split(".")
             parameter = parameters[int(index)]
-            place = "cpu" if name == "step" else parameter.device
-            optimizer.state[parameter][name] = value.to(place)
+            optimizer.state[parameter][name] = value.to(parameter.device)
         self._optimizer = {}
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, *rest: Any) -> None:

@@ -7,22 +7,21 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate, normalize
+from torch.nn.functional import avg_pool2d, interpolate
 
-from invgraph.fitting.scene.main_light import main_direction
+from invgraph.fitting.scene.object_prior import LIGHT
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.lens import Lens
 from invgraph.geometry.tensor_tree import map_tensors
-from invgraph.rendering import ggx, harmonics
 from invgraph.rendering.render import render
-from invgraph.scene import Scene, SphericalHarmonicLight
 from invgraph.scene.distributions import PoseInView, Upright
 from invgraph.scene.prior import Prior
-from invgraph.train.surroundings import TEXELS, log_uniform, surrounded, uniform
+from invgraph.train.lamp import with_lamp
+from invgraph.train.randomness import log_uniform, uniform
+from invgraph.train.surroundings import TEXELS, surrounded
 
 FOCAL = (1.0, 3.5)  # of the lenses, in image sides
 ABSENT = 0.1  # share of the images without the object
-COAT = 0.5  # share of the images in which surfaces are glossy, too
 EXPOSED = 0.35  # linear level to which a camera brings what it looks at, give or take a factor of 2
 DARK = 0.05  # mean radiance below which nothing is exposed brighter
 PIECES = 4  # of one image in another
@@ -131,19 +130,26 @@ def imagine(prior: Prior, count: int, side: int, generator: torch.Generator) -> 
     lens = Lens(focal.expand(count, 2), middle, side, side)
     camera = Camera(lens, torch.eye(4).expand(count, 4, 4))
     values = prior.given(lens).sample(count, generator)
-    scene = prior.scene(values)
+    scene, lamp, together = with_lamp(prior.scene(values), generator)
+    values = {**values, LIGHT: together}
     [item] = scene.objects
-    alone = render(scene, camera, outputs=("object_id", "normal"))
+    alone = render(
+        replace(scene, objects=(lamp.reaching(item),)),
+        camera,
+        outputs=("object_id", "normal", "albedo"),
+    )
     item = replace(item, present=torch.rand(count, generator=generator) >= ABSENT)
     textures = pieces(clutter(count, TEXELS, generator, ON_TABLES), generator).movedim(1, -1)
-    scene = with_lamp(replace(scene, objects=(item,)), generator)
-    scene = surrounded(scene, _up(prior, values, generator), textures, generator)
-    drawn = render(scene, camera, outputs=("color", "alpha", "object_id"))
+    up = _up(prior, values, generator)
+    scene = surrounded(replace(scene, objects=(item,)), lamp, up, textures, generator)
+    drawn = render(scene, camera, outputs=("color", "alpha", "albedo", "normal", "object_id"))
     assert drawn.color is not None and drawn.alpha is not None and drawn.object_id is not None
-    assert alone.object_id is not None and alone.normal is not None
+    assert drawn.albedo is not None and drawn.normal is not None
+    assert alone.object_id is not None and alone.normal is not None and alone.albedo is not None
     shown = drawn.object_id == 0
     present = shown.sum((1, 2)) > SEEN * (alone.object_id == 0).sum((1, 2))
-    color = drawn.color + highlights(scene, lens, alone.normal, shown, generator)
+    lit = lamp.reflected(lens, drawn.normal, drawn.albedo, shown, generator)
+    color = drawn.color + torch.where(shown[..., None], alone.albedo, 1.0) * lit
     # As bright as a camera would expose it, which looks at the object and at everything.
     light = color.mean(-1)
     object_level = (light * shown).sum((1, 2)) / shown.sum((1, 2)).clamp_min(1)
@@ -152,69 +158,6 @@ def imagine(prior: Prior, count: int, side: int, generator: torch.Generator) -> 
     color = (color * (EXPOSED / level.clamp_min(DARK))[:, None, None, None]).movedim(-1, 1)
     color = color.clamp_max(_BRIGHTEST).half()
     return Sights(color, drawn.alpha[:, None].half(), lens, values, present)
-
-
-def with_lamp(scene: Scene, generator: torch.Generator) -> Scene:
-    """A scene whose light is sharper, as if part of it came from one lamp.
-
-    The prior's light is smooth. Lamps and the sun cast shadows with borders: to light of order 2
-    this adds, in orders 3 and 4, a random share of what a lamp has that shines from where most
-    light comes from. Nothing is believed about it.
-    """
-    [light] = scene.lights
-    assert isinstance(light, SphericalHarmonicLight)
-    toward, strength = _lamp(light.coefficients)
-    share = torch.rand(len(toward), 1, 1, generator=generator)
-    sharp = harmonics.basis(toward, harmonics.MAX_ORDER)[:, 9:, None] * strength[:, None]
-    sharper = torch.cat([light.coefficients, share * sharp], 1)
-    return replace(scene, lights=(replace(light, coefficients=sharper),))
-
-
-def highlights(
-    scene: Scene,
-    lens: Lens,
-    normal: Float[Tensor, "b h w 3"],
-    shown: Bool[Tensor, "b h w"],
-    generator: torch.Generator,
-) -> Float[Tensor, "b h w 3"]:
-    """What a coat reflects of a lamp, in some of the images; the light's harmonics are too smooth.
-
-    Args:
-        scene: its light.
-        lens: of the images.
-        normal: of the surfaces.
-        shown: the pixels that may have a coat.
-        generator: of all that is random.
-    """
-    [light] = scene.lights
-    assert isinstance(light, SphericalHarmonicLight)
-    count = len(normal)
-    coated = torch.rand(count, generator=generator) < COAT
-    roughness = uniform(generator, count, 0.15, 0.7)
-    toward, strength = _lamp(light.coefficients)
-    strength = strength.clamp_min(0) * torch.rand(count, 1, generator=generator)
-    image, row, column = (shown & coated[:, None, None]).nonzero(as_tuple=True)
-    view = -lens.directions(lens.pixel_centres)[image, row * lens.width + column]
-    mirrored = ggx.specular(
-        normal[image, row, column],
-        normalize(view, dim=-1),
-        toward[image],
-        roughness[image],
-        normal.new_full((3,), ggx.DIELECTRIC_F0),
-    )
-    added = torch.zeros_like(normal)
-    added[image, row, column] = mirrored * strength[image]
-    return added
-
-
-def _lamp(coefficients: Float[Tensor, "b k 3"]) -> tuple[Tensor, Tensor]:
-    """Where most light comes from, ``b 3``, and the irradiance of a lamp there, ``b 3``.
-
-    The lamp is all that light of order 1 tells of that direction.
-    """
-    toward = main_direction(coefficients[:, :9])
-    lamp = harmonics.basis(toward, 1)[:, 1:, None]
-    return toward, (coefficients[:, 1:4] * lamp).sum(1) / lamp.square().sum(1)
 
 
 def _up(

@@ -190,11 +190,10 @@ def learn(
     trainer = lightning.Trainer(
         devices=local,
         num_nodes=world // local,
-        strategy="ddp" if world > 1 else "auto",
+        strategy="ddp_find_unused_parameters_true" if world > 1 else "auto",
         precision=_precision(),
         max_epochs=1,
         accumulate_grad_batches=settings.accumulate,
-        gradient_clip_val=1.0,
         val_check_interval=min(max(last // _SCORES, 1), max(last - first, 1)),
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,

@@ -22,7 +22,7 @@ from invgraph.train.sleep import Recurring
 CANVAS = 96  # pixels of the sides of the finder's dreams
 LEAST, MOST = 16.0, 80.0  # diameter of the object's ball in them, pixels
 OTHERS = 0.1  # weight of all that is not the pose: light has many numbers, which drown it
-_FEWER = 16  # dreams of the encoder for one of the finder
+_FEWER, _EVERY = 4, 4  # dreams of the encoder for one of the finder; steps of which one is its, too
 _AWAKE = 4  # dreams for one window of a photo
 
 
@@ -85,9 +85,10 @@ class SceneTraining(Learning):
             pose, others = _surprise(belief, dreams.values)
             parts = {"pose": (pose * share).sum(), "others": (others * share).sum()}
             parts["presence"] = binary_cross_entropy_with_logits(present, there)
-            parts["place"] = self.place_loss(numbers[: max(len(numbers) // _FEWER, 1)])
-            parts["loss"] = parts["pose"] + OTHERS * parts["others"]
-            parts["loss"] = parts["loss"] + parts["presence"] + parts["place"]
+            parts["loss"] = parts["pose"] + OTHERS * parts["others"] + parts["presence"]
+            if not self.training or int(numbers[0]) // self.settings.batch % _EVERY == _EVERY - 1:
+                parts["place"] = self.place_loss(numbers[: max(len(numbers) // _FEWER, 1)])
+                parts["loss"] = parts["loss"] + parts["place"]
             if self._wake and self.memories and self.training:
                 count = max(len(numbers) // _AWAKE, 1)
                 parts["awake"] = self.wake_loss(int(numbers[0]), count)

@@ -1,4 +1,4 @@
-"""Dreams by number: half of those of a step are new, the others recur."""
+"""Dreams by number: a quarter of those of a step are new, the others recur."""
 
 from collections.abc import Sequence
 
@@ -10,6 +10,7 @@ from invgraph.train.dataset import Numbered
 from invgraph.train.dreams import Dreams, Sights, dream, imagine
 
 LATER = 256  # steps after which a dream recurs
+TIMES = 4  # that it is looked at
 _EVER = 1 << 40  # more dreams than anybody waits for
 _HELD_OUT = 1 << 41  # numbers from here on are of dreams that are not learned from
 
@@ -42,11 +43,12 @@ class Sleep(Numbered):
 
 
 class Recurring:
-    """Dreams by number for the steps of a training; each recurs once.
+    """Dreams by number for the steps of a training; each recurs :data:`TIMES` - 1 times.
 
-    To render a scene takes longer than to learn from its image. So half of the scenes of a step are
-    new, and the others are those that were new :data:`LATER` steps before, photographed before
-    another background by another camera. Sooner, an encoder recognises them. Which scenes they are
+    To render a scene takes longer than to learn from its image. So few of the scenes of a step are
+    new, and the others are those that were new :data:`LATER` steps before and twice and thrice as
+    long ago, photographed before another background by another camera. Sooner, an encoder
+    recognises them. Which scenes they are
     follows from the numbers; that they are kept only saves time. What is held out never recurs.
 
     Args:
@@ -66,15 +68,17 @@ class Recurring:
         if first >= _HELD_OUT:
             return dream(self._prior, count, self._side, self._generator(first))
         step, slot = divmod(first, self._batch)
-        new = count - count // 2
-        sights = Sights.join([self._seen(when, slot, new) for when in (step, step - LATER)])
+        new = -(-count // TIMES)
+        before = range(step, step - TIMES * LATER, -LATER)
+        sights = Sights.join([self._seen(when, slot, new) for when in before])
         return sights[:count].photographed(self._generator(first, count))
 
     def _seen(self, step: int, slot: int, count: int) -> Sights:
         """The scenes that are new in a step, for one process."""
         which = (step, slot, count)
         if which not in self._kept:
-            self._kept = {key: kept for key, kept in self._kept.items() if key[0] >= step - LATER}
+            oldest = step - (TIMES - 1) * LATER
+            self._kept = {key: kept for key, kept in self._kept.items() if key[0] >= oldest}
             generator = self._generator(*which)
             self._kept[which] = imagine(self._prior, count, self._side, generator)
         return self._kept[which]

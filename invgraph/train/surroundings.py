@@ -12,6 +12,8 @@ from invgraph.geometry import transforms
 from invgraph.geometry.primitives import icosphere, plane
 from invgraph.rendering import harmonics
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
+from invgraph.train.lamp import Lamp
+from invgraph.train.randomness import log_uniform, uniform
 
 TABLE = 0.75  # share of the images with a table
 REACH = (1.5, 10.0)  # half its side, in radii of the object
@@ -24,22 +26,9 @@ _SHADOWS, _LOWEST = 16, 0.3  # directions all around, and the least height of th
 _EVERY = 2  # vertices, of which one casts them
 
 
-def uniform(
-    generator: torch.Generator, count: int, low: float, high: float, channels: int = 1
-) -> Float[Tensor, "count c"]:
-    """Independent numbers."""
-    return low + (high - low) * torch.rand(count, channels, generator=generator)
-
-
-def log_uniform(
-    generator: torch.Generator, count: int, low: float, high: float, channels: int = 1
-) -> Float[Tensor, "count c"]:
-    """Independent numbers above zero, whose logarithms are uniform."""
-    return uniform(generator, count, math.log(low), math.log(high), channels).exp()
-
-
 def surrounded(
     scene: Scene,
+    lamp: Lamp,
     up: Float[Tensor, "b 3"],
     textures: Float[Tensor, "b s s 3"],
     generator: torch.Generator,
@@ -52,6 +41,7 @@ def surrounded(
 
     Args:
         scene: one object in light of spherical harmonics; the world is the camera's frame.
+        lamp: more light.
         up: unit vectors, camera frame.
         textures: of the tables, linear RGB.
         generator: of all that is random.
@@ -70,7 +60,8 @@ def surrounded(
     reach = radius * log_uniform(generator, count, *REACH)
     standing = (points + height[:, None, None] * up[:, None]) @ axes
     lit = harmonics.rotate(light.coefficients, axes.mT)
-    shadow = _shadow(standing[:, ::_EVERY], reach, lit)
+    shining = (lamp.toward[:, None] @ axes)[:, 0], lamp.irradiance.mean(-1)
+    shadow = _shadow(standing, reach, lit, *shining)
     if item.present is not None:
         shadow = shadow * item.present[:, None, None]
     dark = 1 - shadow[..., None]
@@ -146,21 +137,35 @@ def _shadow(
     points: Float[Tensor, "b v 3"],
     reach: Float[Tensor, "b 1"],
     light: Float[Tensor, "b k 3"],
+    toward: Float[Tensor, "b 3"],
+    lamp: Float[Tensor, " b"],
 ) -> Float[Tensor, "b t t"]:
     """How much of the light that falls on a table a thing on it keeps away, table frame (z up)."""
-    directions = harmonics.fibonacci_sphere(_SHADOWS).to(points)
-    directions = directions[directions[:, 2] > _LOWEST]
-    ways = len(directions)
-    slope = directions[:, :2] / directions[:, 2:]
-    cast = points[:, None, :, :2] - points[:, None, :, 2:] * slope[:, None]
+    ways = harmonics.fibonacci_sphere(_SHADOWS).to(points)
+    ways = ways[ways[:, 2] > _LOWEST].expand(len(points), -1, 3)
+    smooth = harmonics.evaluate(light, ways).mean(-1).clamp_min(0) * ways[..., 2]
+    smooth = smooth * (4 * math.pi / _SHADOWS)
+    sharp = lamp * toward[:, 2].clamp_min(0)
+    total = (smooth.sum(-1) + sharp).clamp_min(1e-6)[:, None]
+    covered = _covered(points[:, ::_EVERY], ways, reach, _CELLS)
+    dark = (covered * (smooth / total)[..., None, None]).sum(1, keepdim=True)
+    dark = interpolate(avg_pool2d(dark, 3, 1, 1), TEXELS, mode="bilinear", align_corners=False)
+    covered = _covered(points, toward[:, None], reach, TEXELS)
+    return (dark + covered * (sharp[:, None] / total)[..., None, None])[:, 0]
+
+
+def _covered(
+    points: Float[Tensor, "b v 3"],
+    ways: Float[Tensor, "b d 3"],
+    reach: Float[Tensor, "b 1"],
+    cells: int,
+) -> Float[Tensor, "b d c c"]:
+    """The cells of a table that lie in the shadow of what is on it, for light from each side."""
+    slope = ways[..., :2] / ways[..., 2:].clamp_min(_LOWEST / 3)
+    cast = points[:, None, :, :2] - points[:, None, :, 2:] * slope[:, :, None]
     row = 0.5 - 0.5 * cast[..., 1] / reach[..., None]
     column = 0.5 + 0.5 * cast[..., 0] / reach[..., None]
-    cells = (torch.stack([row, column]) * _CELLS).long().clamp(0, _CELLS - 1)
-    covered = points.new_zeros(len(points), ways, _CELLS * _CELLS)
-    covered.scatter_(-1, cells[0] * _CELLS + cells[1], 1.0)
-    covered = max_pool2d(covered.unflatten(-1, (_CELLS, _CELLS)), 3, 1, 1)
-    falling = harmonics.evaluate(light, directions.expand(len(points), -1, -1)).mean(-1)
-    falling = falling.clamp_min(0) * directions[:, 2]
-    share = falling / falling.sum(-1, keepdim=True).clamp_min(1e-6)
-    dark = avg_pool2d((covered * share[..., None, None]).sum(1, keepdim=True), 3, 1, 1)
-    return interpolate(dark, TEXELS, mode="bilinear", align_corners=False)[:, 0]
+    cell = (torch.stack([row, column]) * cells).long().clamp(0, cells - 1)
+    covered = points.new_zeros(len(points), ways.shape[1], cells * cells)
+    covered.scatter_(-1, cell[0] * cells + cell[1], 1.0)
+    return max_pool2d(covered.unflatten(-1, (cells, cells)), 3, 1, 1)

@@ -16,7 +16,8 @@ from capture_files import expect_error, write_image, write_text
 from PIL import Image
 
 from invgraph.data import MeasuredMap, read_capture
-from invgraph.data.images import decode, image_size, load_image, natural, thumbnail
+from invgraph.data.images import decode, image_size, load_image, thumbnail
+from invgraph.data.listing import natural
 from invgraph.data.object_pose_files import read_pose, read_true_poses
 from invgraph.files.memory import available_bytes
 from invgraph.files.opening import UnreadableImage, open_image

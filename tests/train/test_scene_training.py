@@ -22,19 +22,9 @@ from invgraph.fitting.scene.scene_model import load_scene_model
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.lens import Lens
 from invgraph.geometry.mesh import Mesh
-from invgraph.rendering import harmonics
 from invgraph.rendering.render import render
-from invgraph.scene import Scene, SphericalHarmonicLight
 from invgraph.scene.distributions import AnyRotation, Gaussian, Upright
-from invgraph.train.dreams import (
-    ABSENT,
-    clutter,
-    dream,
-    highlights,
-    photograph,
-    pieces,
-    with_lamp,
-)
+from invgraph.train.dreams import ABSENT, clutter, dream, photograph, pieces
 from invgraph.train.scene_module import SceneTraining
 from invgraph.train.settings import SceneSettings
 from invgraph.train.sleep import Sleep
@@ -66,41 +56,6 @@ def weights(out: Path) -> dict[str, torch.Tensor]:
     stored = read_tensors(out / "model.safetensors", "")
     assert stored is not None
     return stored[0]
-
-
-def test_a_lamp_sharpens_the_light_that_comes_from_one_place():
-    """Light that is a lamp's up to order 2 gets a share of the orders 3 and 4 of the same lamp."""
-    toward = torch.nn.functional.normalize(
-        torch.tensor([[0.3, -0.5, 0.8], [-0.2, 0.9, 0.1]]), dim=-1
-    )
-    lamp = torch.tensor([2.0, 3.0, 4.0]) * harmonics.basis(toward, 4)[..., None]
-    scene = Scene((), (SphericalHarmonicLight(lamp[:, :9], frame="camera"),))
-    sharper = with_lamp(scene, torch.Generator().manual_seed(0)).lights[0]
-    assert isinstance(sharper, SphericalHarmonicLight) and sharper.frame == "camera"
-    torch.testing.assert_close(sharper.coefficients[:, :9], lamp[:, :9])
-    share = (sharper.coefficients * lamp)[:, 9:].sum((1, 2)) / lamp[:, 9:].square().sum((1, 2))
-    torch.testing.assert_close(sharper.coefficients[:, 9:], share[:, None, None] * lamp[:, 9:])
-    assert bool(((share >= 0) & (share <= 1)).all()) and float(share[0]) != float(share[1])
-
-
-def test_coats_shine_where_they_mirror_the_lamp():
-    """Of a lamp behind the camera that is where it faces the camera; half the images have coats."""
-    count = 60
-    toward = torch.tensor([[0.0, 0.0, -1.0]])
-    lamp = (2.0 * harmonics.basis(toward, 2)[..., None]).expand(count, 9, 3)
-    scene = Scene((), (SphericalHarmonicLight(lamp, frame="camera"),))
-    normal = torch.zeros(count, 64, 64, 3)
-    normal[:, :, :32] = torch.tensor([0.0, 0.0, -1.0])
-    normal[:, :, 32:] = torch.tensor([0.0, 0.8, -0.6])
-    shown = torch.ones(count, 64, 64, dtype=torch.bool)
-    shown[:, :8] = False
-    narrow = Lens(torch.full((2,), 6400.0), torch.full((2,), 32.0), 64, 64).expand(count)
-    bright = highlights(scene, narrow, normal, shown, torch.Generator().manual_seed(0)).mean(-1)
-    assert float(bright[:, :8].abs().max()) == 0
-    coated = bright[:, 8:, :32].amax((1, 2)) > 0
-    assert 0.3 < float(coated.float().mean()) < 0.7
-    facing, aside = bright[coated, 8:, :32].mean(), bright[coated, 8:, 32:].mean()
-    assert float(facing) > 10 * float(aside) > 0
 
 
 def test_pieces_come_from_the_other_images():
@@ -147,7 +102,7 @@ def test_objects_of_dreams_shadow_themselves():
 
 def test_dreams_show_what_they_say():
     known = object_prior(painted_cube())
-    dreams = dream(known.prior, 200, 64, torch.Generator().manual_seed(0))
+    dreams = dream(with_shadows(known.prior), 200, 64, torch.Generator().manual_seed(0))
     assert dreams.images.shape == (200, 3, 64, 64)
     assert float(dreams.images.min()) >= 0 and float(dreams.images.max()) <= 1
     assert 1 - 3 * ABSENT < float(dreams.present.float().mean()) < 1
@@ -166,7 +121,7 @@ def test_dreams_show_what_they_say():
 
 def test_what_lies_any_way_up_is_dreamt_too():
     known = object_prior(painted_cube(), AnyRotation())
-    dreams = dream(known.prior, 40, 64, torch.Generator().manual_seed(0))
+    dreams = dream(with_shadows(known.prior), 40, 64, torch.Generator().manual_seed(0))
     assert float(dreams.present.float().mean()) > 0.6
     assert bool(dreams.images.isfinite().all()) and float(dreams.images.std()) > 0.1
 

@@ -12,6 +12,7 @@ from invgraph.geometry.primitives import icosphere
 from invgraph.rendering import harmonics
 from invgraph.rendering.render import render
 from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
+from invgraph.train.lamp import Lamp
 from invgraph.train.surroundings import BEFORE, BESIDE, STANDS, TABLE, _shadow, body, surrounded
 
 COUNT = 400
@@ -31,8 +32,10 @@ def standing() -> Scene:
 
 
 def around() -> Scene:
+    dark = torch.zeros(COUNT, 3)
     return surrounded(
         standing(),
+        Lamp(UP.expand(COUNT, 3), dark, dark, torch.zeros(COUNT, dtype=torch.long)),
         UP.expand(COUNT, 3),
         torch.full((COUNT, 64, 64, 3), 0.4),
         torch.Generator().manual_seed(0),
@@ -96,12 +99,29 @@ def test_a_pole_under_a_lamp_throws_its_shadow_away_from_it():
     """Light from +x: the shadow of a pole at the middle lies at -x, as long as the pole is high."""
     height = torch.linspace(0, 0.5, 60)
     pole = torch.stack([torch.zeros(60), torch.zeros(60), height], -1)[None]
-    lamp = torch.tensor([[math.sqrt(0.5), 0.0, math.sqrt(0.5)]])
-    light = harmonics.basis(lamp, 4)[..., None].expand(1, 25, 3)
-    dark = _shadow(pole, torch.tensor([[1.0]]), light)[0]
+    toward = torch.tensor([[math.sqrt(0.5), 0.0, math.sqrt(0.5)]])
+    light = harmonics.basis(toward, 4)[..., None].expand(1, 25, 3)
+    dark = _shadow(pole, torch.tensor([[1.0]]), light, toward, torch.zeros(1))[0]
     columns = dark.sum(0)
     middle = float((columns * (torch.arange(64) + 0.5)).sum() / columns.sum())
     assert float(dark.max()) > 0.2 and float(dark.min()) == 0
     assert 32 - 0.5 * 32 < middle < 32 - 0.1 * 32  # x = -0.25 is at column 24
     rows = dark.sum(1)
     assert abs(float((rows * (torch.arange(64) + 0.5)).sum() / rows.sum()) - 32) < 1.5
+
+
+def test_the_shadow_in_a_lamps_light_has_a_border():
+    """A board that stands in light from +x throws a shadow as long as it is high, and as wide."""
+    y, z = torch.meshgrid(torch.linspace(-0.3, 0.3, 60), torch.linspace(0, 0.5, 60), indexing="ij")
+    board = torch.stack([torch.zeros_like(y), y, z], -1).reshape(1, -1, 3)
+    toward = torch.tensor([[math.sqrt(0.5), 0.0, math.sqrt(0.5)]])
+    even = torch.zeros(1, 9, 3)
+    dark = _shadow(board, torch.tensor([[1.0]]), even, toward, torch.ones(1))[0]
+    assert set(dark.unique().tolist()) == {0.0, 1.0}  # there is no other light
+    rows, columns = dark.nonzero(as_tuple=True)
+    # Half a metre is 16 cells: from x = 0 (column 32) to -0.5 (16), and y within 0.3 (9.6 cells).
+    assert abs(int(columns.min()) - 15) <= 1 and abs(int(columns.max()) - 32) <= 1
+    assert abs(int(rows.min()) - 22) <= 1 and abs(int(rows.max()) - 41) <= 1
+    even[:, 0] = math.sqrt(4 * math.pi)  # as much from everywhere as falls on the table: pi
+    half = _shadow(board, torch.tensor([[1.0]]), even, toward, torch.full((1,), math.pi * 2**0.5))
+    assert 0.4 < float(half[0, 32, 20]) < 0.65

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 from invgraph.data import Capture, read_capture
-from invgraph.data.images import SUFFIXES, pictures
 from invgraph.data.intrinsics import KINDS, read_intrinsics
+from invgraph.data.listing import SUFFIXES, pictures
 from invgraph.data.photos import photo_folder, read_photo
 from invgraph.geometry.lens import Lens
 

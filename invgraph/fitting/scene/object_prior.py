@@ -24,7 +24,7 @@ ACROSS, DETAIL = 28.0, 60.0  # cells along the diameter, within which vertices b
 DIRECTIONS, SHADOW_PX = 128, 128  # of light that an object may keep from itself; of shadow maps
 # Standard deviations of light of order 1 and 2, relative to the constant part; of log roughness; of
 # log tint.
-UNEVEN, GLOSS, TINTED = (0.65, 0.35), 0.4, 0.15
+UNEVEN, GLOSS, TINTED = (0.45, 0.25), 0.4, 0.15
 # Mean light of order 1 towards the zenith, relative to the constant part: three panoramas over a
 # grey table have .39 to .54 of it.
 FROM_ABOVE = 0.45
