@@ -127,7 +127,7 @@ def test_dreams_tell_the_light_that_they_show():
     """With the lamp in it, light is more uneven than the prior's."""
     prior = with_shadows(object_prior(painted_cube()).prior)
     sights = imagine(prior, 200, 16, torch.Generator().manual_seed(0))
-    drawn = prior.sample(200, torch.Generator().manual_seed(0))[LIGHT]
+    drawn = prior.given(sights.lens).sample(200, torch.Generator().manual_seed(0))[LIGHT]
     uneven = [
         x[:, 1:4].norm(dim=(1, 2)) / x[:, 0].norm(dim=1) for x in (sights.values[LIGHT], drawn)
     ]
