@@ -5,7 +5,7 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import relu
+from torch.nn.functional import relu, silu
 
 from invgraph.encoders.resnet import ResNet, centred
 from invgraph.geometry import transforms
@@ -16,7 +16,7 @@ from invgraph.scene.scene_belief import SceneBelief
 from invgraph.scene.unknowns import Unknown, Unknowns
 
 SIDE = 64  # pixels of the images that it looks at
-_WIDTH = 1024
+_WIDTH = 512
 _KEPT = (32, 64, None)  # channels of the features at 1/8, 1/16, 1/32 that the last layers see
 _TURN = 0.2  # rad: unit of the rotations about a hypothesis
 _NARROWEST = 0.01  # standard deviation, in units of the prior's
@@ -68,6 +68,7 @@ class SceneEncoder(nn.Module):
         cells = sum(w * (SIDE // 2**k) ** 2 for k, w in zip((3, 4, 5), widths, strict=True))
         self.joined = nn.Linear(cells + 1, _WIDTH)
         self.mixed = nn.Linear(_WIDTH, _WIDTH)
+        self.norms = nn.ModuleList(nn.LayerNorm(_WIDTH) for _ in range(2))
         self.register_buffer("turns", spread_rotations(self.pose, hypotheses))
         self.turns: Tensor
         size = sum(math.prod(d.scale.shape) for d in others.values())
@@ -95,8 +96,9 @@ class SceneEncoder(nn.Module):
         cells += features[len(cells) :]
         zoom = (lens.focal.mean(-1, keepdim=True) / lens.width).log().expand(len(images), 1)
         seen = torch.cat([*(relu(cell).flatten(1) for cell in cells), zoom], 1)
-        seen = relu(self.joined(seen))
-        seen = seen + relu(self.mixed(seen))
+        # With ReLU and without normalisation three in four of these units soon answer to nothing.
+        seen = silu(self.norms[0](self.joined(seen)))
+        seen = seen + silu(self.norms[1](self.mixed(seen)))
         with torch.autocast(images.device.type, enabled=False):
             seen = seen.float()
             belief = self._belief(lens, *(layer(seen) for layer in self._heads))

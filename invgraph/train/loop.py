@@ -137,6 +137,7 @@ def opened(
             progress.note(_opening(recordings, settings))
         torch.manual_seed(settings.seed)
         stack.enter_context(_quiet())
+        stack.enter_context(_without_subnormals())
         yield folder, progress
 
 
@@ -257,6 +258,20 @@ def _precision() -> Literal["bf16-mixed", "32-true"]:
     else:
         has = torch.cpu.get_capabilities().get("amx_bf16", False)
     return "bf16-mixed" if has else "32-true"
+
+
+@contextmanager
+def _without_subnormals() -> Iterator[None]:
+    """Numbers below 1.2e-38 count as 0.
+
+    Processors take a hundred times as long over them, and the moments of weights that no gradient
+    reaches any more all get there: a fifth of a step went into those.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 @contextmanager
