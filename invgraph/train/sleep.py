@@ -45,11 +45,11 @@ class Sleep(Numbered):
 class Recurring:
     """Dreams by number for the steps of a training; each recurs :data:`TIMES` - 1 times.
 
-    To render a scene takes longer than to learn from its image. So few of the scenes of a step are
-    new, and the others are those that were new :data:`LATER` steps before and twice and thrice as
-    long ago, photographed before another background by another camera. Sooner, an encoder
-    recognises them. Which scenes they are
-    follows from the numbers; that they are kept only saves time. What is held out never recurs.
+    To render a scene takes longer than to learn from its image. So a quarter of the scenes of a
+    step are new, and the others are those that were new :data:`LATER` steps before and twice and
+    thrice as long ago, photographed before another background by another camera. Sooner, an encoder
+    recognises them. Which scenes they are follows from the numbers; that they are kept only saves
+    time. What is held out never recurs.
 
     Args:
         prior: of one object.
