@@ -50,6 +50,7 @@ class Learning(lightning.LightningModule):
 
     def complete(self) -> None:
         """To be called once the networks are there."""
+        self.to(memory_format=torch.channels_last)
         self.averaged = {name: value.detach().clone() for name, value in self._weights()}
 
     def explain(self, batch: Any) -> dict[str, Tensor]:

@@ -115,6 +115,8 @@ class Keeper(lightning.Callback):
         for key, value in self._optimizer.items():
             index, name = key.split(".")
             parameter = parameters[int(index)]
+            if name != "step":  # a fused optimizer takes it to lie in memory as its parameter does
+                value = torch.empty_like(parameter).copy_(value)
             optimizer.state[parameter][name] = value.to(parameter.device)
         self._optimizer = {}
 
