@@ -117,14 +117,16 @@ def _receive(url: str, part: Path, progress: Received | None) -> None:
             length = answer.headers.get("Content-Length")
             total = None if length is None else start + int(length)
             received = start
-            with writing(part), part.open("ab" if start else "wb") as sink:
+            with part.open("ab" if start else "wb") as sink:
                 for piece in _pieces(answer):
-                    sink.write(piece)
+                    with writing(part):
+                        sink.write(piece)
+                        sink.flush()
                     received += len(piece)
                     if progress is not None:
                         progress(part.name.removesuffix(".part"), received, total)
-                sink.flush()
-                os.fsync(sink.fileno())
+                with writing(part):
+                    os.fsync(sink.fileno())
     except urllib.error.HTTPError as error:
         if error.code == 416:  # the piece is as long as the file, or longer
             return
@@ -233,9 +235,11 @@ def _write_all(contents: Iterator[tuple[str, Any]], folder: Path, source: Path) 
         if path.resolve() == folder.resolve():
             raise ValueError(f"{name!r:.80} in it is no file name")
         path.parent.mkdir(parents=True, exist_ok=True)
-        with content, writing(path), path.open("wb") as sink:
+        with content, path.open("wb") as sink:
             while piece := content.read(_CHUNK):
                 left -= len(piece)
                 if left < 0:
                     raise ValueError(f"it holds more than {_DENSEST} times its size")
-                sink.write(piece)
+                with writing(path):
+                    sink.write(piece)
+                    sink.flush()
