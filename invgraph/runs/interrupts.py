@@ -25,4 +25,3 @@ def heard() -> None:
     """To be called where ``KeyboardInterrupt`` is caught, so that what follows is left in peace."""
     if hasattr(signal, "setitimer") and signal.getsignal(signal.SIGALRM) is interrupt:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
