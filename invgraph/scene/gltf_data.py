@@ -68,7 +68,11 @@ class GltfData:
         return sum(len(buffer) for buffer in self._buffers.values())
 
     def accessor(
-        self, index: object, kinds: tuple[str, ...], rows: np.ndarray | None = None
+        self,
+        index: object,
+        kinds: tuple[str, ...],
+        rows: np.ndarray | None = None,
+        unit: bool = False,
     ) -> np.ndarray:
         """Numbers as float64, or int64 where they are indices, ``n columns``.
 
@@ -76,6 +80,8 @@ class GltfData:
             index: of the accessor.
             kinds: of these types, such as ``VEC3``.
             rows: which elements; all of them if left out.
+            unit: whole numbers are normalised, as the format demands of colours, even where the
+                file forgets to say so.
         """
         entry = self.item("accessors", index)
         kind, count = entry["type"], _count(entry, "count")
@@ -100,7 +106,7 @@ class GltfData:
                 raise ValueError(f"accessor {index} holds no indices")
             return values.astype(np.int64)
         values = values.astype(np.float64)
-        if entry.get("normalized", False) and dtype.kind != "f":
+        if (unit or entry.get("normalized", False)) and dtype.kind != "f":
             values = np.maximum(values / np.iinfo(dtype).max, -1)
         return values
 

@@ -161,7 +161,8 @@ class _Reader:
                 "texture, and so no colour."
             )
         if look.known and "COLOR_0" in attributes:
-            colors = data.accessor(attributes["COLOR_0"], ("VEC3", "VEC4"), used)[:, :3].clip(0, 1)
+            colors = data.accessor(attributes["COLOR_0"], ("VEC3", "VEC4"), used, unit=True)
+            colors = colors[:, :3].clip(0, 1)
         return MeshPart(vertices, faces, uv, texture, look.factor, colors)
 
     def _triangles(self, primitive: dict[str, Any]) -> np.ndarray | None:

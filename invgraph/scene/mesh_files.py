@@ -97,7 +97,7 @@ def load_colored_mesh(
             try:
                 colors[mine] *= part.texture.colors(uv[mine], centres[mine])
             except ValueError as error:
-                raise ValueError(f"{path}: {error}.") from error
+                raise ValueError(f"{path}: {error}") from error
     known = bool(colors.isfinite().any())
     return Mesh(mesh.vertices, mesh.faces), colors if known else None
 
@@ -165,9 +165,13 @@ def _read_stl(path: Path, _notes: list[str]) -> list[MeshPart]:
     import trimesh
 
     data = path.read_bytes()
-    if len(data) < 84 or len(data) != 84 + 50 * int.from_bytes(data[80:84], "little"):
+    size = 84 + 50 * int.from_bytes(data[80:84], "little")
+    if len(data) != size:
+        if b"solid" not in data[:80].lower():
+            raise ValueError(f"it has {len(data)} bytes, but {size} by the triangles it promises")
         # A text: bytes that are no ASCII are in names alone.
-        data = data.decode("ascii", "replace").encode("ascii", "replace")
+        text = data.decode("ascii", "replace").replace("\r\n", "\n").replace("\r", "\n")
+        data = text.encode("ascii", "replace")
     loaded: Any = trimesh.load_mesh(io.BytesIO(data), file_type="stl", process=False)
     vertices = np.asarray(loaded.vertices, np.float64) + 0.0  # -0 becomes 0
     places, index = np.unique(vertices, axis=0, return_inverse=True)
@@ -203,12 +207,14 @@ def _joined(parts: list[MeshPart], path: Path) -> Mesh:
     faces = np.concatenate([part.faces + k for part, k in zip(parts, offsets, strict=False)])
     positions = _positions(np.concatenate([part.vertices for part in parts]), path)
     uv = None
-    if all(part.uv is not None for part in parts):
-        uv = torch.from_numpy(np.concatenate([part.uv for part in parts]).astype(np.float32))  # type: ignore[arg-type]
-        if not bool(uv.isfinite().all()):
-            raise ValueError(
-                f"{path} holds texture coordinates that are not finite; export it again."
-            )
+    whole = all(part.uv is not None for part in parts)
+    needed = [part.uv for part in parts if part.uv is not None and (whole or part.texture)]
+    with np.errstate(over="ignore"):
+        needed = [torch.from_numpy(each.astype(np.float32)) for each in needed]
+    if not all(bool(each.isfinite().all()) for each in needed):
+        raise ValueError(f"{path} holds texture coordinates that are not finite; export it again.")
+    if whole:
+        uv = torch.cat(needed)
     mesh = Mesh(positions, torch.from_numpy(faces.astype(np.int32)), uv)
     try:
         check_indices(mesh)

@@ -66,7 +66,7 @@ def read_mtl(path: Path, folder: Path) -> dict[str, MtlMaterial]:
         elif name in found and key == "kd":
             diffuse = _diffuse(rest, f"line {number} of {path.name}", linear=by_blender)
             found[name] = replace(found[name], diffuse=diffuse)
-        elif name in found and key == "map_kd":
+        elif name in found and key == "map_kd" and rest:
             found[name] = _with_map(found[name], rest, path.parent, folder, textures)
     return found
 
@@ -75,7 +75,7 @@ def obj_lines(path: Path) -> list[str]:
     """Lines of an OBJ or MTL file, those that a backslash continues joined to the one after.
 
     Bytes that are no UTF-8 become surrogates. A continued line is followed by empty ones, so that
-    lines keep their numbers.
+    lines keep their numbers. A comment is not continued: it may end with the name of a folder.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
@@ -92,7 +92,7 @@ def obj_lines(path: Path) -> list[str]:
             joined.append("")
         else:
             joined.append(line)
-        waiting = waiting + 1 if line.endswith("\\") else 0
+        waiting = waiting + 1 if line.endswith("\\") and "#" not in line else 0
     return joined
 
 
@@ -121,7 +121,7 @@ def _with_map(
 ) -> MtlMaterial:
     """The material with its texture, or with the reason why that is missing."""
     name, options = _split_options(text)
-    if options.get("-mm", ["0", "1"]) not in (["0", "1"], ["0.0", "1.0"]):
+    if [float(value) for value in options.get("-mm", [])] not in ([], [0], [0, 1]):
         return replace(material, lacks=f"its texture {quoted(name)} has the option -mm")
     file = file_beside(folder, name) or file_beside(root, name)
     if file is None:

@@ -19,13 +19,17 @@ from invgraph.scene.mesh_parts import MeshPart, linear_colors
 from invgraph.scene.mtl_files import MtlMaterial, obj_lines, read_mtl
 from invgraph.scene.textures import file_beside, quoted
 
+_ROUNDED = 1.001  # so far rounding may put colours above 1
+
 
 def read_obj(path: Path, notes: list[str]) -> list[MeshPart]:
     """The triangles of a file: parts of one material each, faces without texture coordinates apart.
 
     Polygons are split into triangles; lines, points, normals and free-form surfaces are passed
-    over. A texture is multiplied by ``Kd``, but for a ``Kd`` of zeros, which some programs write
-    beside every texture. Where there is no texture, colours of vertices come before ``Kd``.
+    over. A material is that of the line of libraries before it, and there of the first file that
+    has it, else that of the last file. A texture is multiplied by ``Kd``, but for a ``Kd`` of
+    zeros, which some programs write beside every texture. Where there is no texture, colours of
+    vertices come before ``Kd``.
 
     Args:
         path: of the file.
@@ -41,30 +45,39 @@ def read_obj(path: Path, notes: list[str]) -> list[MeshPart]:
     corners, used = corners[triangles], np.array(read.used, np.int64)[owner]
     colors = _vertex_colors(read, len(vertices))
     uv = np.array(read.uv, np.float64).reshape(-1, 2)
-    materials = _materials(read, notes)
+    libraries, known = _libraries(read, notes)
     parts = []
-    for name, index in read.names.items():
+    for (name, library), index in read.names.items():
         mine = corners[used == index]
-        material = _material(materials, name, path, notes) if len(mine) else MtlMaterial()
+        if not len(mine):
+            continue
+        order = [*(libraries[library].values() if libraries else ()), *reversed(known.values())]
+        material = _material(order, name, path, notes)
+        levels = None if material.lacks else colors
         mapped = (mine[..., 1] >= 0).all(1)
         if mapped.any():
-            parts.append(_part(vertices, uv, colors, mine[mapped], material))
+            parts.append(_part(vertices, uv, levels, mine[mapped], material))
         if not mapped.all():
             if material.texture is not None:
-                material = MtlMaterial()
+                material, levels = MtlMaterial(), None
                 notes.append(
                     f"{path.name}: {(~mapped).sum()} triangles of the material {quoted(name)} have "
                     "no texture coordinates, and so no colour."
                 )
-            parts.append(_part(vertices, None, colors, mine[~mapped], material))
+            parts.append(_part(vertices, None, levels, mine[~mapped], material))
     return parts
 
 
-def _materials(read: "_Statements", notes: list[str]) -> dict[str, MtlMaterial]:
-    """Of all libraries that the file names."""
-    found: dict[str, MtlMaterial] = {}
+_Files = dict[Path, dict[str, MtlMaterial]]  # the materials of each file by their names
+
+
+def _libraries(read: "_Statements", notes: list[str]) -> tuple[list[_Files], _Files]:
+    """For each line that names files of materials these files, and all of them."""
+    lines: list[_Files] = []
+    known: _Files = {}
     folder = read.path.parent
     for library in read.libraries:
+        lines.append({})
         # A name may have spaces, and a line may have many names.
         names = [library] if file_beside(folder, library) else library.split()
         for name in names:
@@ -72,22 +85,27 @@ def _materials(read: "_Statements", notes: list[str]) -> dict[str, MtlMaterial]:
             if file is None:
                 notes.append(f"{read.path.name}: its materials {quoted(name)} are not in {folder}.")
             else:
-                found.update(read_mtl(file, folder))
-    return found
+                if file not in known:
+                    known[file] = read_mtl(file, folder)
+                lines[-1][file] = known[file]
+    return lines, known
 
 
 def _material(
-    materials: dict[str, MtlMaterial], name: str, path: Path, notes: list[str]
+    order: list[dict[str, MtlMaterial]], name: str, path: Path, notes: list[str]
 ) -> MtlMaterial:
-    """One of them; where it is missing, or not all of it is known, without colour."""
-    material = materials.get(name)
+    """The first of them; where it is missing, or not all of it is known, without colour."""
+    material = next((each[name] for each in order if name in each), None)
+    said = None
     if material is None:
+        material = MtlMaterial()
         if name:
-            notes.append(f"{path.name}: no file defines its material {quoted(name)}: no colour.")
-        return MtlMaterial()
-    if material.lacks is not None:
-        notes.append(f"{path.name}: the material {quoted(name)} has no colour: {material.lacks}.")
-        return MtlMaterial()
+            said = f"{path.name}: no file defines its material {quoted(name)}: no colour."
+    elif material.lacks is not None:
+        said = f"{path.name}: the material {quoted(name)} has no colour: {material.lacks}."
+        material = MtlMaterial(lacks=material.lacks)
+    if said is not None and said not in notes:
+        notes.append(said)
     return material
 
 
@@ -95,12 +113,13 @@ def _vertex_colors(read: "_Statements", count: int) -> np.ndarray | None:
     """Linear RGB; NaN where there is none. Some programs write levels up to 255."""
     if not read.colors:
         return None
-    srgb = np.full((count, 3), np.nan)
-    srgb[list(read.colors)] = list(read.colors.values())
-    largest = np.nanmax(srgb)
-    srgb = srgb / 255 if largest > 1 else srgb
-    if not (np.nanmin(srgb) >= 0 and np.nanmax(srgb) <= 1):
+    levels = np.array(list(read.colors.values()))
+    largest = levels.max()
+    levels = levels / (255 if largest >= 2 else min(max(largest, 1.0), _ROUNDED))
+    if not (levels.min() >= 0 and levels.max() <= 1):
         raise ValueError(f"colours of vertices reach {largest:.4g}, expected 0 to 1, or to 255")
+    srgb = np.full((count, 3), np.nan)
+    srgb[list(read.colors)] = levels
     return linear_colors(srgb)
 
 
@@ -124,7 +143,8 @@ def _part(
     if material.texture is not None:
         colors, factor = None, factor if factor is not None and any(factor) else None
     elif colors is not None:
-        colors, factor = colors[vertex], None
+        colors = colors[vertex]
+        colors, factor = (colors, None) if np.isfinite(colors).any() else (None, factor)
     return MeshPart(
         vertices[vertex],
         index.reshape(-1, 3),
@@ -148,15 +168,16 @@ class _Statements:
     counts: list[int] = field(default_factory=list)  # corners per face
     used: list[int] = field(default_factory=list)  # material per face, an index into names
     lines: list[int] = field(default_factory=list)  # line per face
-    names: dict[str, int] = field(default_factory=lambda: {"": 0})
-    libraries: list[str] = field(default_factory=list)
+    # Materials, each with which of the libraries was in force.
+    names: dict[tuple[str, int], int] = field(default_factory=lambda: {("", 0): 0})
+    libraries: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        material = 0
+        material = library = 0
         add = {"v": self._vertex, "vt": self._texture_vertex, "f": self._face}
         for number, line in enumerate(obj_lines(self.path), 1):
             words = line.split()
-            key = words[0].lower() if len(words) > 1 else ""
+            key = words[0].lower() if words else ""
             if key in add:
                 words = line.partition("#")[0].split() if "#" in line else words
                 try:
@@ -170,9 +191,10 @@ class _Statements:
                     self.lines.append(number)
             elif key == "usemtl":
                 name = line.strip()[len(key) :].strip()
-                material = self.names.setdefault(name, len(self.names))
+                material = self.names.setdefault((name, library), len(self.names))
             elif key == "mtllib":
-                self.libraries.append(line.strip()[len(key) :].strip())
+                name = line.strip()[len(key) :].strip()
+                library = self.libraries.setdefault(name, len(self.libraries))
 
     def _vertex(self, words: list[str]) -> None:
         values = [float(word) for word in words]

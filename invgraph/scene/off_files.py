@@ -25,12 +25,16 @@ def read_off(path: Path, _notes: list[str]) -> list[MeshPart]:
     Raises:
         ValueError: the file is cut off, or not valid.
     """
-    lines = [line.partition("#")[0].split() for line in path.read_text("latin-1").splitlines()]
+    text = path.read_text("latin-1").removeprefix("\xef\xbb\xbf")  # of UTF-8
+    lines = [line.partition("#")[0].split() for line in text.split("\n")]
     lines = [words for words in lines if words]
     first = lines.pop(0) if lines else [""]
     if not _HEADER.fullmatch(first[0]) or "BINARY" in first:
         raise ValueError(f"it begins with {quoted(' '.join(first))}, expected OFF")
-    sizes = first[1:] or (lines.pop(0) if lines else [])
+    sizes = first[1:]
+    # Over several lines, the last of which, how many edges there are, may be missing.
+    while lines and (len(sizes) < 2 or (len(sizes) == 2 and len(lines[0]) == 1)):
+        sizes += lines.pop(0)
     if len(sizes) < 2 or not all(size.isdecimal() and len(size) < 12 for size in sizes[:2]):
         raise ValueError("it does not say how many vertices and faces there are")
     vertices, faces = (int(size) for size in sizes[:2])

@@ -52,15 +52,20 @@ def read_ply(path: Path, notes: list[str]) -> list[MeshPart]:
     uv = _corner_uv(vertex, face, counts, corners)
     vertex_colors, face_colors = _colors(vertex), _colors(face)
     names = [
-        line.split(maxsplit=1)[1] for line in comments if line.lower().startswith("texturefile ")
+        words[1]
+        for words in (line.split(maxsplit=1) for line in comments)
+        if len(words) == 2 and words[0].lower() == "texturefile"
     ]
-    number = face.columns.get("texnumber", np.zeros(len(counts))) if len(names) > 1 else None
+    number = face.columns.get("texnumber", np.zeros(len(counts)))[owner]
+    if len(names) == 1:
+        number = np.minimum(number, 0)  # it is the one texture, by whatever number
     parts = []
-    for index, name in enumerate(names or [""]):
-        mine = np.ones(len(owner), bool) if number is None else number[owner] == index
+    for index, name in [*enumerate(names), (-1, "")]:
+        # Faces of no texture have a number that none has, such as -1.
+        mine = number == index if name else (number < 0) | (number >= len(names))
         if not mine.any():
             continue
-        texture = _texture(path, name, notes) if name and uv is not None else None
+        texture = _texture(path, name, uv is not None, notes) if name else None
         lost = bool(name) and texture is None
         part = _part(vertices, corners, uv, places[mine], None if lost else vertex_colors, texture)
         if face_colors is not None and vertex_colors is None and texture is None and not lost:
@@ -90,7 +95,13 @@ def _part(
     )
 
 
-def _texture(path: Path, name: str, notes: list[str]) -> Texture | None:
+def _texture(path: Path, name: str, placed: bool, notes: list[str]) -> Texture | None:
+    if not placed:
+        notes.append(
+            f"{path.name}: it has no texture coordinates for its texture {quoted(name)}, and so no "
+            "colour."
+        )
+        return None
     file = file_beside(path.parent, name)
     if file is None:
         notes.append(
@@ -121,13 +132,13 @@ def _colors(table: Table) -> np.ndarray | None:
     if names is None or not table.count:
         return None
     levels = [table.columns[name] for name in names]
-    largest = [255 if column.dtype.kind == "u" else 1 for column in levels]
+    largest = [1 if column.dtype.kind == "f" else 255 for column in levels]
     if any(column.dtype == np.uint16 for column in levels):
         largest = [65535] * 3
     srgb = np.stack([a / b for a, b in zip(levels, largest, strict=True)], -1).astype(np.float64)
     if not (srgb.min() >= 0 and srgb.max() <= 1):
         raise ValueError(
             f"colours are from {srgb.min():.4g} to {srgb.max():.4g} of their range, which should "
-            "be 0 to 1 where they are float, 0 to 255 where they are uchar"
+            "be 0 to 1 where they are float, 0 to 255 where they are whole numbers"
         )
     return linear_colors(srgb)

@@ -55,12 +55,12 @@ def read_tables(path: Path) -> tuple[list[str], dict[str, Table]]:
 
 def _header(text: str) -> tuple[str, list[str], list[Table]]:
     order, comments, tables = None, [], []
-    for line in text.splitlines()[1:]:
+    for line in re.split(r"\r\n|\n|\r", text)[1:]:
         match line.split():
             case ["format", name, *_] if name in _ORDERS:
                 order = _ORDERS[name]
             case ["comment" | "obj_info", *_]:
-                comments.append(line.strip().partition(" ")[2].strip())
+                comments.append(" ".join(line.split(maxsplit=1)[1:]).strip())
             case ["element", name, count] if count.isdecimal() and len(count) < 12:
                 tables.append(Table(name, int(count)))
             case ["property", "list", length, kind, name] if (

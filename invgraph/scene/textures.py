@@ -49,6 +49,8 @@ class Texture:
                 warnings.simplefilter("ignore")
                 with Image.open(file, formats=FORMATS) as image:
                     require_memory(Path(self.name), image.height, image.width)
+                    if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
+                        raise ValueError("expected 8 or 16 bits per channel, not 32")
                     if image.mode.startswith("I"):  # grey of 16 bits
                         grey = (np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)
                         return np.repeat(grey[..., None], 3, -1)

@@ -135,11 +135,12 @@ def test_far_from_the_origin(tmp_path: Path):
 
 @pytest.mark.parametrize("kind", ["<u1", "<u2", "<f4"])
 @pytest.mark.parametrize("columns", [3, 4])
-def test_vertex_colours_are_linear(kind: str, columns: int, tmp_path: Path):
+@pytest.mark.parametrize("stated", [True, False])
+def test_vertex_colours_are_linear(kind: str, columns: int, stated: bool, tmp_path: Path):
     file = square()
     scale = {"<u1": 255, "<u2": 65535, "<f4": 1}[kind]
     levels = np.tile(np.array([0.2, 0.4, 0.6, 0.5])[:columns] * scale, (4, 1)).astype(kind)
-    attributes(file)["COLOR_0"] = file.accessor(levels, normalized=kind != "<f4")
+    attributes(file)["COLOR_0"] = file.accessor(levels, normalized=stated and kind != "<f4")
     wanted = torch.tensor([0.2, 0.4, 0.6])
     _, found, _ = colors(file, tmp_path)
     assert found is not None and torch.allclose(found, wanted.expand_as(found), atol=0.003)
@@ -150,6 +151,19 @@ def test_vertex_colours_are_linear(kind: str, columns: int, tmp_path: Path):
     _, found, _ = colors(file, tmp_path)
     wanted = torch.tensor([0.1, 0.4, 0.15])
     assert found is not None and torch.allclose(found, wanted.expand_as(found), atol=0.003)
+
+
+@pytest.mark.parametrize("wild", [math.nan, math.inf])
+def test_texture_coordinates_that_are_none(wild: float, tmp_path: Path):
+    file = square()
+    attributes(file)["TEXCOORD_0"] = file.accessor(np.where(UV > 0, wild, UV).astype("<f4"))
+    paint(file, baseColorTexture={"index": file.texture(quadrants(), tmp_path)})
+    # Beside a part that has none, and with indices of its own.
+    plain = {"attributes": {"POSITION": file.accessor(SQUARE[:3] + 2)}}
+    file.root["meshes"][0]["primitives"].append(plain)
+    for read in (load, colors):
+        with pytest.raises(ValueError, match=r"mesh\.glb holds texture coordinates that are not"):
+            read(file, tmp_path)
 
 
 def test_a_material_that_states_no_colour_has_none(tmp_path: Path):

@@ -1,5 +1,6 @@
 """Mesh files: what was saved comes back, what is broken is refused."""
 
+import struct
 from dataclasses import replace
 
 import pytest
@@ -94,6 +95,10 @@ def test_files_with_wild_indices_or_numbers_are_refused(tmp_path):
         ("OFF 4 2 0\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n4 0 1 2 3 0.1 0.2 0.3\n3 0 1 2 7\n", 1.5),
         ("# a\nOFF # b\n\n4 1 0\n0 0 0\n4 1 0\n1 1 0 # c\n1 4 0\n4 0 1 2 3\n", 3.0),
         ("COFF\n3 1\n0 0 0 255 0 0 255\n1 0 0 9 9 9 9\n0 1 0 0 0 0 0\n3 0 1 2\n", 0.5),
+        ("OFF\n4\n1\n0\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n4 0 1 2 3\n", 1.0),
+        ("OFF 4\n1 0 # b\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n4 0 1 2 3\n", 1.0),
+        ("OFF\n3 1\n0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n", 0.5),
+        ("\ufeffOFF\n# \u00c5 4 1\n3 1 0\n0 0 0 # \u00c5 9\n1 0 0\n0 1 0\n3 0 1 2\n", 0.5),
         ("NOFF\n3 1\n0 0 0 0 0 1\n1 0 0 0 0 1\n0 1 0 0 0 1\n3 0 1 2\n", 0.5),
     ],
 )
@@ -133,6 +138,24 @@ def test_stl_texts_with_names_that_are_no_ascii(tmp_path):
     mesh = load_mesh(tmp_path / "mesh.stl")
     assert len(mesh.vertices) == 4 and len(mesh.faces) == 2
     assert float(meshes.face_areas(mesh).sum()) == pytest.approx(1)
+
+
+def test_stl_files_of_another_length(tmp_path):
+    path = tmp_path / "mesh.stl"
+    data = (
+        bytes(80)
+        + struct.pack("<I", 1)
+        + struct.pack("<12fH", *[0, 0, 1, 1], *[0] * 4, 1, *[0] * 4)
+    )
+    path.write_bytes(data)
+    assert len(load_mesh(path).faces) == 1
+    for other in (data[:-1], data + b"\0\0", data[:80] + b"\2" + data[81:]):
+        path.write_bytes(other)
+        with pytest.raises(ValueError, match=rf"it has {len(other)} bytes, but \d+ by the triang"):
+            load_mesh(path)
+    for start, end in (("", "\r"), ("\n", "\r\n"), ("\ufeff", "\n")):
+        path.write_bytes((start + STL.format(0)).replace("\n", end).encode())
+        assert len(load_mesh(path).faces) == 2
 
 
 PLACE = torch.tensor([500000.123, 5400000.456, 0.0], dtype=torch.float64)

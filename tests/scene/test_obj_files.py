@@ -62,6 +62,7 @@ def test_negative_texture_indices_too(tmp_path: Path):
         (TRIANGLE + "f 1 \\\n2 3\n", 0.5, 1),
         (TRIANGLE + "f 1 \\\n 2 \\\n 3\nf 3 2 1\n", 1.0, 2),
         ("f 1 2 3\n" + TRIANGLE, 0.5, 1),
+        ("# C:\\models\\\n" + TRIANGLE + "v 9 9 9\nf 1 2 3\n", 0.5, 1),
         ("v 0 0 0 1\nv 1 0 0 1\nv 0 1 0 1\ng a\ns off\no b\nf 1 2 3\n", 0.5, 1),
         (TRIANGLE + "f 1 2\nf 1 2 3\n", 0.5, 1),
     ],
@@ -103,6 +104,10 @@ def test_vertices_of_no_triangle_are_left_out(tmp_path: Path):
         ("v 1 2 z", "is no valid v"),
         ("vt x", "is no valid vt"),
         ("v 1 2 3 -1 0 0", "colours of vertices reach 0, expected 0 to 1"),
+        ("v 1 2 3 nan 0 0", "colours of vertices reach nan, expected 0 to 1"),
+        ("v 1 2 3 1.5 0 0", "colours of vertices reach 1.5, expected 0 to 1"),
+        ("v", "line 5, 'v', is no valid v"),
+        ("vt", "line 5, 'vt', is no valid vt"),
     ],
 )
 def test_lines_that_say_nothing_valid(line: str, reason: str, tmp_path: Path):
@@ -142,6 +147,8 @@ def test_many_materials_are_one_mesh(tmp_path: Path):
         "map_Kd ../elsewhere/wood one.png",
         "map_kd ./pictures/wood one.png",
         "\tMAP_KD\tpictures/WOOD ONE.png  ",
+        "map_Kd pictures/wood one.png\nmap_Kd",
+        "map_Kd -mm 0.000 1.000 pictures/wood one.png",
         "map_Kd -blendu on -mm 0 1 -texres 512 pictures/wood one.png",
         "map_Kd -s 1 1 1 -o 0 0 0 -t 0 0 0 -bm 1.0 -imfchan l pictures/wood one.png",
         'map_Kd "pictures/wood one.png"',
@@ -248,6 +255,78 @@ def test_vertex_colours_up_to_255_and_of_some_vertices(tmp_path: Path):
     assert found[:3].tolist() == [[1, 0, 0]] * 3 and bool(found[3].isnan().all())
 
 
+def test_vertex_colours_that_rounding_put_above_1(tmp_path: Path):
+    text = "v 0 0 0 1.0000001 1 0\nv 1 0 0 1 1 0\nv 0 1 0 1 1 0\nf 1 2 3\n"
+    found, _ = colors(tmp_path, text, None)
+    wanted = torch.tensor([1.0, 1, 0])
+    assert found is not None and torch.allclose(found, wanted.expand_as(found), atol=1e-6)
+
+
+def test_materials_beside_vertex_colours_of_other_parts(tmp_path: Path):
+    text = "v 0 0 0 0 1 0\nv 1 0 0 0 1 0\nv 0 1 0 0 1 0\nf 1 2 3\nv 5 0 0\nv 6 0 0\nv 5 1 0\n"
+    text += "mtllib mesh.mtl\nusemtl red\nf 4 5 6\n"
+    found, notes = colors(tmp_path, text, "newmtl red\nKd 1 0 0\n")
+    assert found is not None and not notes
+    assert found.tolist() == [[0, 1, 0]] * 3 + [[1, 0, 0]] * 3
+
+
+@pytest.mark.parametrize("picture", ["none.png", "a.png"])
+def test_vertex_colours_do_not_stand_in_for_a_texture(picture: str, tmp_path: Path):
+    # The texture is missing, or texture coordinates for it are.
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    text = "v 0 0 0 0 1 0\nv 1 0 0 0 1 0\nv 0 1 0 0 1 0\nmtllib mesh.mtl\nusemtl m\nf 1 2 3\n"
+    found, notes = colors(tmp_path, text, f"newmtl m\nmap_Kd {picture}\n")
+    assert found is None
+    assert len(notes) == 1 and "no colour" in notes[0]
+
+
+def test_usemtl_without_a_name_ends_the_material(tmp_path: Path):
+    text = QUAD + "mtllib mesh.mtl\nusemtl red\nf 1 2 3\nusemtl\nf 1 3 4\n"
+    found, notes = colors(tmp_path, text, "newmtl red\nKd 1 0 0\n")
+    mesh = load_colored_mesh(tmp_path / "mesh.obj", 1.0, 100)[0]
+    assert found is not None and not notes
+    # Corners of the second triangle are nearer to the corner at (0, 1).
+    second = mesh.vertices[mesh.faces.long()].mean(1) @ torch.tensor([-1.0, 1, 0]) > 0
+    of_face = found[mesh.faces.long()]
+    assert torch.equal(of_face[~second], torch.tensor([1.0, 0, 0]).expand_as(of_face[~second]))
+    assert bool(of_face[second].isnan().all())
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        # Of libraries in one line the first counts; of several lines the last before.
+        ("mtllib a.mtl b.mtl\nusemtl m\nf 1 2 3\nf 1 3 4\n", ["red", "red"]),
+        ("mtllib a.mtl\nmtllib b.mtl\nusemtl m\nf 1 2 3\nf 1 3 4\n", ["blue", "blue"]),
+        (
+            "mtllib a.mtl\nusemtl m\nf 1 2 3\nmtllib b.mtl\nusemtl m\nf 1 3 4\n",
+            ["red", "blue"],
+        ),
+        (
+            "mtllib b.mtl\nusemtl m\nf 1 2 3\nmtllib none.mtl\nusemtl m\nf 1 3 4\n",
+            ["blue", "blue"],
+        ),
+    ],
+)
+def test_materials_of_one_name_in_two_libraries(text: str, wanted: list[str], tmp_path: Path):
+    (tmp_path / "a.mtl").write_text("newmtl m\nKd 1 0 0\n")
+    (tmp_path / "b.mtl").write_text("newmtl m\nKd 0 0 1\n")
+    found, _ = colors(tmp_path, QUAD + text, None)
+    mesh = load_colored_mesh(tmp_path / "mesh.obj", 1.0, 100)[0]
+    assert found is not None
+    second = mesh.vertices[mesh.faces.long()].mean(1) @ torch.tensor([-1.0, 1, 0]) > 0
+    for side, name in zip((~second, second), wanted, strict=True):
+        color = torch.tensor([1.0, 0, 0] if name == "red" else [0.0, 0, 1])
+        of_face = found[mesh.faces[side].long()]
+        assert torch.equal(of_face, color.expand_as(of_face))
+
+
+def test_what_is_lacking_is_said_once(tmp_path: Path):
+    text = QUAD + "mtllib a.mtl\nusemtl m\nf 1 2 3\nmtllib a.mtl\nusemtl m\nf 1 3 4\n"
+    _, notes = colors(tmp_path, text, None)
+    assert len(notes) == 2 and "'a.mtl' are not in" in notes[0] and "material 'm'" in notes[1]
+
+
 @pytest.mark.parametrize("content", [b"%!PS-Adobe-3.0\n", b"", b"\x89PNG\r\n\x1a\n"])
 def test_a_texture_that_is_no_image(content: bytes, tmp_path: Path):
     (tmp_path / "a.png").write_bytes(content)
@@ -294,6 +373,12 @@ def test_textures_of_other_modes_and_too_large_ones(tmp_path: Path, monkeypatch)
         Image.new(mode, (4, 4), level).save(tmp_path / "a.png")
         found, _ = colors(tmp_path, text, "newmtl m\nmap_Kd a.png\n")
         assert found is not None and torch.allclose(found, torch.tensor(grey), atol=1e-4), mode
+    for mode in ("F", "I"):  # black, if read as levels of 8 bits
+        Image.new(mode, (4, 4), 1).save(tmp_path / "a.tif")
+        with pytest.raises(
+            ValueError, match=r"expected 8 or 16 bits .* remove it from the model\.$"
+        ):
+            colors(tmp_path, text, "newmtl m\nmap_Kd a.tif\n")
     Image.new("1", (9000, 9000)).save(tmp_path / "a.png")
     monkeypatch.setattr("invgraph.files.opening.available_bytes", lambda: 64 * 80_000_000)
     with pytest.raises(ValueError, match=r"a\.png' cannot be read \(.*9000x9000 .*80\.0 million"):

@@ -123,6 +123,52 @@ def test_two_textures(tmp_path: Path):
     assert 0 < int(found.isnan().any(1).sum()) < len(found)
 
 
+def test_colours_of_other_whole_numbers(tmp_path: Path):
+    for kind in ("short", "int", "uint"):
+        rgb = "".join(f"property {kind} {name}\n" for name in ("red", "green", "blue"))
+        rows = VERTICES.replace(" 0\n", " 0 200 1 0\n")
+        _, found, _ = colors(tmp_path, header(vertex=XYZ + rgb) + rows + "4 0 1 2 3\n")
+        assert found is not None
+        wanted = torch.tensor(decoded(np.array([200, 1, 0]) / 255)).float()
+        assert torch.allclose(found, wanted.expand_as(found), atol=1e-6)
+
+
+@pytest.mark.parametrize("names", [["a.png"], ["a.png", "b.png"]])
+def test_faces_of_no_texture_stay(names: list[str], tmp_path: Path):
+    for name in names:
+        Image.new("RGB", (4, 4), (255, 0, 0)).save(tmp_path / name)
+    face = FACES + "property list uchar float texcoord\nproperty int texnumber\n"
+    comments = "".join(f"comment TextureFile {name}\n" for name in names)
+    text = header(face=face, faces=2).replace("ascii 1.0\n", "ascii 1.0\n" + comments) + VERTICES
+    text += "3 0 1 2 6 0 0 1 0 1 1 0\n3 0 2 3 6 0 0 1 1 0 1 -1\n"
+    mesh, found, notes = colors(tmp_path, text)
+    assert float(face_areas(mesh).sum()) == pytest.approx(1) and not notes
+    assert found is not None
+    second = mesh.vertices[mesh.faces.long()].mean(1) @ torch.tensor([-1.0, 1, 0]) > 0
+    of_face = found[mesh.faces.long()]
+    assert torch.equal(of_face[~second], torch.tensor([1.0, 0, 0]).expand_as(of_face[~second]))
+    assert bool(of_face[second].isnan().all())
+
+
+def test_a_texture_without_coordinates_is_said(tmp_path: Path):
+    Image.new("RGB", (4, 4), (255, 0, 0)).save(tmp_path / "a.png")
+    text = header().replace("ascii 1.0\n", "ascii 1.0\ncomment TextureFile a.png\n")
+    _, found, notes = colors(tmp_path, text + VERTICES + "4 0 1 2 3\n")
+    assert found is None
+    assert notes == [
+        "mesh.ply: it has no texture coordinates for its texture 'a.png', and so no colour."
+    ]
+
+
+@pytest.mark.parametrize("comment", ["comment\tTextureFile\ta.png", "comment texturefile  a.png"])
+def test_ways_to_name_a_texture(comment: str, tmp_path: Path):
+    Image.new("RGB", (4, 4), (255, 0, 0)).save(tmp_path / "a.png")
+    uv = "property float s\nproperty float t\n"
+    text = header(vertex=XYZ + uv).replace("1.0\n", f"1.0\ncomment one\x0ctwo\n{comment}\n")
+    _, found, _ = colors(tmp_path, text + VERTICES.replace(" 0\n", " 0 0 0\n") + "4 0 1 2 3\n")
+    assert found is not None and torch.allclose(found, torch.tensor([1.0, 0, 0]))
+
+
 def test_texture_coordinates_of_vertices(tmp_path: Path):
     picture = np.zeros((8, 8, 3), np.uint8)
     picture[:4, :, 1] = 255

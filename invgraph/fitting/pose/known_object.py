@@ -18,6 +18,7 @@ FINE = 1 / 90  # triangles are split until their edges are this short, relative 
 LEARNT = 1 / 50  # the same where the colours are learnt from images,
 MOST_FACES = 50_000  # or would be more than this many
 PLACES = 20
+UNLIKE = 0.05  # from the mean of two colours
 LARGEST_M = 20.0  # nothing this large is handled with a camera near it, unless it says so
 
 
@@ -100,7 +101,13 @@ def load_object(path: str | Path, scale: float | None = None) -> KnownObject:
             f"{path.name} is far from its origin: poses are those of the model moved by "
             f"({0 - x:.0f}, {0 - y:.0f}, {0 - z:.0f}) m, which float32 can hold."
         )
-    model = make_object(replace(mesh, vertices=vertices), albedo, path.stem)
+    mesh = replace(mesh, vertices=vertices)
+    if albedo is not None and _back_to_back(mesh, albedo):
+        notes.append(
+            f"{path.name}: surfaces of different colours lie back to back, and their colours are "
+            "mixed: give the model a thickness."
+        )
+    model = make_object(mesh, albedo, path.stem)
     if albedo is not None and model.albedo is None:
         notes.append(
             f"{path.name}: most of it has no colour, so colours are learnt from the photos."
@@ -168,6 +175,18 @@ def _one_vertex_per_place(mesh: Mesh, albedo: Tensor | None) -> tuple[Mesh, Tens
         total = torch.zeros(len(vertices), 3).index_add(0, index[known], albedo[known])
         albedo = total / count[:, None]  # NaN where there is none
     return Mesh(vertices, faces[proper]), albedo
+
+
+def _back_to_back(mesh: Mesh, albedo: Tensor) -> bool:
+    """Whether at many places surfaces that face opposite ways differ in colour."""
+    _, index = torch.unique(mesh.vertices, dim=0, return_inverse=True)
+    count = torch.bincount(index)
+    average = albedo.new_zeros(len(count), 6).index_add(
+        0, index, torch.cat([vertex_normals(mesh), albedo.nan_to_num(-1.0)], 1)
+    ) / count[:, None].to(albedo.dtype)
+    unlike = (albedo.nan_to_num(-1.0) - average[index, 3:]).abs().amax(1) > UNLIKE
+    opposite = average[index, :3].norm(dim=1) < 0.1
+    return float((unlike & opposite).float().mean()) > 0.1
 
 
 def _diameter(vertices: Tensor) -> float:

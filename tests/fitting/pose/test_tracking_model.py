@@ -67,6 +67,20 @@ def test_scales_that_are_none_are_refused(scale: float, tmp_path: Path):
         load_object(tmp_path / "box.ply", scale)
 
 
+@pytest.mark.parametrize("back", ["red", "blue"])
+def test_a_card_whose_sides_differ_is_said(back: str, tmp_path: Path):
+    text = "v 0 0 0\nv 0.1 0 0\nv 0.1 0.1 0\nv 0 0.1 0\nmtllib card.mtl\n"
+    text += f"usemtl red\nf 1 2 3 4\nusemtl {back}\nf 4 3 2 1\n"
+    (tmp_path / "card.obj").write_text(text)
+    (tmp_path / "card.mtl").write_text("newmtl red\nKd 1 0 0\nnewmtl blue\nKd 0 0 1\n")
+    notes = load_object(tmp_path / "card.obj").notes
+    assert [note.split(":")[0] for note in notes] == ["card.obj"] * (back == "blue")
+    assert all("back to back, and their colours are mixed" in note for note in notes)
+    # Colours that meet at edges are another matter.
+    (tmp_path / "card.obj").write_text(text.replace("f 4 3 2 1", "v 0 0 0.1\nf 1 4 5\nf 1 5 2"))
+    assert load_object(tmp_path / "card.obj").notes == ()
+
+
 def test_holes_are_rims(tmp_path: Path):
     whole = box(0.1)
     save_mesh(Mesh(whole.vertices, whole.faces[2:]), tmp_path / "open.off")
