@@ -50,6 +50,8 @@ def read_intrinsics(
             not supported, or a size of another shape than the photo's.
         OSError: the file cannot be read.
     """
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is not a file; give a JSON file with intrinsics.")
     values = _load(path)
     if _kind(values) is None:
         raise ValueError(f"{path} holds no intrinsics of a known kind; expected {KINDS}.")
@@ -152,11 +154,10 @@ def _stated_lens(values: dict[str, Any], path: Path, photo: Path, size: tuple[in
         f"read beside {kind}; write the lens as transforms.json has it (fl_x, camera_model), or "
         "undistort the photos first",
     )
-    if (
-        kind != "px"
-        and isinstance(name := values.get("camera_model"), str)
-        and ("PINHOLE" not in name.upper())
-    ):
+    name = values.get("camera_model")
+    if values.get("is_fisheye"):
+        name = "fisheye"
+    if name is not None and "PINHOLE" not in str(name).upper():
         raise ValueError(
             f"{where}: camera_model {name!r:.40} is not read beside {kind}; write the lens as "
             "transforms.json has it (fl_x), or undistort the photos first."

@@ -47,6 +47,10 @@ def read_llff(folder: Path) -> Capture:
     frames = []
     unreadable = Unreadable(source)
     unreadable.note_unopened(images, mask_folder)
+    if masks:
+        stems = {path.stem for path in paths}
+        known = {path for stem, path in masks.items() if stem in stems}
+        unreadable.note_others(pictures(mask_folder, folder), known, "no photo is called so")
     for index, (path, row) in enumerate(zip(paths, rows, strict=True)):
         matrix = row[:15].reshape(3, 5)
         where = f"{source}: row {index} ({path.name})"
@@ -120,9 +124,9 @@ def _scaled(
 ) -> tuple[tuple[float, float], tuple[int, int]]:
     """Focal lengths in the real photograph's pixels, and its (height, width)."""
     height, width, focal = (float(value) for value in shape)
-    if np.isnan(shape).any():
+    if not np.isfinite(shape).all():
         raise MissingValue(f"{where}: height, width, focal are {shape}; export the poses again.")
-    if not (np.isfinite(shape).all() and min(shape) > 0 and min(shape[:2]) >= 1):
+    if not (min(shape) > 0 and min(shape[:2]) >= 1):
         raise ValueError(f"{where}: height, width, focal are {shape}; export the poses again.")
     real = image_size(path, as_stored=True)
     stated = (round(height), round(width))

@@ -38,7 +38,8 @@ def read_photos(path: Path) -> Capture:
         raise ValueError(f"{path} holds no photos; give a folder of PNG, JPEG, WebP or TIFF files.")
     frames = []
     masks = path / "masks"
-    known = {mask.stem: mask for mask in pictures(masks, path)} if masks.is_dir() else {}
+    drawn = pictures(masks, path) if masks.is_dir() else []
+    known = {mask.stem: mask for mask in drawn}
     photos = pictures(folder, path)
     for photo in photos:
         mask_path = known.get(photo.stem)
@@ -49,6 +50,10 @@ def read_photos(path: Path) -> Capture:
     for stem, mask in known.items():
         if stem not in stems:
             unreadable.note(f"masks/{mask.name}", f"no photo is called {stem}")
+    for mask in drawn:
+        if mask not in known.values():
+            other = known[mask.stem].name
+            unreadable.note(f"masks/{mask.name}", f"{other} is taken; remove one of them")
     below = path / "images"
     if folder != below and below.is_dir() and has_pictures(below):
         unreadable.note("images", f"its photos are not read: there are photos in {path} itself")
