@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from invgraph.data.frame import make_lens
-from invgraph.data.images import QUARTER_TURNS, orientation_of
+from invgraph.data.images import QUARTER_TURNS, orientation_of, undoing
 from invgraph.data.text import checked_intrinsics, flat_numbers, number, scaled_to
 from invgraph.data.transforms_json import read_lens as transforms_lens
 from invgraph.data.transforms_json import refuse_other_terms
@@ -20,7 +20,6 @@ KINDS = "px, py, u0, v0 (ViSP), K or cam_K (3x3), fx, fy, cx, cy (BOP), or fl_x 
 _VISP = ("perspectiveProjWithoutDistortion", "perspectiveProjWithDistortion")
 _SIZES = (("h", "w"), ("height", "width"))
 _LARGEST_BYTES = 1 << 20
-_UNDOING = {6: 8, 8: 6}  # EXIF orientations; the others undo themselves
 
 
 def read_intrinsics(
@@ -119,7 +118,7 @@ def _lens(
         return _stated_lens(values, path, photo, size)
     height, width = size[::-1] if orientation in QUARTER_TURNS else size
     lens = _stated_lens(values, path, photo, (height, width))
-    return _turned(lens, orientation if of_stored else _UNDOING.get(orientation, orientation))
+    return _turned(lens, orientation if of_stored else undoing(orientation))
 
 
 def _turned(lens: Lens, orientation: int) -> Lens:
