@@ -1,7 +1,6 @@
 """Captures with a COLMAP model: ``cameras``, ``images``, ``points3D`` as text or binary."""
 
 import math
-import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,7 +168,10 @@ def _note_others(root: Path, images: Path, photos: list[_Photo], unreadable: Unr
     for folder in filter(Path.is_dir, folders):
         found = pictures(folder, root)
         unreadable.note_others(found, named_photos, "the COLMAP model has no camera for it")
-        masks = root / "masks" / os.path.relpath(folder, images)
+        if ".." in folder.relative_to(images).parts:
+            beside.append(folder)
+            continue
+        masks = root / "masks" / folder.relative_to(images)
         beside += [folder, masks]
         if masks.is_dir() and masks not in folders:
             stems = [photo.stem for photo in found] + [photo.name for photo in found]

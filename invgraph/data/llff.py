@@ -9,7 +9,7 @@ import numpy as np
 from invgraph.data.capture import Capture
 from invgraph.data.frame import make_camera, make_frame, make_lens
 from invgraph.data.images import UnreadableImage, image_size
-from invgraph.data.listing import inside, pictures
+from invgraph.data.listing import inside, pictures, unopened
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import MissingValue, scaled_to
 from invgraph.files.arrays import read_array
@@ -38,9 +38,11 @@ def read_llff(folder: Path) -> Capture:
     images = _image_folder(folder)
     paths = sorted(pictures(images, folder))
     if len(paths) != len(rows):
+        others = unopened(images)
+        besides = f" besides {len(others)} that are not read ({others[0][0]})" if others else ""
         raise ValueError(
-            f"{source} has {len(rows)} poses but {images} has {len(paths)} photos; remove the "
-            "photos without a pose or export the poses again."
+            f"{source} has {len(rows)} poses but {images} has {len(paths)} photos{besides}; remove "
+            "the photos without a pose, convert those that are not read, or export the poses again."
         )
     mask_folder = folder / images.name.replace("images", "masks")
     masks = _masks(mask_folder, paths, folder)

@@ -25,7 +25,7 @@ def read_photos(path: Path) -> Capture:
 
     Photos may differ in size. Masks are the images of ``masks`` with the photos' file
     stems, or the photos' alpha. Numbers in file names count as numbers. Intrinsics are those of
-    ``cam.json`` or ``camera.json``, where there is one
+    ``cam.json`` or ``camera.json`` in the folder or beside the photos, where there is one
     (:func:`invgraph.data.intrinsics.read_intrinsics`).
 
     Raises:
@@ -59,7 +59,8 @@ def read_photos(path: Path) -> Capture:
         unreadable.note("images", f"its photos are not read: there are photos in {path} itself")
     split = held_out(len(frames), unreadable)
     skipped = tuple(unreadable.reasons)
-    frames = _with_lenses(frames, path)
+    for place in dict.fromkeys((path, folder)):
+        frames = _with_lenses(frames, place)
     return Capture(path.resolve().name, named(frames, folder), split, skipped=skipped)
 
 

@@ -591,3 +591,19 @@ def test_depth_maps_larger_than_the_memory_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("invgraph.files.opening.available_bytes", lambda: free)
     with pytest.raises(ValueError, match=r"a\.png is 300x400 .*fit into the free memory"):
         read_depth(tmp_path / "a.png")
+
+
+def test_photos_of_colmap_may_lie_beside_its_images(tmp_path):
+    photos(tmp_path, "images/a.png", "other/b.png", "other/c.png", "masks/a.png")
+    write_text(tmp_path / "sparse/0/cameras.txt", "1 PINHOLE 16 12 20 24 8.5 5.5")
+    rows = [f"{i} 1 0 0 0 0 0 3 1 {n}\n" for i, n in enumerate(("a.png", "../other/b.png"))]
+    write_text(tmp_path / "sparse/0/images.txt", *rows)
+    capture = read_capture(tmp_path)
+    assert len(capture.frames) == 2
+    assert capture.skipped == ("c.png: the COLMAP model has no camera for it",)
+
+
+def test_llff_says_which_photos_are_not_read(tmp_path):
+    write_llff(tmp_path)
+    (tmp_path / "images/b.png").rename(tmp_path / "images/b.heic")
+    expect_error(tmp_path, r"2 poses but .* has 1 photos besides 1 that are not read \(b\.heic\)")
