@@ -13,6 +13,7 @@ from invgraph.data.images import image_size
 from invgraph.data.listing import inside, inside_file, natural, pictures
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import MissingValue, checked_intrinsics, flat_numbers, read_json
+from invgraph.data.transforms_json import refuse_other_terms
 from invgraph.data.truth import MeasuredMap, ObjectPose, Truth
 from invgraph.geometry.lens import Lens
 
@@ -140,6 +141,7 @@ def _lens(entry: dict, size: tuple[int, int], where: str) -> Lens:
             f"{where}: cam_model {name!r:.60} is not supported, only cam_K; undistort the photos "
             "first."
         )
+    refuse_other_terms(entry, (), where, "read beside cam_K; undistort the photos first")
     matrix = _array(entry.get("cam_K"), 9, f"{where}: cam_K").reshape(3, 3)
     focal, principal = checked_intrinsics(matrix, f"{where}: cam_K", centred=True)
     return make_lens(focal, principal, size, where=f"{where}: cam_K")

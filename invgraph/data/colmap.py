@@ -127,6 +127,7 @@ def read_colmap(path: Path) -> Capture:
         name = str(images.relative_to(root) / photo.name) if photo.name else photo.name
         image_path = inside(root, name, source)
         with unreadable.skipping(photo.name):
+            unreadable.once(image_path, source)
             if photo.lens_id not in lenses:
                 raise MissingValue(
                     f"{where} has camera {photo.lens_id}, which cameras{suffix} lacks; export "
@@ -136,11 +137,7 @@ def read_colmap(path: Path) -> Capture:
             camera = _camera(lenses[photo.lens_id], photo, size, where)
             mask = _mask(root, photo.name)
             frames.append(make_frame(image_path, camera, mask_path=mask, as_stored=True))
-    known = {images / photo.name for photo in photos}
-    for other in pictures(images, root):
-        if other not in known:
-            unreadable.note(other.name, "the COLMAP model has no camera for it")
-    unreadable.note_unopened(images, root / "masks")
+    _note_others(root, images, photos, unreadable)
     return Capture(
         root.resolve().name,
         named(frames, images),
@@ -161,6 +158,28 @@ def _image_folder(path: Path, model: Path, photos: list[_Photo], source: Path) -
         f"{source} names photos such as {photos[0].name!r:.80}, which lie in no folder images "
         f"beside the model; put the photos into {path / 'images'}."
     )
+
+
+def _note_others(root: Path, images: Path, photos: list[_Photo], unreadable: Unreadable) -> None:
+    """Note photos without a camera, masks without a photo, and files of other kinds."""
+    named_photos = {images / photo.name.replace("\\", "/") for photo in photos}
+    folders = dict.fromkeys([images, *sorted({photo.parent for photo in named_photos})])
+    beside: list[Path] = []
+    for folder in filter(Path.is_dir, folders):
+        found = pictures(folder, root)
+        unreadable.note_others(found, named_photos, "the COLMAP model has no camera for it")
+        if ".." in folder.relative_to(images).parts:
+            beside.append(folder)
+            continue
+        masks = root / "masks" / folder.relative_to(images)
+        beside += [folder, masks]
+        if masks.is_dir() and masks not in folders:
+            stems = [photo.stem for photo in found] + [photo.name for photo in found]
+            stems += [name for photo in named_photos for name in (photo.stem, photo.name)]
+            reason = "no photo has a mask of that name, which is NAME.png or STEM.png"
+            known = {masks / f"{stem}.png" for stem in stems}
+            unreadable.note_others(pictures(masks, root), known, reason)
+    unreadable.note_unopened(*beside)
 
 
 def _lies_in(folder: Path, name: str) -> bool:
@@ -191,9 +210,12 @@ def _camera(lens: _Lens, photo: _Photo, size: tuple[int, int], where: str) -> Ca
         )
     # Only checks that the photo is the calibrated one, resampled or not.
     scaled_to((1.0, 1.0), (0.0, 0.0), (lens.height, lens.width), size, where)
-    ours = convert.lens_from_colmap(
-        lens.model, torch.from_numpy(lens.params), lens.height, lens.width
-    )
+    try:
+        ours = convert.lens_from_colmap(
+            lens.model, torch.from_numpy(lens.params), lens.height, lens.width
+        )
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
     camera = convert.from_colmap(
         torch.from_numpy(photo.quat_wxyz), torch.from_numpy(photo.translation), ours
     )

@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from invgraph.files.opening import TROUBLE, open_image
+
 STEP = "world_units_per_level"
 _LEVELS = 65535
-_MAX_PIXELS = 64_000_000
 
 
 def encode_depth(depth: Float[Tensor, "h w"], step: float | None = None) -> bytes:
@@ -45,17 +46,15 @@ def read_depth(path: str | Path) -> tuple[np.ndarray, float]:
         ValueError: the file is not what :func:`encode_depth` writes.
     """
     path = Path(path)
-    from PIL import Image
-
     try:
-        with Image.open(path, formats=("PNG",)) as image:
-            if image.mode != "I;16" or image.width * image.height > _MAX_PIXELS:
-                raise ValueError("not a 16-bit grey image of reasonable size")
+        with open_image(path) as image:
+            if image.format != "PNG" or image.mode != "I;16":
+                raise ValueError("not a 16-bit grey PNG")
             levels = np.asarray(image).astype(np.uint16)
             step = float(image.info[STEP])
         if not (math.isfinite(step) and step > 0):
             raise ValueError(f"its step is {step}")
-    except (OSError, ValueError, KeyError, SyntaxError, Image.DecompressionBombError) as error:
+    except TROUBLE as error:
         raise ValueError(
             f"{path} is no depth map of ours ({error}); expected a 16-bit PNG with {STEP}."
         ) from error

@@ -20,6 +20,8 @@ from invgraph.geometry.color import linear_from_srgb
 
 _EXIF_ORIENTATION = 274
 QUARTER_TURNS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+_UNDOING = {6: 8, 8: 6}
+_WIDTH, _HEIGHT = 256, 257  # tags of TIFF
 # The last bytes of a file: end of image (ITU-T T.81, B.1.1.3) and the checksum of IEND.
 _ENDINGS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"\xaeB`\x82"}
 
@@ -38,7 +40,7 @@ def image_header(path: Path, *, as_stored: bool = False) -> tuple[tuple[int, int
         UnreadableImage: missing, cut off or not an image.
     """
     with open_image(path) as image:
-        width, height = image.size
+        width, height = _stored_size(image)
         ending = _ENDINGS.get(image.format or "")
         turned = not as_stored and _orientation(image, path) in QUARTER_TURNS
         transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
@@ -79,17 +81,17 @@ def thumbnail(path: Path, side: int, *, as_stored: bool = False) -> np.ndarray:
     from PIL import Image
 
     with open_image(path) as image:
-        orientation = 1 if as_stored else _orientation(image, path)
+        turn = _missing_turn(image, path, as_stored)
         try:
             if image.mode in ("I", "I;16", "I;16B", "I;16L"):
-                levels = (decode(path, as_stored=True)[..., 0] >> 8).astype(np.uint8)
-                small = Image.fromarray(levels)
+                levels = (decode(path, as_stored=as_stored)[..., 0] >> 8).astype(np.uint8)
+                small, turn = Image.fromarray(levels), 1
             else:
                 image.draft("RGB", (side, side))
                 small = image
             small = small.convert("RGBA")
             small.thumbnail((side, side))
-            small = Image.fromarray(_turned(np.asarray(small), orientation))
+            small = Image.fromarray(_turned(np.asarray(small), turn))
         except TROUBLE as error:
             raise UnreadableImage(unreadable(path, error)) from error
     grey = Image.new("RGBA", small.size, (128, 128, 128, 255))
@@ -219,6 +221,26 @@ def _orientation(image, path: Path) -> int:
     return stated if isinstance(stated, int) and 1 <= stated <= 8 else 1
 
 
+def undoing(orientation: int) -> int:
+    """The EXIF orientation that turns an image back."""
+    return _UNDOING.get(orientation, orientation)
+
+
+def _stored_size(image) -> tuple[int, int]:
+    """Width and height of the rows and columns as the file stores them."""
+    if image.format != "TIFF":
+        return image.size
+    return image.tag_v2[_WIDTH], image.tag_v2[_HEIGHT]  # Pillow's size may be the turned one
+
+
+def _missing_turn(image, path: Path, as_stored: bool) -> int:
+    """The EXIF orientation by which pixels have to be turned once Pillow has decoded them."""
+    if image.format != "TIFF":
+        return 1 if as_stored else _orientation(image, path)
+    # Pillow turns the pixels of TIFF files, and only these, while it decodes them.
+    return undoing(_orientation(image, path)) if as_stored else 1
+
+
 def decode(path: Path, *, as_stored: bool = False) -> np.ndarray:
     """Levels of an image as the file holds them.
 
@@ -234,15 +256,15 @@ def decode(path: Path, *, as_stored: bool = False) -> np.ndarray:
         UnreadableImage: missing, truncated or not an image.
     """
     with open_image(path) as image:
-        orientation = 1 if as_stored else _orientation(image, path)
+        turn = _missing_turn(image, path, as_stored)
         try:
             if image.format == "PNG" and _png_is_deep_color(path):
-                return _turned(_decode_deep_png(path, image.mode), orientation)
+                return _turned(_decode_deep_png(path, image.mode), turn)
             if image.mode in ("I", "I;16", "I;16B", "I;16L"):
                 pixels = np.asarray(image.convert("I"))
                 if pixels.min() < 0 or pixels.max() > 65535:
                     raise ValueError("expected 8 or 16 bits per channel")
-                return _turned(pixels.astype(np.uint16)[..., None], orientation)
+                return _turned(pixels.astype(np.uint16)[..., None], turn)
             transparent = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
             if image.mode in ("1", "L", "LA"):
                 image = image.convert("LA" if transparent else "L")
@@ -251,7 +273,7 @@ def decode(path: Path, *, as_stored: bool = False) -> np.ndarray:
             pixels = np.asarray(image)
         except TROUBLE as error:
             raise UnreadableImage(unreadable(path, error)) from error
-    return _turned(pixels[..., None] if pixels.ndim == 2 else pixels, orientation)
+    return _turned(pixels[..., None] if pixels.ndim == 2 else pixels, turn)
 
 
 def _png_is_deep_color(path: Path) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from invgraph.data.frame import make_lens
-from invgraph.data.images import QUARTER_TURNS, orientation_of
+from invgraph.data.images import QUARTER_TURNS, orientation_of, undoing
 from invgraph.data.text import checked_intrinsics, flat_numbers, number, scaled_to
 from invgraph.data.transforms_json import read_lens as transforms_lens
 from invgraph.data.transforms_json import refuse_other_terms
@@ -20,7 +20,6 @@ KINDS = "px, py, u0, v0 (ViSP), K or cam_K (3x3), fx, fy, cx, cy (BOP), or fl_x 
 _VISP = ("perspectiveProjWithoutDistortion", "perspectiveProjWithDistortion")
 _SIZES = (("h", "w"), ("height", "width"))
 _LARGEST_BYTES = 1 << 20
-_UNDOING = {6: 8, 8: 6}  # EXIF orientations; the others undo themselves
 
 
 def read_intrinsics(
@@ -50,6 +49,8 @@ def read_intrinsics(
             not supported, or a size of another shape than the photo's.
         OSError: the file cannot be read.
     """
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is not a file; give a JSON file with intrinsics.")
     values = _load(path)
     if _kind(values) is None:
         raise ValueError(f"{path} holds no intrinsics of a known kind; expected {KINDS}.")
@@ -117,7 +118,7 @@ def _lens(
         return _stated_lens(values, path, photo, size)
     height, width = size[::-1] if orientation in QUARTER_TURNS else size
     lens = _stated_lens(values, path, photo, (height, width))
-    return _turned(lens, orientation if of_stored else _UNDOING.get(orientation, orientation))
+    return _turned(lens, orientation if of_stored else undoing(orientation))
 
 
 def _turned(lens: Lens, orientation: int) -> Lens:
@@ -152,11 +153,10 @@ def _stated_lens(values: dict[str, Any], path: Path, photo: Path, size: tuple[in
         f"read beside {kind}; write the lens as transforms.json has it (fl_x, camera_model), or "
         "undistort the photos first",
     )
-    if (
-        kind != "px"
-        and isinstance(name := values.get("camera_model"), str)
-        and ("PINHOLE" not in name.upper())
-    ):
+    name = values.get("camera_model")
+    if values.get("is_fisheye"):
+        name = "fisheye"
+    if name is not None and "PINHOLE" not in str(name).upper():
         raise ValueError(
             f"{where}: camera_model {name!r:.40} is not read beside {kind}; write the lens as "
             "transforms.json has it (fl_x), or undistort the photos first."

@@ -127,7 +127,8 @@ def right_of(photo: Path, folder: Path, baseline: float, root: Path) -> Right | 
 
 def _projection(source: Path, number: int) -> np.ndarray:
     """Row PN as 3x4; the rows may come without their labels."""
-    lines = [line for line in read_lines(source) if line.strip()]
+    lines = [line.strip() for line in read_lines(source)]
+    lines = [line for line in lines if line and not line.startswith("#")]
     parts = [line.partition(":") for line in lines]
     labelled = {label.strip(): text.split() for label, colon, text in parts if colon}
     bare = [line.split() for line in lines if ":" not in line]

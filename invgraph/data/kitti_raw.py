@@ -1,6 +1,8 @@
 """Drives in the layout of KITTI's raw recordings."""
 
 import math
+import re
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from invgraph.data.images import image_size
 from invgraph.data.kitti import checked_baseline, right_of
 from invgraph.data.listing import inside_file, pictures
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
-from invgraph.data.text import checked_intrinsics, numbers, read_lines
+from invgraph.data.text import MissingValue, checked_intrinsics, numbers, read_lines
 from invgraph.data.truth import MeasuredMap, Truth
 from invgraph.geometry.lens import Lens
 
@@ -22,6 +24,28 @@ _METRES_PER_LEVEL = 1 / 256
 _ORDER = ("02", "00", "03", "01")  # colour before grey, left before right
 _RIGHT = {"02": "03", "00": "01"}
 _EARTH_RADIUS = 6378137.0
+_FRACTION = re.compile(r"(?:\.[0-9]*)?")  # of a second
+_LOST = re.compile(r"[^0-9]*")
+
+
+@dataclass(frozen=True)
+class _Calibration:
+    """A ``key: numbers`` file; keys with words are left out."""
+
+    source: Path
+    values: dict[str, np.ndarray]
+
+    def matrix(self, key: str, shape: tuple[int, int]) -> np.ndarray:
+        if key not in self.values or self.values[key].size != shape[0] * shape[1]:
+            raise ValueError(
+                f"{self.source} has no {key} of {shape[0]}x{shape[1]} numbers; download it again."
+            )
+        return self.values[key].reshape(shape)
+
+    def rigid(self, rotation: str, translation: str | None = None) -> np.ndarray:
+        shift = np.zeros((3, 1)) if translation is None else self.matrix(translation, (3, 1))
+        pose = np.column_stack([self.matrix(rotation, (3, 3)), shift])
+        return checked_pose(pose, f"{self.source}: {rotation}")
 
 
 def raw_camera(path: Path) -> str | None:
@@ -64,6 +88,10 @@ def read_kitti_raw(path: Path) -> Capture:
             if calibration is not None:
                 lens = _lens(calibration, camera, size, photo)
             time = None if times is None else times[index]
+            if time is not None and math.isnan(time):
+                raise MissingValue(
+                    f"{folder / 'timestamps.txt'}: line {index + 1} was lost; download it again."
+                )
             right = right_of(photo, beside, baseline, path)
             fix = None
             if calibration is not None:
@@ -84,51 +112,48 @@ def read_kitti_raw(path: Path) -> Capture:
     )
 
 
-def _calibration(path: Path, name: str) -> dict[str, np.ndarray] | None:
-    """A ``key: numbers`` file of the drive or of its date; keys with words are left out."""
+def _calibration(path: Path, name: str) -> _Calibration | None:
+    """A calibration of the drive or of its date."""
     for folder in (path, path.resolve().parent):
         source = inside_file(folder / name, folder)
         if source is not None:
             rows = (line.partition(":") for line in read_lines(source))
-            return {
-                key: numbers(text.split(), None, f"{source}: {key}")
-                for key, _, text in rows
-                if text.strip() and key not in ("calib_time", "corner_dist")
+            named_rows = ((key.strip(), text.split()) for key, _, text in rows)
+            values = {
+                key: numbers(words, None, f"{source}: {key}")
+                for key, words in named_rows
+                if words and key not in ("calib_time", "corner_dist") and not key.startswith("#")
             }
+            return _Calibration(source, values)
     return None
 
 
-def _matrix(values: dict[str, np.ndarray], key: str, shape: tuple[int, int]) -> np.ndarray:
-    if key not in values or values[key].size != shape[0] * shape[1]:
-        raise ValueError(f"the drive's calibration has no {key} of {shape}; download it again.")
-    return values[key].reshape(shape)
-
-
-def _lens(values: dict[str, np.ndarray], camera: str, size: tuple[int, int], photo: Path) -> Lens:
-    width, height = _matrix(values, f"S_rect_{camera}", (1, 2))[0]
+def _lens(calibration: _Calibration, camera: str, size: tuple[int, int], photo: Path) -> Lens:
+    width, height = calibration.matrix(f"S_rect_{camera}", (1, 2))[0]
     if size != (height, width):
         raise ValueError(
             f"{photo} is {size[0]}x{size[1]} (h x w) but rectified photos are {height:g}x{width:g};"
             " download the synced and rectified drive."
         )
-    projection = _matrix(values, f"P_rect_{camera}", (3, 4))
-    where = f"{_CAMERAS}: P_rect_{camera}"
+    projection = calibration.matrix(f"P_rect_{camera}", (3, 4))
+    where = f"{calibration.source}: P_rect_{camera}"
     focal, principal = checked_intrinsics(projection[:, :3], where, centred=True)
     return make_lens(focal, principal, size, where=where)
 
 
-def _beside(path: Path, camera: str, values: dict[str, np.ndarray] | None) -> tuple[Path, float]:
+def _beside(path: Path, camera: str, calibration: _Calibration | None) -> tuple[Path, float]:
     """Where the right camera's photos are, and metres to it; 0 if there is none."""
     right = _RIGHT.get(camera, "")
     folder = path / f"image_{right}/data"
-    if values is None or not right or not folder.is_dir():
+    if calibration is None or not right or not folder.is_dir():
         return folder, 0.0
-    ours, other = (_matrix(values, f"P_rect_{name}", (3, 4)) for name in (camera, right))
-    checked_intrinsics(ours[:, :3], f"{_CAMERAS}: P_rect_{camera}", centred=True)
-    return folder, checked_baseline(ours, other, f"{_CAMERAS}: P_rect_{right}")
+    ours, other = (calibration.matrix(f"P_rect_{name}", (3, 4)) for name in (camera, right))
+    checked_intrinsics(ours[:, :3], f"{calibration.source}: P_rect_{camera}", centred=True)
+    return folder, checked_baseline(ours, other, f"{calibration.source}: P_rect_{right}")
 
 
 def _times(source: Path | None, count: int) -> list[float] | None:
+    """Seconds since the first time that is known; NaN where a line holds none."""
     if source is None:
         return None
     lines = [line.strip() for line in read_lines(source) if line.strip()]
@@ -136,18 +161,25 @@ def _times(source: Path | None, count: int) -> list[float] | None:
         raise ValueError(f"{source} has {len(lines)} rows for {count} photos; download it again.")
     try:
         # Nanoseconds: the whole seconds and the fraction are read apart.
-        moments = [datetime.strptime(line[:19], "%Y-%m-%d %H:%M:%S") for line in lines]
-        fractions = [float("0" + line[19:]) for line in lines]
+        moments = [None if _LOST.fullmatch(line) else _moment(line) for line in lines]
     except ValueError as error:
         raise ValueError(
             f"{source}: {error}; expected times such as 2011-09-26 13:02:25.964389445, without a "
             "zone: download it again."
         ) from None
-    start = moments[0], fractions[0]
+    first = next((moment for moment in moments if moment is not None), None)
     return [
-        (moment - start[0]).total_seconds() + fraction - start[1]
-        for moment, fraction in zip(moments, fractions, strict=True)
+        math.nan
+        if moment is None or first is None
+        else (moment[0] - first[0]).total_seconds() + moment[1] - first[1]
+        for moment in moments
     ]
+
+
+def _moment(line: str) -> tuple[datetime, float]:
+    if not _FRACTION.fullmatch(line[19:]):
+        raise ValueError(f"{line[:60]!r} does not end with a fraction of a second")
+    return datetime.strptime(line[:19], "%Y-%m-%d %H:%M:%S"), float(f"0{line[19:]}")
 
 
 def _fix(source: Path, root: Path) -> np.ndarray | None:
@@ -163,7 +195,7 @@ def _fix(source: Path, root: Path) -> np.ndarray | None:
 def _poses(
     path: Path,
     camera: str,
-    calibration: dict[str, np.ndarray] | None,
+    calibration: _Calibration | None,
     fixes: list[np.ndarray | None],
 ) -> tuple[torch.Tensor | None, ...] | None:
     """``camera_from_world`` per photo; the world is camera 0 at the first measurement."""
@@ -173,11 +205,11 @@ def _poses(
         return None
     if not (path / "oxts/data").is_dir():
         return None
-    rectify = np.eye(4)
-    rectify[:3, :3] = _matrix(calibration, "R_rect_00", (3, 3))
-    reference_from_imu = rectify @ _rigid(camera_from_velo) @ _rigid(velo_from_imu)
+    rectify = calibration.rigid("R_rect_00")
+    camera_from_imu = camera_from_velo.rigid("R", "T") @ velo_from_imu.rigid("R", "T")
+    reference_from_imu = rectify @ camera_from_imu
     imu_from_reference = np.linalg.inv(reference_from_imu)
-    projection = _matrix(calibration, f"P_rect_{camera}", (3, 4))
+    projection = calibration.matrix(f"P_rect_{camera}", (3, 4))
     camera_from_reference = np.eye(4)
     camera_from_reference[:3, 3] = np.linalg.solve(projection[:, :3], projection[:, 3])
     first, scale = None, 1.0
@@ -205,11 +237,6 @@ def _depth(folder: Path, names: list[str], root: Path) -> tuple[MeasuredMap | No
         return ()
     files = [inside_file(folder / f"{name}.png", root) for name in names]
     return tuple(None if file is None else MeasuredMap(file, _METRES_PER_LEVEL) for file in files)
-
-
-def _rigid(values: dict[str, np.ndarray]) -> np.ndarray:
-    rotation = _matrix(values, "R", (3, 3))
-    return checked_pose(np.column_stack([rotation, _matrix(values, "T", (3, 1))]), "calibration")
 
 
 def _placement(values: np.ndarray, scale: float) -> np.ndarray:

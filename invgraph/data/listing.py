@@ -10,7 +10,8 @@ _KNOWN = frozenset(suffix.lower() for suffix in SUFFIXES)
 _OTHERS = """
     .heic .heif .hif .avif .jxl .jp2 .j2k .jpx .jpf .jpe .jfif .jps .mpo .gif .apng .svg .eps .psd
     .xcf .exr .hdr .dds .tga .ico .pcx .ppm .pgm .pbm .pnm .sgi .ras .xpm .xbm .dib .insp .dng .cr2
-    .cr3 .crw .nef .nrw .arw .sr2 .srf .orf .rw2 .raf .pef .srw .x3f .3fr .iiq .raw
+    .cr3 .crw .nef .nrw .arw .sr2 .srf .orf .rw2 .raf .pef .srw .x3f .3fr .iiq .raw .rwl .gpr .erf
+    .dcr .kdc .mrw .mef .mos .heics .avifs .jxr .wdp .hdp .qoi .dpx .cin .fits .wmf .emf .svgz
 """
 
 

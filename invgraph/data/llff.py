@@ -9,7 +9,7 @@ import numpy as np
 from invgraph.data.capture import Capture
 from invgraph.data.frame import make_camera, make_frame, make_lens
 from invgraph.data.images import UnreadableImage, image_size
-from invgraph.data.listing import inside, pictures
+from invgraph.data.listing import inside, pictures, unopened
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import MissingValue, scaled_to
 from invgraph.files.arrays import read_array
@@ -38,15 +38,21 @@ def read_llff(folder: Path) -> Capture:
     images = _image_folder(folder)
     paths = sorted(pictures(images, folder))
     if len(paths) != len(rows):
+        others = unopened(images)
+        besides = f" besides {len(others)} that are not read ({others[0][0]})" if others else ""
         raise ValueError(
-            f"{source} has {len(rows)} poses but {images} has {len(paths)} photos; remove the "
-            "photos without a pose or export the poses again."
+            f"{source} has {len(rows)} poses but {images} has {len(paths)} photos{besides}; remove "
+            "the photos without a pose, convert those that are not read, or export the poses again."
         )
     mask_folder = folder / images.name.replace("images", "masks")
     masks = _masks(mask_folder, paths, folder)
     frames = []
     unreadable = Unreadable(source)
     unreadable.note_unopened(images, mask_folder)
+    if masks:
+        stems = {path.stem for path in paths}
+        known = {path for stem, path in masks.items() if stem in stems}
+        unreadable.note_others(pictures(mask_folder, folder), known, "no photo is called so")
     for index, (path, row) in enumerate(zip(paths, rows, strict=True)):
         matrix = row[:15].reshape(3, 5)
         where = f"{source}: row {index} ({path.name})"
@@ -120,9 +126,9 @@ def _scaled(
 ) -> tuple[tuple[float, float], tuple[int, int]]:
     """Focal lengths in the real photograph's pixels, and its (height, width)."""
     height, width, focal = (float(value) for value in shape)
-    if np.isnan(shape).any():
+    if not np.isfinite(shape).all():
         raise MissingValue(f"{where}: height, width, focal are {shape}; export the poses again.")
-    if not (np.isfinite(shape).all() and min(shape) > 0 and min(shape[:2]) >= 1):
+    if not (min(shape) > 0 and min(shape[:2]) >= 1):
         raise ValueError(f"{where}: height, width, focal are {shape}; export the poses again.")
     real = image_size(path, as_stored=True)
     stated = (round(height), round(width))

@@ -10,7 +10,7 @@ import torch
 from invgraph.data.capture import Capture
 from invgraph.data.frame import make_camera, make_frame, make_lens
 from invgraph.data.images import UnreadableImage, border_is_dark, image_size
-from invgraph.data.listing import inside, inside_file
+from invgraph.data.listing import inside, inside_file, pictures
 from invgraph.data.reading import FARTHEST, Unreadable, checked_pose, held_out, named
 from invgraph.data.text import MissingValue, checked_intrinsics, number_word, read_lines
 
@@ -38,7 +38,7 @@ def read_middlebury(source: Path) -> Capture:
     folder = source.parent
     inside_file(source, folder)
     lines = [line.split() for line in read_lines(source) if line.strip()]
-    if len(lines[:1]) == 0 or len(lines[0]) != 1 or not lines[0][0].isdigit():
+    if len(lines[:1]) == 0 or len(lines[0]) != 1 or not re.fullmatch("[0-9]{1,9}", lines[0][0]):
         raise ValueError(f"{source} does not start with the number of photos; download it again.")
     count = int(lines[0][0])
     if count != len(lines) - 1 or count == 0:
@@ -46,16 +46,20 @@ def read_middlebury(source: Path) -> Capture:
             f"{source} announces {count} photos but lists {len(lines) - 1}; download it again."
         )
     frames = []
+    listed: set[Path] = set()
     unreadable = Unreadable(source)
     for index, words in enumerate(lines[1:]):
         where = f"{source}: line {index + 2}"
         path = inside(folder, words[0], source)
+        listed.add(path)
         with unreadable.skipping(words[0]):
             focal, principal, pose = _parse(words, where)
+            unreadable.once(path, source)
             size = image_size(path, as_stored=True)
             lens = make_lens(focal, principal, size, where=where)
             camera = make_camera(checked_pose(pose, where), lens)
             frames.append(make_frame(path, camera, as_stored=True))
+    unreadable.note_others(pictures(folder, folder), listed, f"{source.name} has no row for it")
     unreadable.note_unopened(folder)
     split = held_out(len(frames), unreadable)
     sample = frames[:: max(1, len(frames) // 8)]
@@ -79,7 +83,8 @@ def _parse(
     except ValueError:
         values = np.empty(0)
     if len(values) != 21:
-        raise ValueError(f"{where}: expected a file name and 21 numbers; download the file again.")
+        kind = MissingValue if len(words) == 22 else ValueError
+        raise kind(f"{where}: expected a file name and 21 numbers; download the file again.")
     if not np.isfinite(values).all():
         raise MissingValue(f"{where} holds NaN or infinity; download the file again.")
     focal, principal = checked_intrinsics(values[:9].reshape(3, 3), where, centred=True)

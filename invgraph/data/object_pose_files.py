@@ -108,6 +108,8 @@ def read_rows(path: str | Path) -> list[PoseRow]:
         OSError: it cannot be read.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is not a file; give a table of poses.")
     text = path.read_text(encoding="utf-8", errors="replace").replace("\0", "")
     lines = text[: text.rfind("\n") + 1].splitlines()
     if lines and lines[0] != ",".join(COLUMNS):
@@ -266,7 +268,10 @@ def read_pose(path: str | Path) -> np.ndarray:
     if path.exists() and not path.is_file():
         raise ValueError(f"{path} is not a file; give a JSON file with a 4x4 matrix.")
     try:
-        matrix = np.array(json.loads(path.read_bytes()), dtype=np.float64)
+        matrix = np.array(json.loads(path.read_bytes()))
+        if matrix.dtype.kind not in "fiu":
+            raise TypeError("not numbers")
+        matrix = matrix.astype(np.float64)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         reason = " ".join(str(error).split())[:100]
         raise ValueError(f"{path} holds no 4x4 matrix of numbers as JSON ({reason}).") from error

@@ -25,7 +25,7 @@ def read_photos(path: Path) -> Capture:
 
     Photos may differ in size. Masks are the images of ``masks`` with the photos' file
     stems, or the photos' alpha. Numbers in file names count as numbers. Intrinsics are those of
-    ``cam.json`` or ``camera.json``, where there is one
+    ``cam.json`` or ``camera.json`` in the folder or beside the photos, where there is one
     (:func:`invgraph.data.intrinsics.read_intrinsics`).
 
     Raises:
@@ -38,7 +38,8 @@ def read_photos(path: Path) -> Capture:
         raise ValueError(f"{path} holds no photos; give a folder of PNG, JPEG, WebP or TIFF files.")
     frames = []
     masks = path / "masks"
-    known = {mask.stem: mask for mask in pictures(masks, path)} if masks.is_dir() else {}
+    drawn = pictures(masks, path) if masks.is_dir() else []
+    known = {mask.stem: mask for mask in drawn}
     photos = pictures(folder, path)
     for photo in photos:
         mask_path = known.get(photo.stem)
@@ -49,12 +50,17 @@ def read_photos(path: Path) -> Capture:
     for stem, mask in known.items():
         if stem not in stems:
             unreadable.note(f"masks/{mask.name}", f"no photo is called {stem}")
+    for mask in drawn:
+        if mask not in known.values():
+            other = known[mask.stem].name
+            unreadable.note(f"masks/{mask.name}", f"{other} is taken; remove one of them")
     below = path / "images"
     if folder != below and below.is_dir() and has_pictures(below):
         unreadable.note("images", f"its photos are not read: there are photos in {path} itself")
     split = held_out(len(frames), unreadable)
     skipped = tuple(unreadable.reasons)
-    frames = _with_lenses(frames, path)
+    for place in dict.fromkeys((path, folder)):
+        frames = _with_lenses(frames, place)
     return Capture(path.resolve().name, named(frames, folder), split, skipped=skipped)
 
 

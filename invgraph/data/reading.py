@@ -1,7 +1,7 @@
 """What readers of every format have in common: what is left out, held out, refused."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ class Unreadable:
 
     source: Path
     reasons: list[str] = field(default_factory=list)
+    _taken: set[Path] = field(default_factory=set)
 
     @contextmanager
     def skipping(self, name: str) -> Iterator[None]:
@@ -38,6 +39,22 @@ class Unreadable:
     def note(self, name: str, reason: str) -> None:
         """Note something that was left out."""
         self.reasons.append(f"{name}: {reason}")
+
+    def once(self, photo: Path, source: Path) -> None:
+        """Let a photo be read once only, lest it is held out and learnt from.
+
+        Raises:
+            UnreadableImage: ``source`` lists it a second time.
+        """
+        if photo.resolve() in self._taken:
+            raise UnreadableImage(f"{photo} is listed twice in {source}; remove one of its rows.")
+        self._taken.add(photo.resolve())
+
+    def note_others(self, files: Iterable[Path], known: Container[Path], reason: str) -> None:
+        """Note photos or masks that lie there but belong to nothing."""
+        for file in files:
+            if file not in known:
+                self.note(file.name, reason)
 
     def note_unopened(self, *folders: Path) -> None:
         """Note what looks like a photo or a mask in a folder but is of a kind we do not open."""
@@ -80,7 +97,8 @@ def checked_pose(matrix: object, where: str) -> np.ndarray:
 
     Raises:
         MissingValue: None, NaN or infinity.
-        ValueError: wrong shape, not numbers, too large, a mirror, or not a rotation to 1 %.
+        ValueError: wrong shape, not numbers, too large, a mirror, not a rotation to 1 %, or a last
+            row other than 0, 0, 0, 1.
     """
     try:
         pose = np.asarray(matrix)
@@ -102,6 +120,11 @@ def checked_pose(matrix: object, where: str) -> np.ndarray:
         raise ValueError(
             f"{where}: the pose is not rigid (determinant {np.linalg.det(rotation):.4g}, expected "
             "a rotation with determinant 1); remove scale, shear or mirroring from the poses."
+        )
+    if np.abs(pose[3:] - (0, 0, 0, 1)).max(initial=0.0) > 1e-6:
+        last = ", ".join(f"{value:g}" for value in pose[3])
+        raise ValueError(
+            f"{where}: the last row of the pose is {last}, expected 0, 0, 0, 1; transpose it?"
         )
     u, _, vt = np.linalg.svd(rotation)
     rigid = np.eye(4)

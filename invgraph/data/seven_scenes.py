@@ -105,5 +105,5 @@ def _tested(path: Path) -> set[str]:
     source = inside_file(path / "TestSplit.txt", path)
     if source is None:
         return set()
-    digits = (re.search(r"\d+", line) for line in read_lines(source))
+    digits = (re.search("[0-9]{1,9}", line) for line in read_lines(source))
     return {f"seq-{int(match[0]):02d}" for match in digits if match}

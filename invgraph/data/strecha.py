@@ -41,6 +41,7 @@ def read_strecha(path: Path) -> Capture:
     photos = {p.name: p for folder in reversed(folders) for p in pictures(folder, path)}
     unreadable = Unreadable(path)
     frames = []
+    named_by = {file.name.removesuffix(".camera") for file in files}
     for file in files:
         inside_file(file, path)
         name = file.name.removesuffix(".camera")
@@ -53,6 +54,8 @@ def read_strecha(path: Path) -> Capture:
             focal, principal = scaled_to(focal, principal, stated, size, str(photos[name]))
             camera = make_camera(pose, make_lens(focal, principal, size, where=str(file)))
             frames.append(make_frame(photos[name], camera, as_stored=True))
+    known = {photos[name] for name in named_by if name in photos}
+    unreadable.note_others(photos.values(), known, "there is no *.camera file for it")
     unreadable.note_unopened(*folders)
     split = held_out(len(frames), unreadable)
     skipped = tuple(unreadable.reasons)

@@ -36,11 +36,16 @@ _MODELS: dict[str, Model] = {
 }
 _LISTED = ("k1", "k2", "k3", "k4", "p1", "p2")  # nerfstudio's distortion_params
 _OTHER_LENSES = ("ftheta_p0", "latlong", "equirectangular")  # of instant-ngp
-# What programs call terms of lenses: OpenCV's, ViSP's, COLMAP's, Metashape's, instant-ngp's.
+# What programs call terms of lenses: OpenCV's, ViSP's, COLMAP's, Metashape's, instant-ngp's,
+# Kalibr's, RealSense's.
 _TERMS = re.compile(
-    r"[kpsb]\d\d?|s[xy]\d|tau_?[xy]|kud|kdu|omega|xi|skew|rolling_shutter|D|dist|dist_coeffs"
-    r"|distortion|distortion_coefficients|distortion_params"
+    r"[Kkpsb]\d\d?|s[xy]\d|tau_?[xy]|kud|kdu|omega|xi|skew|rolling_shutter|D|coeffs"
+    r"|(?:cam_)?dist(?:ortion)?_?(?:[Cc]oef\w*|params)?|(?:radial|tangential)_distortion"
 )
+# Where programs name a lens model, besides camera_model, and names of Brown's, whose terms (or
+# that there are none) stand elsewhere.
+_MODEL_KEYS = ("cam_model", "distortion_model", "lens_model", "projection_model")
+_BROWN = ("none", "pinhole", "simple_pinhole", "perspective", "plumb_bob", "radtan", "brown")
 
 
 def read_transforms_json(path: Path) -> Capture:
@@ -138,7 +143,6 @@ def _read_frames(path: Path, unreadable: Unreadable) -> tuple[list, list[str]]:
     if not isinstance(entries, list) or not entries:
         raise ValueError(f'{path}: "frames" lists no photo; export the cameras again.')
     frames, names, folders = [], [], []
-    listed: set[Path] = set()
     for index, entry in enumerate(entries):
         where = f"{path}: frames[{index}]"
         if not isinstance(entry, dict):
@@ -152,9 +156,7 @@ def _read_frames(path: Path, unreadable: Unreadable) -> tuple[list, list[str]]:
             world_from_camera = checked_pose(entry.get("transform_matrix"), where)
             camera_from_world = np.linalg.inv(world_from_camera @ _OPENGL_FROM_OPENCV)
             image_path = _existing(image_path, path)
-            if image_path.resolve() in listed:
-                raise UnreadableImage(f"{image_path} is listed twice in {path}; remove one frame.")
-            listed.add(image_path.resolve())
+            unreadable.once(image_path, path)
             size = image_size(image_path, as_stored=True)
             lens = read_lens({**content, **entry}, size, image_path, where)
             camera = make_camera(camera_from_world, lens)
@@ -247,7 +249,7 @@ def read_lens(values: dict, found: tuple[int, int], image_path: Path, where: str
 
 
 def refuse_other_terms(values: dict, known: tuple[str, ...], where: str, rule: str) -> None:
-    """Refuse a lens that has terms which would be left out.
+    """Refuse a lens that has terms which would be left out, or another model's name.
 
     Args:
         values: of the file.
@@ -256,8 +258,12 @@ def refuse_other_terms(values: dict, known: tuple[str, ...], where: str, rule: s
         rule: what the others are not, and what to do, for the message.
 
     Raises:
-        ValueError: a term besides ``known`` is there and not zero.
+        ValueError: a term besides ``known`` is there and not zero, or a model that has others.
     """
+    for key in _MODEL_KEYS:
+        name = values.get(key)
+        if name is not None and str(name).lower() not in _BROWN:
+            raise ValueError(f"{where}: {key} {name!r:.40} is not {rule}.")
     for key, value in values.items():
         if key in known or not _TERMS.fullmatch(key):
             continue

@@ -121,8 +121,12 @@ def _read_png(path: Path) -> np.ndarray:
 
 def _read_npy(path: Path) -> np.ndarray:
     try:
-        return read_array(path).astype(np.float32)
-    except (ValueError, TypeError) as error:
+        values = read_array(path)
+        if values.dtype.kind not in "fiub":
+            raise ValueError(f"it holds {values.dtype}, expected numbers")
+        with np.errstate(over="ignore"):  # what is too large counts as not measured
+            return values.astype(np.float32)
+    except ValueError as error:
         raise ValueError(f"{path} cannot be read as an array ({error}); restore it.") from error
 
 
@@ -139,7 +143,8 @@ def _read_pfm(path: Path) -> np.ndarray:
         if kind.strip() != b"Pf" or len(pixels) < 4 * width * height or min(width, height) < 1:
             raise ValueError("not a whole grey PFM")
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is no grey PFM ({error}); restore it.") from error
+        reason = str(error)[:120]
+        raise ValueError(f"{path} is no grey PFM ({reason}); restore it.") from error
     return np.frombuffer(pixels, f"{order}f4", width * height).reshape(height, width)[::-1]
 
 
@@ -183,7 +188,7 @@ class SceneTruth:
         Raises:
             ValueError: the file is missing or broken.
         """
-        return EnvironmentMap(self._light("radiance"))
+        return EnvironmentMap(self._light("radiance", 3))
 
     def light(self) -> SphericalHarmonicLight:
         """The true light to order 4, world frame.
@@ -191,20 +196,30 @@ class SceneTruth:
         Raises:
             ValueError: the file is missing or broken.
         """
-        return SphericalHarmonicLight(self._light("coefficients"))
+        return SphericalHarmonicLight(self._light("coefficients", 2))
 
     def light_direction(self) -> Float[Tensor, " 3"]:
-        """Unit vector towards where most light comes from: the gradient of the order-1 part."""
-        grey = self._light("coefficients").mean(1)
+        """Unit vector towards where most light comes from: the gradient of the order-1 part.
+
+        Raises:
+            ValueError: the file is missing or broken.
+        """
+        grey = self._light("coefficients", 2).mean(1)
+        if len(grey) < 4:
+            raise ValueError(f"{self.folder / 'light.npz'} has no direction; restore it.")
         # Rows 1, 2, 3 are multiples of y, z, x.
         return torch.nn.functional.normalize(grey[[3, 1, 2]], dim=0)
 
-    def _light(self, name: str) -> Tensor:
+    def _light(self, name: str, axes: int) -> Tensor:
+        """An array whose last axis, of so many, is red, green, blue."""
         path = self.folder / "light.npz"
         if not path.is_file():
             raise ValueError(f"{path} does not exist or is not a file; restore it.")
         try:
             with np.load(path, allow_pickle=False) as stored:
-                return torch.from_numpy(stored[name].astype(np.float32))
+                values = torch.from_numpy(stored[name].astype(np.float32))
         except Exception as error:  # zip, zlib and numpy each raise their own
             raise ValueError(f"{path} cannot be read; restore it.") from error
+        if values.ndim != axes or values.shape[-1] != 3:
+            raise ValueError(f"{path}: {name} has the shape {tuple(values.shape)}; restore it.")
+        return values

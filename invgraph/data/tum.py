@@ -9,7 +9,7 @@ import torch
 from invgraph.data.capture import Capture
 from invgraph.data.depth_scale import metres_per_level
 from invgraph.data.frame import make_frame, make_lens
-from invgraph.data.listing import inside, inside_file
+from invgraph.data.listing import inside, inside_file, pictures
 from invgraph.data.reading import Unreadable, checked_pose, held_out, named
 from invgraph.data.text import MissingValue, numbers, read_lines, read_table
 from invgraph.data.truth import MeasuredMap, Truth
@@ -49,15 +49,21 @@ def read_tum(path: Path) -> Capture:
     """
     unreadable = Unreadable(path / "rgb.txt")
     stamps, photos = _listed("rgb.txt", path, unreadable)
+    unreadable.require(len(photos), 2)
+    whole = not unreadable.reasons  # else a lost row may be that of a photo without one
     depth = _depth(path, stamps, unreadable)
     poses = _poses(inside_file(path / "groundtruth.txt", path), stamps, unreadable)
     lens = _lens(path.resolve().name)
     frames, kept = [], []
     for index, photo in enumerate(photos):
         with unreadable.skipping(photo.name):
+            unreadable.once(photo, path / "rgb.txt")
             time = float(stamps[index] - stamps[0])
             frames.append(make_frame(photo, lens=lens, time=time, as_stored=True))
             kept.append(index)
+    if whole and (path / "rgb").is_dir():
+        others = pictures(path / "rgb", path)
+        unreadable.note_others(others, set(photos), "rgb.txt has no row for it")
     unreadable.note_unopened(path / "rgb")
     split = held_out(len(frames), unreadable)
     return Capture(
@@ -91,9 +97,7 @@ def _listed(name: str, root: Path, unreadable: Unreadable) -> tuple[np.ndarray, 
                 [stamp] = numbers(words[:1], 1, where)
                 paths.append(inside(root, words[1].strip(), source))
                 stamps.append(stamp)
-    if not paths and unreadable.reasons:
-        unreadable.require(0, 2)
-    if not paths:
+    if not paths and not any(reason.startswith(f"{name}: ") for reason in unreadable.reasons):
         raise ValueError(f"{source} lists no photo; download the recording again.")
     order = np.argsort(stamps, kind="stable")
     return np.array(stamps)[order], [paths[index] for index in order]
@@ -117,6 +121,8 @@ def _depth(
     if not (path / "depth.txt").is_file():
         return ()
     times, files = _listed("depth.txt", path, unreadable)
+    if not files:
+        return ()
     scale = metres_per_level(path, _METRES_PER_LEVEL)
     return tuple(
         None if near is None else MeasuredMap(files[near], scale)

@@ -93,10 +93,11 @@ def _stored(folder: Path) -> dict[str, Any] | None:
     """The index of a decoded video, if all its frames are still there."""
     try:
         stored = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        frames = [_Kept(**entry) for entry in stored["frames"]]
+        there = all((folder / f"{frame.name}.jpg").is_file() for frame in frames)
+        return stored if there and isinstance(stored["skipped"], list) else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    there = all((folder / f"{entry['name']}.jpg").is_file() for entry in stored["frames"])
-    return stored if there else None
 
 
 def _decode_into(path: Path, stride: int | None, base: Path, folder: Path) -> dict[str, Any]:

@@ -55,6 +55,9 @@ def open_image(path: Path) -> ImageFile:
         # Image.open would refuse or warn from a number of pixels on that is the same everywhere.
         with silently():
             image = factory(path, "")  # type: ignore[arg-type]
+        if image.format == "TIFF":
+            # Pillow would map the file's pixels with the size of the image that EXIF turns.
+            image.filename = ""
     except FileNotFoundError:
         raise UnreadableImage(
             f"{path} is missing; restore it or remove it from the capture."

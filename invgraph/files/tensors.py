@@ -93,6 +93,11 @@ def read_model(path: Path, remedy: str) -> "tuple[Path, dict[str, Tensor], dict[
 
 def _is_finite(fact: Any) -> bool:
     """Whether all numbers in a JSON value are finite floats, or integers that could be."""
-    if isinstance(fact, dict | list):
-        return all(map(_is_finite, fact.values() if isinstance(fact, dict) else fact))
-    return not isinstance(fact, int | float) or -_LARGEST < fact < _LARGEST
+    left = [fact]
+    while left:  # no recursion: JSON may be deeper than Python's stack
+        fact = left.pop()
+        if isinstance(fact, dict | list):
+            left += fact.values() if isinstance(fact, dict) else fact
+        elif isinstance(fact, int | float) and not -_LARGEST < fact < _LARGEST:
+            return False
+    return True

@@ -249,6 +249,9 @@ def test_a_video_is_decoded_once(tmp_path, monkeypatch):
         damage()
         again = read_capture(tmp_path / "c/v.mp4")
         assert len(again.frames) == 4 and path.is_file()
+    for text in ("[]", "null", '{"frames": 3}', '{"frames": [3], "skipped": []}', "[" * 100_000):
+        (folder / "index.json").write_text(text)
+        assert len(read_capture(tmp_path / "c/v.mp4").frames) == 4, text[:20]
     # So does another video under the same name.
     write_video(tmp_path / "c/v.mp4", [picture(i) for i in range(5)])
     assert len(read_capture(tmp_path / "c/v.mp4").frames) == 5

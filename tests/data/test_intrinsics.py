@@ -106,3 +106,14 @@ def test_another_camera_json_is_left_alone_but_a_damaged_one_is_not(tmp_path: Pa
     file.write_text(json.dumps(VISP))
     with pytest.raises(ValueError, match="states no size but the photos beside it have 2 sizes"):
         read_capture(tmp_path)
+
+
+def test_intrinsics_may_lie_beside_photos_in_images(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    photos(tmp_path / "images", [SIZE, SIZE])
+    values = {"fl_x": 99, "cx": 8, "cy": 6}
+    for folder in (tmp_path / "images", tmp_path):
+        (folder / "cam.json").write_text(json.dumps(values))
+        for frame in read_capture(tmp_path).frames:
+            assert frame.lens is not None and frame.lens.focal.tolist() == [99, 99]
+        (folder / "cam.json").unlink()

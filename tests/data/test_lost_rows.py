@@ -413,3 +413,65 @@ def test_numbers_too_large_are_named(tmp_path):
 def test_a_json_file_that_is_no_file(tmp_path):
     with pytest.raises(ValueError, match=r"x\.json does not exist or is not a file; write it"):
         read_json(tmp_path / "x.json", "write it.")
+
+
+@pytest.mark.parametrize("word", ["nan", "-", "NaT"])
+def test_kitti_raw_goes_on_without_a_lost_time(tmp_path, word):
+    photos(tmp_path / "image_02/data", "0", "1", "2")
+    times = [word, "2011-09-26 13:02:25.25", "2011-09-26 13:02:27"]
+    write_text(tmp_path / "image_02/timestamps.txt", *times)
+    capture = read_capture(tmp_path)
+    assert [frame.time for frame in capture.frames] == [0, 1.75]
+    left_out(capture, "0.png", r"timestamps.txt: line 1 was lost")
+
+
+@pytest.mark.parametrize("end", [".5e300", ".1_5", ",5", "nan"])
+def test_fractions_of_seconds_are_digits(tmp_path, end):
+    photos(tmp_path / "image_02/data", "0", "1")
+    times = ["2011-09-26 13:02:25.25", f"2011-09-26 13:02:27{end}"]
+    write_text(tmp_path / "image_02/timestamps.txt", *times)
+    expect_error(tmp_path, r"timestamps\.txt: .*does not end with a fraction of a second")
+
+
+def test_comments_in_a_calibration_without_labels_count_as_no_row(tmp_path):
+    rows = [f"20 0 8 {-20 * index} 0 24 5 0 0 0 1 0" for index in range(4)]
+    folder = kitti(tmp_path, [EYE, EYE, EYE], ["0", "1", "2"], ["# gr\u00fcn", *rows])
+    for index in range(3):
+        write_image(folder / f"image_3/{index}.png")
+    truth = read_capture(folder).truth
+    assert truth is not None and truth.poses[0] is not None
+    assert truth.poses[0][0, 3].item() == pytest.approx(-2)  # of P2, the third row
+
+
+def test_middlebury_goes_on_without_a_word(tmp_path):
+    photos(tmp_path, "a", "b", "c")
+    rows = [
+        f"{name}.png {fx} 0 8 0 24 5 0 0 1 1 0 0 0 1 0 0 0 1 0 0 3"
+        for name, fx in (("a", 20), ("b", "lost"), ("c", 20))
+    ]
+    write_text(tmp_path / "x_par.txt", "3", *rows)
+    capture = read_capture(tmp_path)
+    assert names(capture) == ["a", "c"]
+    left_out(capture, "b.png", "line 3: expected a file name and 21 numbers")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("place", [4, 9, 14])
+def test_llff_goes_on_without_a_lost_size_or_focal_length(tmp_path, value, place):
+    photos(tmp_path / "images", "a", "b", "c")
+    row = [0, 1, 0, 0, 12, 1, 0, 0, 0, 16, 0, 0, -1, 0, 20, 1, 9]
+    table = np.array([row] * 3, np.float64)
+    table[1, place] = value
+    np.save(tmp_path / "poses_bounds.npy", table)
+    capture = read_capture(tmp_path)
+    assert names(capture) == ["a", "c"]
+    left_out(capture, "b.png", "height, width, focal are")
+
+
+def test_tum_goes_on_without_any_depth(tmp_path):
+    tum(tmp_path, [f"{i} rgb/{name}.png" for i, name in enumerate("abc")], ["1 0 0 0 0 0 0 1"])
+    write_text(tmp_path / "depth.txt", "nan depth/a.png")
+    capture = read_capture(tmp_path)
+    assert names(capture) == ["a", "b", "c"]
+    left_out(capture, "depth.txt: line 1", "holds NaN or infinity")
+    assert capture.truth is not None and capture.truth.depth == ()

@@ -14,7 +14,7 @@ from PIL import Image
 from invgraph.data import Capture, read_capture
 from invgraph.data.frame import make_lens
 from invgraph.data.object_pose_files import read_hypotheses, read_pose, read_true_poses
-from invgraph.data.truth import MeasuredMap
+from invgraph.data.truth import MeasuredMap, SceneTruth
 from invgraph.geometry.lens import checked_lens
 
 HUGE = "1" * 400
@@ -350,3 +350,164 @@ def test_exif_that_is_junk_leaves_photos_upright(tmp_path):
         )
     assert [frame.size for frame in read_capture(tmp_path).frames] == [(12, 16)] * 2
     assert read_capture(tmp_path).frames[0].thumbnail(8).shape == (6, 8, 3)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"k1": 0.2}, "k1 is not read beside cam_K"),
+        ({"dist": [0.1, 0.2]}, "dist is not read beside cam_K"),
+        ({"cam_dist": [0, 0, 0.1]}, "cam_dist is not read beside cam_K"),
+        ({"distortion_model": "equidistant"}, "distortion_model 'equidistant' is not read beside"),
+    ],
+)
+def test_terms_of_lenses_of_bop_are_named(tmp_path, entry, message):
+    captures.bop(tmp_path, 1)
+    source = tmp_path / "scene_camera.json"
+    cameras = json.loads(source.read_text())
+    source.write_text(json.dumps(cameras | {"1": cameras["1"] | entry}))
+    with pytest.raises(ValueError, match=f"scene_camera.json: image 1: {message}"):
+        read_capture(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"camera_model": []},
+        {"camera_model": 5},
+        {"cam_model": "KANNALA_BRANDT"},
+        {"distortion_model": "equidistant"},
+        {"is_fisheye": True},
+        {"coeffs": [0.1, 0, 0, 0, 0]},
+        {"distortion_coeffs": [0.1]},
+        {"distCoeffs": [0.1]},
+        {"radial_distortion": [0.1]},
+        {"K1": 0.1},
+    ],
+    ids=lambda values: next(iter(values)),
+)
+def test_other_words_for_lenses_are_known(tmp_path, values):
+    captures.two(tmp_path, 1)
+    plain = {"fx": 70, "fy": 70, "cx": 39.5, "cy": 29.5}
+    visp = {"px": 70, "py": 70, "u0": 39.5, "v0": 29.5}
+    for known in (plain, visp):
+        (tmp_path / "cam.json").write_text(json.dumps(known | values))
+        with pytest.raises(ValueError, match=r"cam\.json: \w+ .*is not read beside"):
+            read_capture(tmp_path)
+    straight = {"distortion_model": "plumb_bob", "camera_model": "PINHOLE", "coeffs": [0, 0]}
+    (tmp_path / "cam.json").write_text(json.dumps(plain | straight))
+    lens = read_capture(tmp_path).frames[0].lens
+    assert lens is not None and lens.distortion is None and lens.focal.tolist() == [70, 70]
+
+
+def test_transposed_poses_are_refused(tmp_path):
+    old, new = "[0.0, 0.0, 0.0, 1.0]", "[1.0, 2.0, 3.0, 1.0]"
+    message = expect_refusal(captures.transforms, tmp_path, "transforms.json", old, new)
+    assert "the last row of the pose is 1, 2, 3, 1, expected 0, 0, 0, 1; transpose it?" in message
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("PINHOLE 80 60 70 40 30", "has 4 parameters but got 3"),
+        ("FOV 80 60 70 70 40 30 .9", "FOV is not supported"),
+        ("NOPE 80 60 1", "NOPE is not supported"),
+    ],
+)
+def test_lenses_of_colmap_are_refused_with_the_file(tmp_path, line, message):
+    old = "PINHOLE 80 60 70 70 40 30"
+    assert message in expect_refusal(captures.colmap, tmp_path, "sparse/0/cameras.txt", old, line)
+
+
+@pytest.mark.parametrize("count", ["\u00b2", "\u0662", "9" * 400, "9" * 5000, "-2", "2.0"])
+def test_counts_of_middlebury(tmp_path, count):
+    message = expect_refusal(captures.middlebury, tmp_path, "x_par.txt", "2\n", f"{count}\n")
+    assert "x_par.txt does not start with the number of photos" in message
+
+
+DRIVE = {  # per file: good rows
+    "calib_cam_to_cam.txt": (
+        *("S_rect_02: 80 60", "P_rect_02: 70 0 39.5 0 0 70 29.5 0 0 0 1 0"),
+        "R_rect_00: 1 0 0 0 1 0 0 0 1",
+    ),
+    "calib_imu_to_velo.txt": ("R: 1 0 0 0 1 0 0 0 1", "T: 0 0 0"),
+    "calib_velo_to_cam.txt": ("R: 1 0 0 0 1 0 0 0 1", "T: 0 0 0"),
+}
+
+
+def drive(folder: Path, orientation: int) -> None:
+    captures.kitti_raw(folder, orientation)
+    for name, rows in DRIVE.items():
+        write_text(folder / name, *rows)
+    for index in range(2):
+        write_text(folder / f"oxts/data/{index:010d}.txt", f"49 8 {100 + index} 0 0 0")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("calib_cam_to_cam.txt", "S_rect", "X_rect", "has no S_rect_02 of 1x2 numbers"),
+        (
+            "calib_cam_to_cam.txt",
+            "R_rect_00: 1",
+            "R_rect_00: 0",
+            "R_rect_00: the pose is not rigid",
+        ),
+        (
+            "calib_cam_to_cam.txt",
+            "R_rect_00: 1",
+            "R_rect_00: 3",
+            "R_rect_00: the pose is not rigid",
+        ),
+        ("calib_cam_to_cam.txt", "02: 70", "02: 1e8", "P_rect_02: focal length fx is 1e+08"),
+        ("calib_imu_to_velo.txt", "R: 1", "R: 2", "R: the pose is not rigid"),
+        ("calib_velo_to_cam.txt", "T: 0 0 0", "T: 0 0", "has no T of 3x1 numbers"),
+    ],
+)
+def test_calibrations_of_a_drive_are_named(tmp_path, file, old, new, message):
+    assert f"{tmp_path / 'a' / file}" in (
+        found := expect_refusal(drive, tmp_path / "a", file, old, new)
+    )
+    assert message in found
+
+
+def test_calibrations_of_a_drive_as_people_write_them(tmp_path):
+    drive(tmp_path / "a", 1)
+    expected = read_capture(tmp_path / "a").truth
+    old, new = "P_rect_02: ", "# K, then: zeros\n\tP_rect_02 :\t"
+    found = changed(drive, tmp_path / "b", "calib_cam_to_cam.txt", old, new).truth
+    assert expected is not None and found is not None
+    for pose, same in zip(expected.poses, found.poses, strict=True):
+        assert pose is not None and same is not None and torch.equal(pose, same)
+    assert found.poses[1] is not None and not torch.equal(found.poses[1], torch.eye(4))
+
+
+def test_maps_that_hold_no_numbers(tmp_path):
+    for index, values in enumerate(
+        (np.zeros((2, 2), complex), np.array([["1"]]), np.zeros((2, 2), [("a", "f4")]))
+    ):
+        path = tmp_path / f"{index}.npy"
+        np.save(path, values)
+        with pytest.raises(ValueError, match=r"\.npy cannot be read .*expected numbers"):
+            MeasuredMap(path).load()
+    np.save(tmp_path / "far.npy", np.array([[1e300, 2.0]]))
+    assert MeasuredMap(tmp_path / "far.npy").load().tolist() == [[0.0, 2.0]]
+    (tmp_path / "a.pfm").write_bytes(b"Pf\n1 1\n" + b"\xff" * 10_000 + b"\n1234")
+    with pytest.raises(ValueError, match=r"a\.pfm is no grey PFM") as error:
+        MeasuredMap(tmp_path / "a.pfm").load()
+    assert len(str(error.value)) < 400
+
+
+def test_true_lights_of_another_shape_are_named(tmp_path):
+    np.savez(tmp_path / "light.npz", radiance=np.zeros(2), coefficients=np.zeros((1, 3)))
+    with pytest.raises(ValueError, match=r"light\.npz: radiance has the shape \(2,\)"):
+        SceneTruth(tmp_path).environment()
+    with pytest.raises(ValueError, match=r"light\.npz has no direction"):
+        SceneTruth(tmp_path).light_direction()
+
+
+def test_words_are_no_initial_pose(tmp_path):
+    matrix = [[str(value) for value in row] for row in np.eye(4)]
+    (tmp_path / "pose.json").write_text(json.dumps(matrix))
+    with pytest.raises(ValueError, match=r"pose\.json holds no 4x4 matrix of numbers"):
+        read_pose(tmp_path / "pose.json")

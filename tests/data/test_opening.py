@@ -12,13 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from capture_files import expect_error, write_image, write_text
 from PIL import Image
 
 from invgraph.data import MeasuredMap, read_capture
+from invgraph.data.depth_files import encode_depth, read_depth
 from invgraph.data.images import decode, image_size, load_image, thumbnail
+from invgraph.data.intrinsics import read_intrinsics
 from invgraph.data.listing import natural
-from invgraph.data.object_pose_files import read_pose, read_true_poses
+from invgraph.data.object_pose_files import read_pose, read_rows, read_true_poses
 from invgraph.files.memory import available_bytes
 from invgraph.files.opening import UnreadableImage, open_image
 
@@ -491,3 +494,116 @@ def test_readmes_take_no_longer_than_they_are(tmp_path, text):
     (tmp_path / "README.txt").write_text("The Bounding Box: x\nis (0 -1 2.5) (1, 2,3) bounding box")
     box = read_capture(tmp_path).box
     assert box is not None and box.tolist() == [[0, -1, 2.5], [1, 2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "photo", "reason"),
+    [
+        ("middlebury", "c.png", "x_par.txt has no row for it"),
+        ("colmap", "images/c.png", "the COLMAP model has no camera for it"),
+        ("colmap", "masks/c.png", "no photo has a mask of that name, which is NAME.png or STEM"),
+        ("colmap", "masks/b.jpg", "no photo has a mask of that name, which is NAME.png or STEM"),
+        ("llff", "masks/c.png", "no photo is called so"),
+        ("strecha", "c.png", "there is no *.camera file for it"),
+        ("tum", "rgb/c.png", "rgb.txt has no row for it"),
+        ("photos", "masks/a.jpg", "a.png is taken; remove one of them"),
+    ],
+)
+def test_what_belongs_to_nothing_is_listed(tmp_path, kind, photo, reason):
+    KINDS[kind](tmp_path)
+    write_image(tmp_path / photo)
+    capture = read_capture(tmp_path)
+    assert len(capture.frames) == 2
+    [found] = capture.skipped
+    assert Path(photo).name in found and reason in found
+
+
+def test_every_folder_of_colmap_is_looked_through(tmp_path):
+    photos(tmp_path, "images/a.png", "images/left/a.png", "images/left/b.png", "masks/left/z.png")
+    photos(tmp_path, "masks/left/a.png", "masks/left/b.png")
+    for name in ("images/left/x.heic", "masks/left/y.gif"):
+        (tmp_path / name).write_bytes(b"?")
+    write_text(tmp_path / "sparse/0/cameras.txt", "1 PINHOLE 16 12 20 24 8.5 5.5")
+    rows = [f"{i} 1 0 0 0 0 0 3 1 {n}\n" for i, n in enumerate(("a.png", "left/a.png"))]
+    write_text(tmp_path / "sparse/0/images.txt", *rows)
+    capture = read_capture(tmp_path)
+    assert [frame.mask_source for frame in capture.frames] == [None, "file"]
+    assert [reason.split(":")[0] for reason in capture.skipped] == [
+        *("b.png", "z.png", "x.heic", "y.gif")
+    ]
+
+
+def test_a_photo_is_read_once(tmp_path):
+    def doubled(kind: str, file: str, old: str, new: str) -> None:
+        root = tmp_path / kind
+        KINDS[kind](root)
+        write_image(root / Path(file).parent / "c.png")
+        text = (root / file).read_text()
+        assert old in text
+        (root / file).write_text(text.replace(old, new))
+        capture = read_capture(root)
+        assert len(capture.frames) == 2
+        assert sum("is listed twice" in reason for reason in capture.skipped) == 1
+
+    row = "20 0 8 0 24 5 0 0 1 1 0 0 0 1 0 0 0 1 0 0 3"
+    doubled("middlebury", "x_par.txt", "2\n", f"3\nb.png {row}\n")
+    doubled("colmap", "sparse/0/images.txt", "0 1 0", "7 1 0 0 0 0 0 3 1 b.png\n\n0 1 0")
+    doubled("tum", "rgb.txt", "1 rgb", "0 rgb/a.png\n1 rgb")
+
+
+def test_no_photo_is_learnt_from_and_held_out(tmp_path):
+    photos(tmp_path, "a.png", "b.png", "c.png")
+    eye = np.eye(4).tolist()
+    for split, names in (("train", "ab"), ("test", "bc")):
+        frames = [{"file_path": name, "transform_matrix": eye} for name in names]
+        text = json.dumps({"fl_x": 9, "frames": frames})
+        write_text(tmp_path / f"transforms_{split}.json", text)
+    capture = read_capture(tmp_path)
+    assert [frame.name for frame in capture.frames] == ["a", "b", "c"] and capture.test == (2,)
+    [reason] = capture.skipped
+    assert "b.png is listed twice" in reason
+
+
+@pytest.mark.parametrize("suffix", [".gpr", ".dcr", ".rwl", ".heics", ".jxr", ".qoi", ".dpx"])
+def test_rarer_kinds_are_listed(tmp_path, suffix):
+    write_photos(tmp_path)
+    (tmp_path / f"x{suffix}").write_bytes(b"?")
+    assert [reason.split(":")[0] for reason in read_capture(tmp_path).skipped] == [f"x{suffix}"]
+
+
+def test_pipes_in_the_place_of_what_a_user_names_do_not_block(tmp_path):
+    write_image(tmp_path / "a.png")
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    with at_most(5):
+        with pytest.raises(ValueError, match=r"pipe\.png is no depth map of ours"):
+            read_depth(pipe)
+        with pytest.raises(ValueError, match=r"pipe\.png is not a file"):
+            read_intrinsics(pipe, tmp_path / "a.png", (12, 16))
+        with pytest.raises(ValueError, match=r"pipe\.png is not a file"):
+            read_rows(pipe)
+
+
+def test_depth_maps_larger_than_the_memory_are_refused(tmp_path, monkeypatch):
+    (tmp_path / "a.png").write_bytes(encode_depth(torch.ones(300, 400)))
+    assert read_depth(tmp_path / "a.png")[0].shape == (300, 400)
+    free = 64 * 300 * 400 - 1
+    monkeypatch.setattr("invgraph.files.opening.available_bytes", lambda: free)
+    with pytest.raises(ValueError, match=r"a\.png is 300x400 .*fit into the free memory"):
+        read_depth(tmp_path / "a.png")
+
+
+def test_photos_of_colmap_may_lie_beside_its_images(tmp_path):
+    photos(tmp_path, "images/a.png", "other/b.png", "other/c.png", "masks/a.png")
+    write_text(tmp_path / "sparse/0/cameras.txt", "1 PINHOLE 16 12 20 24 8.5 5.5")
+    rows = [f"{i} 1 0 0 0 0 0 3 1 {n}\n" for i, n in enumerate(("a.png", "../other/b.png"))]
+    write_text(tmp_path / "sparse/0/images.txt", *rows)
+    capture = read_capture(tmp_path)
+    assert len(capture.frames) == 2
+    assert capture.skipped == ("c.png: the COLMAP model has no camera for it",)
+
+
+def test_llff_says_which_photos_are_not_read(tmp_path):
+    write_llff(tmp_path)
+    (tmp_path / "images/b.png").rename(tmp_path / "images/b.heic")
+    expect_error(tmp_path, r"2 poses but .* has 1 photos besides 1 that are not read \(b\.heic\)")

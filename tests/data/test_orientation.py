@@ -205,3 +205,48 @@ def test_a_photo_on_its_side_is_told_with_a_remedy_that_helps(tmp_path):
     with pytest.raises(ValueError, match=r"a\.png is 60x80 .*mogrify -auto-orient") as error:
         read_capture(tmp_path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+@pytest.mark.parametrize(
+    ("suffix", "how"),
+    [
+        (".tif", {}),
+        (".tif", {"compression": "tiff_lzw"}),
+        (".tif", {"mode": "I;16"}),
+        (".tif", {"mode": "L"}),
+        (".tif", {"mode": "RGBA"}),
+        (".webp", {"lossless": True}),
+        (".jpg", {"quality": 100}),
+    ],
+    ids=["tif", "lzw", "16 bits", "grey", "alpha", "webp", "jpg"],
+)
+def test_every_kind_of_file_is_turned_once(tmp_path, suffix, how, orientation):
+    how = dict(how)
+    image = Image.fromarray(levels()).convert(how.pop("mode", "RGB"))
+    if image.mode == "I;16":
+        image = Image.fromarray(levels()[..., 0].astype(np.uint16) * 257)
+    exif = Image.Exif()
+    exif[274] = orientation
+    (tmp_path / "images").mkdir()
+    for name in "ab":
+        image.save(tmp_path / f"images/{name}{suffix}", exif=exif, **how)
+    (tmp_path / "cam.json").write_text('{"fl_x": 70, "fl_y": 80, "cx": 50, "cy": 30}')
+    pixel, _ = UPRIGHT[orientation]
+    for frame in read_capture(tmp_path).frames:
+        assert middle(frame.load()[0][..., 0]) == pytest.approx(pixel(*STORED), abs=0.1)
+        assert frame.levels().shape[:2] == frame.thumbnail(COLUMNS).shape[:2] == frame.size
+        assert orientation_of(frame.image_path) == orientation
+        assert lens_of(frame).principal.tolist() == pytest.approx(pixel(50, 30))
+    write_text(tmp_path / "sparse/0/cameras.txt", "1 PINHOLE 80 60 70 70 40 30")
+    rows = [f"{i} 1 0 0 0 0 0 0 1 {name}{suffix}\n" for i, name in enumerate("ab")]
+    write_text(tmp_path / "sparse/0/images.txt", *rows)
+    for frame in read_capture(tmp_path).frames:
+        assert frame.size == (ROWS, COLUMNS)
+        assert middle(frame.load()[0][..., 0]) == pytest.approx(STORED, abs=0.1)
+        shown = frame.thumbnail(COLUMNS)
+        assert shown.shape[:2] == (ROWS, COLUMNS) and shown[13, 62].min() > 250
+    out = write_capture(read_capture(tmp_path), tmp_path / "out", "colmap")
+    for frame in read_capture(out).frames:
+        assert middle(frame.load()[0][..., 0]) == pytest.approx(STORED, abs=0.1)
+        assert orientation_of(frame.image_path) == 1

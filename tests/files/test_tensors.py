@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from invgraph.encoders import DepthModel, DepthNet, ResNet, load_depth_model, load_pretrained
-from invgraph.files.tensors import read_tensors, write_tensors
+from invgraph.files.tensors import read_model, read_tensors, write_tensors
 from invgraph.fitting.scene.scene_model import load_scene_model
 from invgraph.scene.belief_files import read_belief
 
@@ -90,3 +90,12 @@ def test_depth_models_with_impossible_facts(tmp_path: Path, wrong: dict):
     DepthModel(network, right | wrong).save(file)
     with pytest.raises(ValueError, match=r"model\.safetensors is no depth model \(.+\); give what"):
         load_depth_model(file)
+
+
+def test_facts_may_be_deeper_than_the_stack(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(stored('{"a": ' + "[" * 900 + "1" + "]" * 900 + "}"))
+    assert "a" in read_model(path, "give one")[2]
+    path.write_bytes(stored('{"a": ' + "[" * 900 + "1e999" + "]" * 900 + "}"))
+    with pytest.raises(ValueError, match=r"numbers that are not finite \(a\)"):
+        read_model(path, "give one")
