@@ -92,7 +92,7 @@ def write_rows(path: str | Path, rows: Sequence[PoseRow]) -> None:
     write_atomically(Path(path), _table([COLUMNS, *(_cells(row) for row in rows)]).encode())
 
 
-def _table(rows: Iterable[Iterable[str]]) -> str:
+def _table(rows: Iterable[Iterable[object]]) -> str:
     file = io.StringIO(newline="")
     csv.writer(file, lineterminator="\n").writerows(rows)
     return file.getvalue()

@@ -18,7 +18,7 @@ from invgraph.scene import DirectionalLight, Material, Object, Scene, SphericalH
 from invgraph.train.dreams import imagine
 from invgraph.train.lamp import MOST, SHINES, Lamp, with_lamp
 
-COUNT = 300
+COUNT = 150
 
 
 def ball_in_light(coefficients: torch.Tensor) -> Scene:
@@ -126,8 +126,8 @@ def test_coats_shine_where_they_mirror_the_lamp():
 def test_dreams_tell_the_light_that_they_show():
     """With the lamp in it, light is more uneven than the prior's."""
     prior = with_shadows(object_prior(painted_cube()).prior)
-    sights = imagine(prior, 200, 16, torch.Generator().manual_seed(0))
-    drawn = prior.given(sights.lens).sample(200, torch.Generator().manual_seed(0))[LIGHT]
+    sights = imagine(prior, 80, 16, torch.Generator().manual_seed(0))
+    drawn = prior.given(sights.lens).sample(80, torch.Generator().manual_seed(0))[LIGHT]
     uneven = [
         x[:, 1:4].norm(dim=(1, 2)) / x[:, 0].norm(dim=1) for x in (sights.values[LIGHT], drawn)
     ]
