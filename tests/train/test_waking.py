@@ -61,7 +61,7 @@ def test_what_was_remembered_is_believed_more():
     module.memories = remembered(module, 2)
     optimizer = torch.optim.AdamW(module.encoder.parameters(), 1e-3)
     before = float(module.wake_loss(999, 32).detach())
-    for step in range(25):
+    for step in range(40):
         optimizer.zero_grad()
         module.wake_loss(step, 16).backward()
         optimizer.step()
