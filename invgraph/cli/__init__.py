@@ -15,6 +15,7 @@ from importlib.metadata import version
 from types import FrameType
 from typing import NoReturn
 
+from invgraph.files.names import require_text
 from invgraph.runs.interrupts import heard, interrupt
 
 EXAMPLES = """\
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
         for word in (*words, os.getcwd()):
-            _require_text(word)
+            require_text(word, "rename it")
         _run(*words)
     except KeyboardInterrupt:
         print(f"\ninvgraph: {_stopped(words)}", file=sys.stderr)
@@ -87,14 +88,6 @@ def program() -> NoReturn:
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
-
-
-def _require_text(name: str) -> None:
-    """Refuse names that are no UTF-8 before they spoil a page or a file at the end of a run."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{name!a} is a name in another encoding than UTF-8; rename it.") from None
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

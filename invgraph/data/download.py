@@ -113,7 +113,8 @@ def _receive(url: str, part: Path, progress: Received | None) -> None:
                 raise ValueError(f"{url} answers from byte {start}, expected {have}; try again.")
             new = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
             # A weak validator does not promise equal bytes.
-            _stamp(part).write_text("" if new.startswith("W/") else new)
+            with writing(_stamp(part)):
+                _stamp(part).write_text("" if new.startswith("W/") else new)
             length = answer.headers.get("Content-Length")
             total = None if length is None else start + int(length)
             received = start

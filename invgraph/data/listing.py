@@ -7,12 +7,13 @@ from pathlib import Path
 SUFFIXES = (".png", ".jpg", ".jpeg", ".PNG", ".JPG", ".JPEG", ".webp", ".tif", ".tiff", ".bmp")
 _KNOWN = frozenset(suffix.lower() for suffix in SUFFIXES)
 # Endings of pictures that we do not open.
-_OTHERS = """
+_ENDINGS = """
     .heic .heif .hif .avif .jxl .jp2 .j2k .jpx .jpf .jpe .jfif .jps .mpo .gif .apng .svg .eps .psd
     .xcf .exr .hdr .dds .tga .ico .pcx .ppm .pgm .pbm .pnm .sgi .ras .xpm .xbm .dib .insp .dng .cr2
     .cr3 .crw .nef .nrw .arw .sr2 .srf .orf .rw2 .raf .pef .srw .x3f .3fr .iiq .raw .rwl .gpr .erf
     .dcr .kdc .mrw .mef .mos .heics .avifs .jxr .wdp .hdp .qoi .dpx .cin .fits .wmf .emf .svgz
 """
+_OTHERS = frozenset(_ENDINGS.split())
 
 
 def inside(folder: Path, name: object, source: Path) -> Path:
@@ -109,7 +110,7 @@ def unopened(folder: Path) -> list[tuple[str, str]]:
             suffix = os.path.splitext(entry.name)[1].lower()
             if entry.name.startswith("."):
                 continue
-            if suffix in _OTHERS.split() and not _is_folder(entry):
+            if suffix in _OTHERS and not _is_folder(entry):
                 reason = f"{suffix} files are not read; convert it to PNG or JPEG."
                 found.append((entry.name, reason))
             elif suffix in _KNOWN and _is_folder(entry):

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from invgraph.files.atomic import append_text, remove_parts, write_atomically
+from invgraph.files.names import require_text
 from invgraph.files.pictures import encode_png
 from invgraph.files.tensors import read_tensors, write_tensors
 from invgraph.geometry.camera import Camera
@@ -208,12 +209,7 @@ def check_out(path: Path, resume: bool) -> None:
     Raises:
         ValueError: as for :class:`RunFolder`.
     """
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        raise ValueError(
-            f"{str(path)!a} is a name in another encoding than UTF-8; choose another --out."
-        ) from None
+    require_text(str(path), "choose another --out")
     if path.exists() and not path.is_dir():
         raise ValueError(f"{path} is a file but a run needs a folder; choose another --out.")
     if not _holds_something(path):

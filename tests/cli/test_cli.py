@@ -268,19 +268,24 @@ def test_ctrl_c_while_it_starts_is_one_line(tmp_path: Path, seconds: float) -> N
     assert process.returncode in (130, 2, -signal.SIGINT) and said.count("invgraph: ") == 1
 
 
+def stops(folder: Path, module: str) -> None:
+    """A module as the command ``fit``, which sends Ctrl-C to itself, ends as it should."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(folder)!r}); from invgraph import cli; "
+        f"cli.COMMANDS['fit'] = {module!r}; sys.argv = ['invgraph', 'fit']; cli.program()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 130 and not done.stdout
+    assert done.stderr == "\ninvgraph: stopped; go on with: invgraph fit --resume\n"
+
+
 def test_ctrl_c_during_an_import_raises_nothing(tmp_path: Path) -> None:
     """Libraries in C++ are known to abort where an exception passes them; this one swallows it."""
     (tmp_path / "starts_slowly.py").write_text(
         "import os, signal\n"
         "try:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept KeyboardInterrupt:\n    pass\n"
     )
-    code = (
-        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from invgraph import cli; "
-        "cli.COMMANDS['fit'] = 'starts_slowly'; sys.argv = ['invgraph', 'fit']; cli.program()"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 130
-    assert done.stderr == "\ninvgraph: stopped; go on with: invgraph fit --resume\n"
+    stops(tmp_path, "starts_slowly")
 
 
 def test_ctrl_c_that_something_swallows_is_raised_again(tmp_path: Path) -> None:
@@ -292,13 +297,7 @@ def test_ctrl_c_that_something_swallows_is_raised_again(tmp_path: Path) -> None:
         "    except KeyboardInterrupt:\n        pass\n"
         "    time.sleep(20)\n    print('went on')\n"
     )
-    code = (
-        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from invgraph import cli; "
-        "cli.COMMANDS['fit'] = 'swallows'; sys.argv = ['invgraph', 'fit']; cli.program()"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 130 and not done.stdout
-    assert done.stderr == "\ninvgraph: stopped; go on with: invgraph fit --resume\n"
+    stops(tmp_path, "swallows")
 
 
 def test_names_that_are_no_utf_8_are_refused_at_once(tmp_path, monkeypatch, capsys) -> None:
