@@ -228,8 +228,7 @@ def other(
     """The picture as another camera shows it, and the object as it is told along with it."""
     albedo = item.model.albedo
     told_albedo = None if albedo is None else response.texture(albedo)
-    model = replace(item.model, albedo=told_albedo)
-    return replace(item, model=model), response.photograph(image, seed)
+    return replace(item, model=item.model.painted(told_albedo)), response.photograph(image, seed)
 
 
 def real(estimate: Estimate, count: int, work: Path, kept: Kept = NOTHING) -> Iterator[Trial]:
@@ -240,11 +239,11 @@ def real(estimate: Estimate, count: int, work: Path, kept: Kept = NOTHING) -> It
     for name in ("dragon", "cube"):
         init = track_desk.start(name)
         truth = track_desk.by_board(init)
-        model = load_object(track_desk.DATA / "models" / name / f"{name}.obj")
+        model = track_desk.colorless(name)
         first = Tracker(model, lens, init)
         first.step(capture.frames[0].load()[0])
         assert first.color_model is not None
-        item = Subject.of(name, replace(model, albedo=first.color_model.vertex_colors.albedo))
+        item = Subject.of(name, model.painted(first.color_model.vertex_colors.albedo))
         for seed in range(count):
             index = 1 + 41 * seed % (len(capture.frames) - 1)
             image = capture.frames[index].load()[0]

@@ -2,9 +2,9 @@
 
     python experiments/track_desk.py [dragon] [cube] [--json FILE]
 
-All 99 frames of desk_objects (640x480), from the pose in the first frame alone. The models have no
-colours; the tracker learns them from the first frame. The model files have y up and the given poses
-z up, so these are turned.
+All 99 frames of desk_objects (640x480), from the pose in the first frame alone. No colours are told:
+the cube's file has none, and the dragon's says red of a yellow one; the tracker learns them from the
+first frame. The model files have y up and the given poses z up, so these are turned.
 
 translation_mm is the median distance to where the tag board says the object is: its pose in frame i
 is grid_i inverse(grid_0) init. The board itself is good to about 1 cm, less when the camera moves;
@@ -49,6 +49,11 @@ def start(name: str) -> Tensor:
     return given @ z_up_from_y_up
 
 
+def colorless(name: str) -> KnownObject:
+    """The object's shape."""
+    return load_object(DATA / "models" / name / f"{name}.obj").painted(None)
+
+
 def by_board(init: Tensor) -> Tensor:
     """The object's pose in every frame, from the tag board."""
     grid = torch.tensor(json.loads((DATA / "apriltag_data.json").read_text())["grid"])
@@ -89,7 +94,7 @@ def main() -> None:
     with Meter() as progress:
         for count, name in enumerate(options.objects, 1):
             progress.stage(name, count / len(options.objects))
-            model = load_object(DATA / "models" / name / f"{name}.obj")
+            model = colorless(name)
             init = start(name)
             reference, found, overlaps = by_board(init), [], []
             seconds[name] = []

@@ -18,7 +18,7 @@ FINE = 1 / 90  # triangles are split until their edges are this short, relative 
 LEARNT = 1 / 50  # the same where the colours are learnt from images,
 MOST_FACES = 50_000  # or would be more than this many
 PLACES = 20
-UNLIKE = 0.05  # from the mean of two colours
+UNLIKE = 0.05  # two colours
 LARGEST_M = 20.0  # nothing this large is handled with a camera near it, unless it says so
 
 
@@ -52,10 +52,27 @@ class KnownObject:
     diameter: float
     notes: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if (self.albedo is not None) != bool(self.given.any()):
+            raise ValueError(f"{self.name}: given should tell which colours of albedo are known.")
+
     @cached_property
     def centre(self) -> Float[Tensor, "3"]:
         """Centre of the bounding box."""
         return (self.mesh.vertices.amin(0) + self.mesh.vertices.amax(0)) / 2
+
+    @property
+    def one_color(self) -> bool:
+        """Whether the file gives one colour for all: paint, or what a modelling program begins with."""
+        if self.albedo is None:
+            return False
+        least, most = self.albedo[self.given].aminmax(dim=0)
+        return float((most - least).max()) < UNLIKE
+
+    def painted(self, albedo: Float[Tensor, "v 3"] | None) -> "KnownObject":
+        """The same in other colours, known all over; None for unknown ones."""
+        given = torch.full_like(self.given, albedo is not None)
+        return replace(self, albedo=albedo, given=given)
 
     def coarse(self, across: float) -> tuple[Mesh, Int[Tensor, " v"]]:
         """Few triangles, for small renders, and for each of their vertices one of the model's.
@@ -159,7 +176,7 @@ def _with_guesses(mesh: Mesh, albedo: Tensor | None) -> tuple[Tensor | None, Ten
     area = face_areas(mesh)[:, None].expand(-1, 3).flatten()
     share = torch.zeros(len(given)).index_add(0, mesh.faces.long().flatten(), area)
     if float(share[given].sum()) < 0.5 * float(share.sum()):
-        return None, given
+        return None, torch.zeros_like(given)
     mean = (albedo[given] * share[given, None]).sum(0) / share[given].sum()
     return torch.where(given[:, None], albedo, mean), given
 

@@ -14,7 +14,7 @@ from invgraph.data.frame import Frame
 from invgraph.fitting.pose.assess import Assessment, assess
 from invgraph.fitting.pose.color_model import MARGIN, ColorModel, initial_color_model, learn_palette
 from invgraph.fitting.pose.image_descent import ROUNDS, ImageDescent
-from invgraph.fitting.pose.known_object import KnownObject
+from invgraph.fitting.pose.known_object import KnownObject, make_object
 from invgraph.fitting.pose.mixture import is_there, mixture, nowhere
 from invgraph.fitting.pose.refine import Fit, slide
 from invgraph.fitting.pose.search import search, search_close
@@ -98,8 +98,26 @@ class Tracker:
     def step(
         self, image: Float[Tensor, "h w 3"]
     ) -> tuple[PoseBelief, Assessment | None, Window | None]:
-        """Find the object in the next image (linear RGB)."""
-        target = Target(image, self.camera)
+        """Find the object in the next image (linear RGB).
+
+        An object that is one colour all over and is not near its initial pose may be painted
+        otherwise than its file says: then it is looked for there once more, as one of unknown
+        colours.
+        """
+        target, start = Target(image, self.camera), self.pose
+        doubtful = self.color_model is None and start is not None and self.model.one_color
+        found = self._find(target)
+        if doubtful and not _is_there(found):
+            bare = make_object(self.model.mesh, None, self.model.name)
+            other = Tracker(bare, self.camera.lens, start, self._guess)
+            seen = other._find(target)
+            if _is_there(seen):
+                self.model, self.color_model, self.pose = bare, other.color_model, other.pose
+                self._lost = 0
+                return seen
+        return found
+
+    def _find(self, target: Target) -> tuple[PoseBelief, Assessment | None, Window | None]:
         first = self.color_model is None
         if first:
             if self.pose is not None and self.model.albedo is None:
@@ -205,6 +223,10 @@ class Tracker:
             self.color_model = self.color_model.learnt(
                 self.model, target, fit.pose, window, verdict
             )
+
+
+def _is_there(found: tuple[PoseBelief, Assessment | None, Window | None]) -> bool:
+    return found[1] is not None and is_there(found[1])
 
 
 def _at_distance(pose: Tensor, share: float) -> Tensor:

@@ -33,18 +33,20 @@ COUNT = 9
 def believed_light(
     prior: Prior,
     values: dict[str, Tensor],
+    expected: Float[Tensor, "b 9 3"],
     images: Float[Tensor, "b h w 3"],
     lens: Lens,
 ) -> tuple[Float[Tensor, "n b 9 3"], Float[Tensor, "n b 27 27"]]:
     """The light under which scenes look most like the images, camera frame, and its spread.
 
     What a matt surface shows is linear in the light, shadows included, so that robust least squares
-    with the prior's Gaussian as another measurement gives mean and covariance. How bright it is
-    altogether is free.
+    give mean and covariance. That the light is about as it was expected, as exactly as the prior is
+    wide, is another measurement. How bright it is altogether is free.
 
     Args:
         prior: of the object in detail, with the visibility that keeps light from it.
         values: of its unknowns, ``n b *shape`` by path; the light is a first guess.
+        expected: coefficients, of which those relative to the mean constant one count.
         images: linear RGB.
         lens: theirs.
 
@@ -57,7 +59,7 @@ def believed_light(
         spherical harmonics.
     """
     light = values[LIGHT]
-    transfer, pull = _transfer(prior, values[POSE], lens), _pull(prior)
+    transfer, pull = _transfer(prior, values[POSE], lens), _pull(prior, expected)[:, None]
     likelihood = Likelihood.of(images)
     matrix = torch.zeros(())
     for _ in range(ROUNDS):
@@ -90,14 +92,14 @@ def believed_light(
     return light, scale.to(images)
 
 
-def _pull(prior: Prior) -> Float[Tensor, "9 9"]:
-    """What the prior says of coefficients relative to the constant one, as a matrix of squares."""
+def _pull(prior: Prior, expected: Float[Tensor, "b 9 3"]) -> Float[Tensor, "b 9 9"]:
+    """What is expected of coefficients relative to the constant one, as a matrix of squares."""
     distribution = prior.distributions[LIGHT]
     assert isinstance(distribution, Gaussian)
-    mean, spread = distribution.mean.mean(-1), distribution.scale.mean(-1)
-    off = torch.eye(COUNT)[1:]
-    off[:, 0] = -mean[1:] / mean[0]
-    off = off / (spread[1:, None] / mean[0])
+    mean, spread = expected.mean(-1), (distribution.scale / distribution.mean[0]).mean(-1)
+    off = torch.eye(COUNT)[1:].repeat(len(mean), 1, 1)
+    off[..., 0] = -mean[:, 1:] / mean[:, :1].clamp_min(0.1)
+    off = off / spread[1:, None]
     return off.mT @ off + torch.eye(COUNT) / WIDEST**2
 
 

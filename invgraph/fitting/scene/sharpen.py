@@ -34,8 +34,8 @@ def sharpened(
     An end is as probable as its peak is high and wide; of those about the same pose, which are at
     the same peak, only the best counts. The curvature comes from differences of slopes with the
     light solved at each, so that what the light may explain counts as uncertain. Nothing becomes
-    more uncertain than the widest hypothesis was before. The light is solved anew, with shadows:
-    :func:`believed_light`.
+    more uncertain than the widest hypothesis was before. The light is solved anew, with shadows,
+    around what the belief expected: :func:`believed_light`.
 
     Args:
         prior: as for :func:`invgraph.fitting.scene.descent.descend`.
@@ -70,7 +70,8 @@ def sharpened(
     for unknown in prior.unknowns:
         around = middles[unknown.path].movedim(0, 1)
         if unknown.path == LIGHT:
-            solved, scale = believed_light(detailed, middles, images, lens)
+            expected = _mean(belief, LIGHT)
+            solved, scale = believed_light(detailed, middles, expected, images, lens)
             around = solved.movedim(0, 1)
         else:
             part = slice(start, start + unknown.size)
@@ -124,6 +125,12 @@ def _widest(belief: SceneBelief) -> Float[Tensor, "b m"]:
         deviation = belief.scales[unknown.path].square().sum(-1).sqrt()
         parts.append(deviation.amax(-2).expand(*belief.batch_shape, -1))
     return torch.cat(parts, -1)
+
+
+def _mean(belief: SceneBelief, path: str) -> Float[Tensor, "b ..."]:
+    """The mean of an unknown that is not curved."""
+    middles = belief.marginal([path]).middles()[path]
+    return torch.einsum("bk,kb...->b...", belief.log_weights.exp(), middles)
 
 
 def _many(value: Tensor | None, count: int) -> Tensor:

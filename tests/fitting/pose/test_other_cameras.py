@@ -39,7 +39,7 @@ def shown(
 
 def told(model: KnownObject, texture: float) -> KnownObject:
     assert model.albedo is not None
-    return replace(model, albedo=texture * model.albedo)
+    return model.painted(texture * model.albedo)
 
 
 def judged(

@@ -48,7 +48,7 @@ def test_a_start_beside_the_truth_ends_at_the_truth(model):
 
 
 def test_colours_are_learnt_from_the_first_image(model):
-    bare = dataclasses.replace(model, albedo=None)
+    bare = model.painted(None)
     tracker = Tracker(bare, view().lens, TRUE)
     tracker.step(photo(model, TRUE))
     moved = perturb(TRUE, torch.tensor([0.006, 0.004, -0.005, 0.03, 0.05, -0.04]))
@@ -158,4 +158,4 @@ def test_a_start_that_cannot_be_is_refused(model, pose, message):
 
 def test_neither_colours_nor_a_pose_are_refused(model):
     with pytest.raises(ValueError, match="no colours"):
-        Tracker(dataclasses.replace(model, albedo=None), view().lens)
+        Tracker(model.painted(None), view().lens)
