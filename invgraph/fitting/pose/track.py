@@ -49,6 +49,7 @@ class Tracked:
         seconds: that it took, decoding left out.
         scene: the object at its pose under the light that was found; the camera is at the origin.
         hidden: pixels where something else is in front of the object.
+        learnt: whether the object's colours come from photos rather than from its model.
     """
 
     frame: Frame
@@ -56,6 +57,7 @@ class Tracked:
     seconds: float
     scene: Scene
     hidden: Bool[Tensor, "h w"]
+    learnt: bool
 
 
 class Tracker:
@@ -102,7 +104,7 @@ class Tracker:
 
         An object that is one colour all over and is not near its initial pose may be painted
         otherwise than its file says: then it is looked for there once more, as one of unknown
-        colours.
+        colours. As these are learnt where it may not be, it has to be found beyond doubt.
         """
         target, start = Target(image, self.camera), self.pose
         doubtful = self.color_model is None and start is not None and self.model.one_color
@@ -111,7 +113,7 @@ class Tracker:
             bare = make_object(self.model.mesh, None, self.model.name)
             other = Tracker(bare, self.camera.lens, start, self._guess)
             seen = other._find(target)
-            if _is_there(seen):
+            if _is_there(seen) and seen[0].score > SURE:
                 self.model, self.color_model, self.pose = bare, other.color_model, other.pose
                 self._lost = 0
                 return seen
@@ -289,4 +291,5 @@ def track(
         light = torch.zeros(9, 3)
         if verdict is not None and window is not None:
             hidden, light = window.paste(verdict.hidden), verdict.light
-        yield Tracked(frame, belief, seconds, tracker.scene(belief, light), hidden)
+        learnt = tracker.model.albedo is None
+        yield Tracked(frame, belief, seconds, tracker.scene(belief, light), hidden, learnt)

@@ -229,12 +229,18 @@ class _Tracking:
     def follow(self, start: Tensor | None, progress: Progress) -> None:
         """Find the object in the photos that are left; unreadable ones are left out."""
         progress.stage("finding the object")
-        frames = self.capture.frames
+        frames, repainted = self.capture.frames, False
         while self.next < len(frames):
             left, begin = frames[self.next :], self._start(start)
             try:
                 for tracked in track(left, self.camera.lens, self.model, begin, self.guess):
                     self._keep(tracked)
+                    if tracked.learnt and self.model.albedo is not None and not repainted:
+                        repainted = True
+                        progress.note(
+                            f"{self.model.name} has another colour in {tracked.frame.name} than in "
+                            "its file, so colours are learnt from the photos."
+                        )
                     found = sum(row.found for row in self.rows)
                     progress.update(
                         self.next / len(frames),

@@ -134,7 +134,7 @@ class Estimator:
             )
             covered = torch.zeros(frame.size, dtype=torch.bool)
             covered[:, :40] = index == 4
-            yield Tracked(frame, belief, 0.25, box(pose_of(index)), covered)
+            yield Tracked(frame, belief, 0.25, box(pose_of(index)), covered, False)
 
 
 @pytest.fixture

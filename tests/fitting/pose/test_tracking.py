@@ -58,6 +58,27 @@ def test_colours_are_learnt_from_the_first_image(model):
 
 
 @pytest.mark.slow
+def test_an_object_of_another_colour_than_its_file_says_is_found_and_followed(model):
+    """As of a modelling program's default material."""
+    red = model.painted(torch.tensor([0.8, 0.02, 0.01]).expand_as(model.mesh.vertices))
+    tracker = Tracker(red, view().lens, TRUE)
+    moved = perturb(TRUE, torch.tensor([0.006, 0.004, -0.005, 0.03, 0.05, -0.04]))
+    for pose in (TRUE, moved):
+        belief, _, _ = tracker.step(photo(model, pose))
+        millimetres, degrees = away(belief, pose)
+        assert belief.found and millimetres < 8.0 and degrees < 4.0
+    assert tracker.model.albedo is None  # the file's colour is forgotten
+
+
+@pytest.mark.slow
+def test_an_object_of_one_colour_that_is_not_there_is_not_found(model):
+    """What is where it was expected is not learnt to be it."""
+    red = model.painted(torch.tensor([0.8, 0.02, 0.01]).expand_as(model.mesh.vertices))
+    absent, _, _ = Tracker(red, view().lens, TRUE).step(photo(model, None))
+    assert not absent.found
+
+
+@pytest.mark.slow
 def test_an_object_that_is_gone_is_lost_and_found_when_it_is_back(model):
     tracker = Tracker(model, view().lens, TRUE)
     assert tracker.step(photo(model, TRUE))[0].found

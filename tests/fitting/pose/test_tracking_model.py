@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -289,3 +290,17 @@ def test_a_million_faces(tmp_path: Path):
     assert time.process_time() - began < 60
     assert len(model.mesh.faces) == 20 * 4**8
     assert model.diameter == pytest.approx(0.2, rel=1e-3)
+
+
+def test_an_object_is_painted_all_over_or_not_at_all(tmp_path: Path):
+    model = load_object(painted_and_bare(tmp_path, 0.05))
+    assert model.one_color and not bool(model.given.all())
+    red = torch.tensor([0.8, 0.0, 0.0]).expand(len(model.given), 3)
+    assert bool(model.painted(red).given.all()) and model.painted(red).one_color
+    blue_too = red.clone()
+    blue_too[0] = torch.tensor([0.0, 0.0, 0.8])
+    assert not model.painted(blue_too).one_color
+    bare = model.painted(None)
+    assert bare.albedo is None and not bool(bare.given.any()) and not bare.one_color
+    with pytest.raises(ValueError, match="which colours of albedo are known"):
+        replace(bare, albedo=red)
