@@ -2,9 +2,9 @@
 
     python experiments/track_desk.py [dragon] [cube] [--json FILE]
 
-All 99 frames of desk_objects (640x480), from the pose in the first frame alone. No colours are told:
-the cube's file has none, and the dragon's says red of a yellow one; the tracker learns them from the
-first frame. The model files have y up and the given poses z up, so these are turned.
+All 99 frames of desk_objects (640x480), from the pose in the first frame alone. No colours are
+told, as the cube's file has none and the dragon's says red of a yellow one; the tracker learns them
+from the first frame. The model files have y up and the given poses z up, so these are turned.
 
 translation_mm is the median distance to where the tag board says the object is: its pose in frame i
 is grid_i inverse(grid_0) init. The board itself is good to about 1 cm, less when the camera moves;

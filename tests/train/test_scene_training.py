@@ -160,7 +160,7 @@ def test_a_few_seconds_of_dreams_beat_chance():
     torch.manual_seed(0)
     module = SceneTraining(replace(SMALL, steps=60), object_prior(painted_cube()))
     optimizer = torch.optim.AdamW(module.parameters(), 1e-3)
-    held = module.dreams(Sleep.collate([Sleep.held_out(256)[n] for n in range(256)]))
+    held = module.dreams(Sleep.collate([Sleep.held_out(96)[n] for n in range(96)]))
 
     def surprise() -> float:
         with torch.no_grad():
@@ -168,7 +168,7 @@ def test_a_few_seconds_of_dreams_beat_chance():
             log_prob = belief.marginal([POSE]).log_prob(held.values)
         return -float(log_prob[held.present].mean())
 
-    chance = module.encoder.ignorance(held.lens, 256).marginal([POSE])
+    chance = module.encoder.ignorance(held.lens, 96).marginal([POSE])
     before = -float(chance.log_prob(held.values)[held.present].mean())
     for step in range(60):
         numbers = Sleep.collate([Sleep()[n] for n in range(32 * step, 32 * step + 32)])

@@ -63,7 +63,7 @@ class KnownObject:
 
     @property
     def one_color(self) -> bool:
-        """Whether the file gives one colour for all: paint, or what a modelling program begins with."""
+        """Whether the file gives one colour for all: paint, or a modelling program's default."""
         if self.albedo is None:
             return False
         least, most = self.albedo[self.given].aminmax(dim=0)

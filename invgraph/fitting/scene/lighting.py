@@ -25,8 +25,8 @@ ROUNDS = 3  # of robust least squares
 LEAST, FACTOR = 0.02, 2.5  # error of a linear colour that tells one thing: at least, over the mean
 WHITE = 0.93  # linear, from which a colour may have been brighter
 ROBUST = 3.0  # times the mean error, at which a pixel counts half
-# Times as wide as independent errors make it: then 90 % cones hold the light of 90 % of these crops,
-# some of them in the sun.
+# Times as wide as independent errors make it: then 90 % cones hold the light of 90 % of these crops
+# under their panoramas, sharper ones, and ones with a sun.
 WIDER = 1.3
 WIDEST = 10.0  # standard deviation of anything, relative to the constant coefficient
 COUNT = 9

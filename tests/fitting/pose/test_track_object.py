@@ -14,6 +14,7 @@ import av
 import numpy as np
 import pytest
 import torch
+import trimesh
 from PIL import Image
 from scipy import ndimage
 
@@ -100,7 +101,7 @@ class Estimator:
     def __init__(self) -> None:
         self.starts: list[torch.Tensor | None] = []
         self.stop_before: int | None = None
-        self.encoder = False
+        self.encoder = self.learnt = False
 
     def __call__(
         self,
@@ -134,7 +135,7 @@ class Estimator:
             )
             covered = torch.zeros(frame.size, dtype=torch.bool)
             covered[:, :40] = index == 4
-            yield Tracked(frame, belief, 0.25, box(pose_of(index)), covered, False)
+            yield Tracked(frame, belief, 0.25, box(pose_of(index)), covered, self.learnt)
 
 
 @pytest.fixture
@@ -196,6 +197,19 @@ def test_a_run_has_tables_overlays_a_film_a_scene_and_a_report(
     for text in ("obj_000007: found in 5 of 6 photos", "Path of the object", "1σ of the position"):
         assert text in page, text
     assert "1 photo is explained by several poses" in page and "video/mp4" in page
+
+
+def test_that_a_file_has_another_colour_than_the_photos_is_said_once(
+    estimator: Estimator, capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    estimator.learnt, estimator.stop_before = True, 2
+    red = trimesh.creation.box((0.15, 0.15, 0.15))
+    red.visual.vertex_colors = np.tile([220, 10, 10, 255], (8, 1))
+    red.export(tmp_path / "box.ply")
+    arguments = ["fit", str(capture), "--object", str(tmp_path / "box.ply")]
+    assert main([*arguments, "--out", str(tmp_path / "run")]) == 130
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("box has another colour in view_0 than in its file") == 1
 
 
 def test_a_run_goes_on_after_ctrl_c_and_after_a_kill(
