@@ -11,7 +11,7 @@ from invgraph.fitting.scene.object_prior import LIGHT
 from invgraph.scene.scene_belief import SceneBelief
 
 _LUMINANCE = torch.tensor([0.2126, 0.7152, 0.0722])
-_DRAWS = 400
+_DRAWS = 1000
 
 
 def main_direction(coefficients: Float[Tensor, "*batch 9 3"]) -> Float[Tensor, "*batch 3"]:
