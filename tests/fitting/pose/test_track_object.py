@@ -203,10 +203,13 @@ def test_that_a_file_has_another_colour_than_the_photos_is_said_once(
     estimator: Estimator, capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     estimator.learnt, estimator.stop_before = True, 2
-    red = trimesh.creation.box((0.15, 0.15, 0.15))
-    red.visual.vertex_colors = np.tile([220, 10, 10, 255], (8, 1))
-    red.export(tmp_path / "box.ply")
-    arguments = ["fit", str(capture), "--object", str(tmp_path / "box.ply")]
+    mesh, paint = cube(), [220, 10, 10, 255]
+    red = np.tile(paint, (len(mesh.vertices), 1))
+    file = tmp_path / "box.ply"
+    trimesh.Trimesh(0.15 * mesh.vertices.numpy(), mesh.faces.numpy(), vertex_colors=red).export(
+        file
+    )
+    arguments = ["fit", str(capture), "--object", str(file)]
     assert main([*arguments, "--out", str(tmp_path / "run")]) == 130
     said = " ".join(capsys.readouterr().err.split())
     assert said.count("box has another colour in view_0 than in its file") == 1
