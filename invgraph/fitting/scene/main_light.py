@@ -11,7 +11,7 @@ from invgraph.fitting.scene.object_prior import LIGHT
 from invgraph.scene.scene_belief import SceneBelief
 
 _LUMINANCE = torch.tensor([0.2126, 0.7152, 0.0722])
-_DRAWS = 1000
+_DRAWS = 400
 
 
 def main_direction(coefficients: Float[Tensor, "*batch 9 3"]) -> Float[Tensor, "*batch 3"]:
@@ -42,20 +42,26 @@ def _mean(coefficients: Tensor) -> Tensor:
     return (coefficients[..., 1:4, :] @ _LUMINANCE.to(coefficients))[..., [2, 0, 1]]
 
 
+def mean_light(belief: SceneBelief) -> Float[Tensor, "b 9 3"]:
+    """The mean of the light that is believed in, as coefficients."""
+    middles = belief.marginal([LIGHT]).middles()[LIGHT]
+    return torch.einsum("bk,kbic->bic", belief.log_weights.exp(), middles)
+
+
 def believed_direction(
     belief: SceneBelief, share: float = 0.9, generator: torch.Generator | None = None
 ) -> tuple[Float[Tensor, "b 3"], Float[Tensor, " b"]]:
-    """The direction of the main light, and the half-angle of the cone that should hold it.
+    """The main direction of the light that is believed in, on average, and a cone about it.
 
     Args:
         belief: about scenes whose light is unknown.
-        share: how often the cone should hold the truth.
-        generator: of the samples from which both come.
+        share: how often the cone should hold the direction of the true main light.
+        generator: of the samples from which the cone comes.
 
     Returns:
-        Unit vectors, in the frame of the light; radians.
+        Unit vectors, in the frame of the light; the cones' half-angles, radians.
     """
     drawn = main_direction(belief.marginal([LIGHT]).sample(_DRAWS, generator)[LIGHT])
-    middle = normalize(drawn.mean(0), dim=-1)
+    middle = main_direction(mean_light(belief))
     away = (drawn * middle).sum(-1).clamp(-1, 1).acos()
     return middle, away.quantile(share, 0)

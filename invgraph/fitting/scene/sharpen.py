@@ -8,6 +8,7 @@ from torch import Tensor
 
 from invgraph.fitting.scene.descent import Descended, Objective, units
 from invgraph.fitting.scene.lighting import believed_light
+from invgraph.fitting.scene.main_light import mean_light
 from invgraph.fitting.scene.object_prior import LIGHT, POSE
 from invgraph.geometry import transforms
 from invgraph.geometry.lens import Lens
@@ -70,7 +71,7 @@ def sharpened(
     for unknown in prior.unknowns:
         around = middles[unknown.path].movedim(0, 1)
         if unknown.path == LIGHT:
-            expected = _mean(belief, LIGHT)
+            expected = mean_light(belief)
             solved, scale = believed_light(detailed, middles, expected, images, lens)
             around = solved.movedim(0, 1)
         else:
@@ -125,12 +126,6 @@ def _widest(belief: SceneBelief) -> Float[Tensor, "b m"]:
         deviation = belief.scales[unknown.path].square().sum(-1).sqrt()
         parts.append(deviation.amax(-2).expand(*belief.batch_shape, -1))
     return torch.cat(parts, -1)
-
-
-def _mean(belief: SceneBelief, path: str) -> Float[Tensor, "b ..."]:
-    """The mean of an unknown that is not curved."""
-    middles = belief.marginal([path]).middles()[path]
-    return torch.einsum("bk,kb...->b...", belief.log_weights.exp(), middles)
 
 
 def _many(value: Tensor | None, count: int) -> Tensor:
