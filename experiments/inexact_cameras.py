@@ -39,7 +39,7 @@ from invgraph.geometry.mesh import Mesh
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("INVGRAPH_DATA", ROOT.parent / "shared" / "data"))
 NAMES = ("chair", "temple_sparse_ring")
-TURNS = (0.0, 0.2, 0.4, 0.7, 1.2)  # degrees
+TURNS = (0.0, 0.3, 0.6, 1.2)  # degrees
 STAGES = fit_object.STAGES[:3]
 BUDGET_S = 1200.0  # more than these stages take
 

@@ -27,7 +27,8 @@ def floors() -> list[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     wanted = [*project["dependencies"], *(line for lines in extras.values() for line in lines)]
-    return [line.replace(">=", "==") for line in wanted if not line.startswith("invgraph[")]
+    own = [line for line in wanted if not line.startswith("invgraph[")]
+    return [re.sub(r"\[.*?\]", "", line).replace(">=", "==") for line in own]  # pip wants no extras
 
 
 def install(python: str, folder: Path) -> Path:
