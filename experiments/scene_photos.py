@@ -47,7 +47,7 @@ def answers(arguments: Any) -> list[dict[str, Any]]:
     model = load_scene_model(arguments.model)
     known = load_object(model_file(arguments.name, DATA, arguments.work / "models"))
     points, _ = sample_surface(known.mesh, 5000, torch.Generator().manual_seed(0))
-    file = arguments.work / f"photos_{arguments.name}_{model.facts['steps']}.jsonl"
+    file = arguments.work / f"photos_{arguments.model.name}_{model.facts['steps']}.jsonl"
     lines = file.read_text().splitlines() if file.exists() else []
     there = {line["seed"]: line for line in map(json.loads, lines)}
     seeds = range(arguments.first, arguments.first + arguments.count)

@@ -246,7 +246,7 @@ def go_on(arguments: Any, seed: int, later: str, photos: list[Path]) -> Path:
         out,
         SceneSettings(seed=seed),
         photos,
-        wake=True,
+        wake=bool(photos),
         resume=True,
         budget_s=60 * arguments.minutes * 10 / 9,
     )

@@ -257,6 +257,8 @@ def read_hypotheses(path: str | Path) -> dict[str, list[tuple[float, np.ndarray]
 def read_pose(path: str | Path) -> np.ndarray:
     """Read ``camera_from_object`` from a JSON file that holds a 4x4 matrix, in metres.
 
+    The matrix alone, or under that name.
+
     Returns:
         ``4 4`` float64, exactly rigid.
 
@@ -268,7 +270,10 @@ def read_pose(path: str | Path) -> np.ndarray:
     if path.exists() and not path.is_file():
         raise ValueError(f"{path} is not a file; give a JSON file with a 4x4 matrix.")
     try:
-        matrix = np.array(json.loads(path.read_bytes()))
+        stored = json.loads(path.read_bytes())
+        if isinstance(stored, dict) and "camera_from_object" in stored:
+            stored = stored["camera_from_object"]
+        matrix = np.array(stored)
         if matrix.dtype.kind not in "fiu":
             raise TypeError("not numbers")
         matrix = matrix.astype(np.float64)

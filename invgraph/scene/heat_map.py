@@ -72,7 +72,8 @@ class HeatMap:
         index = which[..., None].expand(*which.shape, 3)
         means, scales = self.means.gather(1, index), self.scales.gather(1, index)
         across, down = (
-            torch.arange(stride / 2, size, stride, device=means.device) for size in (width, height)
+            torch.arange(min(stride, size) / 2, size, stride, device=means.device)
+            for size in (width, height)
         )
         u, v = (
             torch.distributions.Normal(means[..., axis, None], scales[..., axis, None])

@@ -65,6 +65,10 @@ def train_scene(
     photos = [Path(each) for each in photos]
     model = load_object(known, settings.object_scale)
     frames = [frame for path in photos for frame in _frames(path)]
+    if wake and not frames:
+        raise ValueError(
+            "--wake learns from photos, but none are given; give some that show the object."
+        )
     with opened(plan, "scene", (), settings, known=known) as (folder, progress):
         rotation = UPRIGHT if settings.upright else AnyRotation()
         item = object_prior(model, rotation)

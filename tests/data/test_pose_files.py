@@ -146,6 +146,9 @@ def test_an_initial_pose_is_read(tmp_path: Path) -> None:
     pose = exp_se3(torch.tensor([0.1, 0.2, 0.5, 1.0, 0.5, -0.3], dtype=torch.float64))
     (tmp_path / "init.json").write_text(json.dumps(pose.tolist()))
     np.testing.assert_allclose(read_pose(tmp_path / "init.json"), pose.numpy(), atol=1e-12)
+    named = {"camera_from_object": pose.tolist()}
+    (tmp_path / "named.json").write_text(json.dumps(named))
+    np.testing.assert_allclose(read_pose(tmp_path / "named.json"), pose.numpy(), atol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -53,3 +53,9 @@ def test_the_picture_holds_what_is_believed():
     assert float(picture.sum()) * 4 == pytest.approx(0.8, abs=1e-3)
     row, column = divmod(int(picture[0].argmax()), 64)
     assert (2 * column + 1, 2 * row + 1) == (pytest.approx(40, abs=2), pytest.approx(24, abs=2))
+
+
+def test_a_strip_that_is_thinner_than_the_stride_has_a_picture():
+    belief = heat([0.5], [[400.0, 6.0, 3.0]], scale=40.0)
+    picture = belief.picture(12, 4000, stride=125)
+    assert picture.shape == (1, 1, 32) and int(picture[0, 0].argmax()) == 3

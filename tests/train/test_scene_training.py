@@ -206,6 +206,7 @@ def test_another_object_does_not_go_on_with_a_training(mesh, tmp_path):
         (["--object", "{mesh}", "--steps", "0"], "steps is 0"),
         (["--object", "{mesh}", "--object-scale", "-1"], "positive scale"),
         (["--object", "{mesh}", "--budget", "soon"], "soon"),
+        (["--object", "{mesh}", "--wake"], "--wake learns from photos"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(mesh, tmp_path, capsys, arguments, message):

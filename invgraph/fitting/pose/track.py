@@ -26,6 +26,7 @@ from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
 from invgraph.scene.belief import PoseBelief
 
 SURE = 0.6  # score from which its colours are learnt
+DOUBTLESS = 0.8  # and from which an object is there that has not its model's colour
 # Evidence of the outline from which a given pose, refined, is not looked for: close, and farther.
 CLEAR, ENOUGH = 1.2, 0.8
 ROUGH = 5, 3  # strides in a short try of some starts, of which the best two are refined
@@ -104,7 +105,8 @@ class Tracker:
 
         An object that is one colour all over and is not near its initial pose may be painted
         otherwise than its file says: then it is looked for there once more, as one of unknown
-        colours. As these are learnt where it may not be, it has to be found beyond doubt.
+        colours. As these are learnt at a pose that may be wrong, it has to be found beyond doubt,
+        which takes a pose that is right to a few pixels.
         """
         target, start = Target(image, self.camera), self.pose
         doubtful = self.color_model is None and start is not None and self.model.one_color
@@ -113,7 +115,7 @@ class Tracker:
             bare = make_object(self.model.mesh, None, self.model.name)
             other = Tracker(bare, self.camera.lens, start, self._guess)
             seen = other._find(target)
-            if _is_there(seen) and seen[0].score > SURE:
+            if _is_there(seen) and seen[0].score > DOUBTLESS:
                 self.model, self.color_model, self.pose = bare, other.color_model, other.pose
                 self._lost = 0
                 return seen

@@ -6,13 +6,13 @@ from torch import Tensor
 
 from invgraph.fitting.pose.known_object import KnownObject
 from invgraph.fitting.scene.find import WINDOWS, Look, looks
-from invgraph.fitting.scene.object_prior import POSE
+from invgraph.fitting.scene.object_prior import DETAIL, POSE
 from invgraph.fitting.scene.scene_model import SceneModel
 from invgraph.geometry.lens import Lens
 from invgraph.geometry.transforms import difference
 from invgraph.scene.distributions import PoseInView
 
-_SAME = 0.05  # relative difference of sizes of one object
+_SAME = 0.05  # relative difference of sizes of one object, and of places on its surface
 _LIKELY = 0.75  # agreement at which no other place is looked at: a tracker judges it
 _TURN = 0.3  # rad, within which poses are one
 # Fewer and shorter descents than where nothing comes after them.
@@ -39,6 +39,13 @@ class Guesses:
                 f"the encoder was trained on {model.known.name}, {2 * pose.radius:.3g} m across, "
                 f"but {known.name} has {2 * radius:.3g} m; give the encoder of this object, "
                 "trained with the same --object-scale."
+            )
+        mine, _ = known.coarse(DETAIL)
+        gaps = torch.cdist(model.known.mesh.vertices, mine.vertices - known.centre)
+        if max(float(gaps.amin(axis).mean()) for axis in (0, 1)) > _SAME * radius:
+            raise ValueError(
+                f"the encoder was trained on {model.known.name}, which has another shape than "
+                f"{known.name}; give the encoder of this object."
             )
         self._model = model
 

@@ -10,10 +10,11 @@ from tracking_scenes import backdrop, painted_cube, photo, pose_at, view
 from invgraph.encoders.finder import Finder
 from invgraph.encoders.scene_encoder import SceneEncoder
 from invgraph.evaluate.pose_metrics import pose_error
-from invgraph.fitting.pose import estimate_pose
+from invgraph.fitting.pose import estimate_pose, make_object
 from invgraph.fitting.scene.guesses import Guesses
 from invgraph.fitting.scene.object_prior import object_prior
 from invgraph.fitting.scene.scene_model import SceneModel
+from invgraph.geometry.primitives import icosphere
 
 TRUTH = pose_at((0.5, 0.6, 0.2), (0.02, -0.01, 0.5))
 
@@ -61,3 +62,8 @@ def test_the_encoder_of_another_object_is_refused(cube):
     model = SceneModel.of(SceneEncoder(known.prior, 16), Finder("light"), known, {})
     with pytest.raises(ValueError, match="give the encoder of this object"):
         Guesses(model, replace(cube, mesh=replace(cube.mesh, vertices=2 * cube.mesh.vertices)))
+    ball = icosphere(4)
+    radius = cube.mesh.vertices.norm(dim=1).max()
+    alike = make_object(replace(ball, vertices=radius * ball.vertices), None, "ball")
+    with pytest.raises(ValueError, match="another shape than ball"):
+        Guesses(model, alike)
