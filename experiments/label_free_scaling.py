@@ -77,7 +77,7 @@ def labelled(arguments: Any, known: ObjectPrior, index: int) -> Memory:
     """A crop and its true pose, which is all that is told: the rest is as the prior has it."""
     item = scene_crop(Crop(arguments.name, index, "dev"), DATA, arguments.work / "crops")
     middle = transforms.pose(torch.eye(3), known.centre)
-    values = known.prior.sample(1, torch.Generator().manual_seed(SEED))
+    values = known.prior.given(item.lens).sample(1, torch.Generator().manual_seed(SEED))
     values = {**values, POSE: (item.camera_from_object @ middle)[None]}
     return Memory(item.image, item.lens, values, torch.ones(1), 1.0)
 
