@@ -17,6 +17,7 @@ from invgraph.files.opening import FORMATS, require_memory
 from invgraph.geometry.color import linear_from_srgb
 
 Wrap = Literal["repeat", "mirror", "clamp"]
+_NAMED = 80  # characters of a name in a message
 _NUDGE = 1e-3  # how far towards its faces a texture coordinate is looked at to choose the tile
 
 
@@ -137,5 +138,6 @@ def _found(folder: Path, parts: list[str]) -> Path | None:
 
 
 def quoted(name: str) -> str:
-    """A name out of a file for a message of one line."""
-    return ascii(name)[:80]
+    """A name out of a file for a message of one line; of a long one, both ends."""
+    text = ascii(name)
+    return text if len(text) <= _NAMED else f"{text[:20]}...{text[23 - _NAMED :]}"

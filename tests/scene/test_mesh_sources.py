@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from invgraph.scene.mesh_files import load_colored_mesh, load_mesh
+from invgraph.scene.textures import quoted
 
 OBJ = "mtllib m.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 0 1\nusemtl a\nf 1/1 2/2 3/3\n"
 MTL = "newmtl a\nmap_Kd {}\n"
@@ -170,3 +171,10 @@ def test_descriptions_that_are_no_json_object_are_refused(tmp_path, text):
     data = struct.pack("<4sIII4s", b"glTF", 2, 20 + len(text), len(text), b"JSON") + text.encode()
     (tmp_path / "m.glb").write_bytes(data)
     refuse(tmp_path / "m.glb", "is not a readable mesh")
+
+
+def test_long_names_keep_both_ends():
+    name = "folder_" + 40 * "deep/" + "texture.png"
+    text = quoted(name)
+    assert len(text) == 80 and text.startswith("'folder_") and text.endswith("/texture.png'")
+    assert quoted("t.png") == "'t.png'"
