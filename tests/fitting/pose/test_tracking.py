@@ -71,6 +71,14 @@ def test_an_object_of_another_colour_than_its_file_says_is_found_and_followed(mo
 
 
 @pytest.mark.slow
+def test_another_colour_is_not_learnt_at_a_wrong_pose(model):
+    red = model.painted(torch.tensor([0.8, 0.02, 0.01]).expand_as(model.mesh.vertices))
+    start = perturb(TRUE, torch.tensor([0.03, 0.0, 0.03, 0.0, 0.17, 0.0]))
+    belief = estimate_pose(photo(model, TRUE), view().lens, red, start)
+    assert not belief.found or away(belief, TRUE)[0] < 8.0
+
+
+@pytest.mark.slow
 def test_an_object_of_one_colour_that_is_not_there_is_not_found(model):
     """What is where it was expected is not learnt to be it."""
     red = model.painted(torch.tensor([0.8, 0.02, 0.01]).expand_as(model.mesh.vertices))
