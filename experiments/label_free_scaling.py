@@ -138,7 +138,8 @@ def main() -> None:
         below = 100 * sum(angle < 10 for angle in some) / len(some)
         rows.append(row(f"rotation_deg/{way}/{number}", median(some), "deg"))
         rows.append(row(f"below_10deg_pct/{way}/{number}", below, "%", "higher"))
-    (arguments.work / "label_free_scaling.svg").write_text(curves(found))
+    if len(found) > 1:
+        (arguments.work / "label_free_scaling.svg").write_text(curves(found))
     write(rows, arguments.json)
 
 
