@@ -26,8 +26,9 @@ from invgraph.scene import Material, Object, Scene, SphericalHarmonicLight
 from invgraph.scene.belief import PoseBelief
 
 SURE = 0.6  # score from which its colours are learnt
-DOUBTLESS = 0.8  # and from which an object is there that has not its model's colour
 # Evidence of the outline from which a given pose, refined, is not looked for: close, and farther.
+# An object that has not its model's colour needs the second, too: right ones have 1.1 and more,
+# wrong ones less than 0.
 CLEAR, ENOUGH = 1.2, 0.8
 ROUGH = 5, 3  # strides in a short try of some starts, of which the best two are refined
 NARROW = (3, 2, 1, 1)  # strides around an initial pose that the outline alone improves
@@ -105,8 +106,8 @@ class Tracker:
 
         An object that is one colour all over and is not near its initial pose may be painted
         otherwise than its file says: then it is looked for there once more, as one of unknown
-        colours. As these are learnt at a pose that may be wrong, it has to be found beyond doubt,
-        which takes a pose that is right to a few pixels.
+        colours. As these are learnt at a pose that may be wrong, they prove nothing: its outline
+        has to be clear, which takes a pose that is nearly right.
         """
         target, start = Target(image, self.camera), self.pose
         doubtful = self.color_model is None and start is not None and self.model.one_color
@@ -115,7 +116,7 @@ class Tracker:
             bare = make_object(self.model.mesh, None, self.model.name)
             other = Tracker(bare, self.camera.lens, start, self._guess)
             seen = other._find(target)
-            if _is_there(seen) and seen[0].score > DOUBTLESS:
+            if _is_there(seen, ENOUGH):
                 self.model, self.color_model, self.pose = bare, other.color_model, other.pose
                 self._lost = 0
                 return seen
@@ -229,8 +230,12 @@ class Tracker:
             )
 
 
-def _is_there(found: tuple[PoseBelief, Assessment | None, Window | None]) -> bool:
-    return found[1] is not None and is_there(found[1])
+def _is_there(
+    found: tuple[PoseBelief, Assessment | None, Window | None], clear: float = -math.inf
+) -> bool:
+    """Whether the object is said to be found, with so much evidence of its outline."""
+    verdict = found[1]
+    return verdict is not None and is_there(verdict) and verdict.border >= clear
 
 
 def _at_distance(pose: Tensor, share: float) -> Tensor:
