@@ -11,7 +11,7 @@ usual_deg is the median correction that was found when it has to be decided; gai
 held-out photos are explained better with corrections to the end than without. Where the gain
 becomes positive is where INEXACT_DEG of `invgraph.fitting.object.fit_object` belongs.
 
-A fit takes one to four minutes of one core; fits that are done are kept, and not done again.
+A fit takes minutes; fits that are done are kept, and not done again.
 """
 
 import json

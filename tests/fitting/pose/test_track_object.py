@@ -206,9 +206,8 @@ def test_that_a_file_has_another_colour_than_the_photos_is_said_once(
     mesh, paint = cube(), [220, 10, 10, 255]
     red = np.tile(paint, (len(mesh.vertices), 1))
     file = tmp_path / "box.ply"
-    trimesh.Trimesh(0.15 * mesh.vertices.numpy(), mesh.faces.numpy(), vertex_colors=red).export(
-        file
-    )
+    vertices = 0.15 * mesh.vertices.numpy()
+    trimesh.Trimesh(vertices, mesh.faces.numpy(), vertex_colors=red).export(file)
     arguments = ["fit", str(capture), "--object", str(file)]
     assert main([*arguments, "--out", str(tmp_path / "run")]) == 130
     said = " ".join(capsys.readouterr().err.split())
