@@ -91,7 +91,7 @@ def file_scene(known: ObjectPrior, hypothesis: Hypothesis, view_from_camera: Ten
         hypothesis: about the view.
         view_from_camera: a rotation.
     """
-    scene = fixed_light(known.prior.scene(hypothesis.values))
+    scene = fixed_light(known.detailed.scene(hypothesis.values))
     [thing], [light] = scene.objects, scene.lights
     assert isinstance(light, SphericalHarmonicLight)
     mesh = replace(thing.mesh, vertices=thing.mesh.vertices + known.centre)

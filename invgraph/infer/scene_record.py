@@ -153,7 +153,7 @@ def _looked_at(
 ) -> tuple[dict[str, Picture], SceneRecord]:
     """With what a camera says that looks at the object."""
     camera_from_view = found.view.camera_from_view[0]
-    prior = model.known.prior
+    prior = model.known.detailed
     large, medium = _view(found, VIEW_SIDE), _view(found, GHOST_SIDE)
     best = fixed_light(prior.scene(told[0].values))
     crop = look_through(photo, lens, large, camera_from_view)

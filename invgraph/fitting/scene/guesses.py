@@ -6,7 +6,7 @@ from torch import Tensor
 
 from invgraph.fitting.pose.known_object import KnownObject
 from invgraph.fitting.scene.find import WINDOWS, Look, looks
-from invgraph.fitting.scene.object_prior import DETAIL, POSE
+from invgraph.fitting.scene.object_prior import ACROSS, POSE
 from invgraph.fitting.scene.scene_model import SceneModel
 from invgraph.geometry.lens import Lens
 from invgraph.geometry.transforms import difference
@@ -40,8 +40,8 @@ class Guesses:
                 f"but {known.name} has {2 * radius:.3g} m; give the encoder of this object, "
                 "trained with the same --object-scale."
             )
-        mine, _ = known.coarse(DETAIL)
-        gaps = torch.cdist(model.known.mesh.vertices, mine.vertices - known.centre)
+        [thing], (mine, _) = model.known.prior.template.objects, known.coarse(ACROSS)
+        gaps = torch.cdist(thing.mesh.vertices, mine.vertices - known.centre)
         if max(float(gaps.amin(axis).mean()) for axis in (0, 1)) > _SAME * radius:
             raise ValueError(
                 f"the encoder was trained on {model.known.name}, which has another shape than "

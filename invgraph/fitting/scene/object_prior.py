@@ -20,7 +20,7 @@ from invgraph.scene.prior import Prior
 POSE, TINT = "objects.0.world_from_object", "objects.0.tint"
 LIGHT, ROUGHNESS = "lights.0.coefficients", "objects.0.material.roughness"
 UPRIGHT = Upright((0.05, 1.1), 0.15)
-ACROSS, DETAIL = 28.0, 60.0  # cells along the diameter, within which vertices become one
+ACROSS = 28.0  # cells along the diameter, within which vertices become one
 DIRECTIONS, SHADOW_PX = 128, 128  # of light that an object may keep from itself; of shadow maps
 # Standard deviations of light of order 1 and 2, relative to the constant part; of log roughness; of
 # log tint.
@@ -38,7 +38,7 @@ class ObjectPrior:
     Attributes:
         name: of the object.
         prior: the world is the camera's frame, the object's origin the middle of its ball.
-        mesh: the object in more detail, about the same origin.
+        mesh: the object with all its vertices, about the same origin.
         albedo: of its vertices, linear RGB.
         centre: of that ball in the frame of the object's file.
         rotation: of ``camera_from_object``.
@@ -53,7 +53,7 @@ class ObjectPrior:
 
     @cached_property
     def detailed(self) -> Prior:
-        """The prior with the object in more detail, which keeps light from itself: slower."""
+        """The prior with the object as fine as it is given, which keeps light from itself: slower."""
         [thing] = self.prior.template.objects
         material = replace(thing.material, albedo=self.albedo)
         thing = replace(thing, geometry=self.mesh, material=material)
@@ -76,16 +76,11 @@ def object_prior(model: KnownObject, rotation: AnyRotation | Upright = UPRIGHT) 
         model: the object; grey where it has no colours.
         rotation: of ``camera_from_object``; upright and seen from above when left out.
     """
-    (mesh, albedo), (fine, of_fine) = (_about_centre(model, across) for across in (ACROSS, DETAIL))
-    prior = prior_of(mesh, albedo, rotation)
-    return ObjectPrior(model.name, prior, fine, of_fine, model.centre, rotation)
-
-
-def _about_centre(model: KnownObject, across: float) -> tuple[Mesh, Float[Tensor, "v 3"]]:
-    """The object about its centre, and its albedo; ``across`` as for :meth:`KnownObject.coarse`."""
-    mesh, owner = model.coarse(across)
-    albedo = torch.full_like(mesh.vertices, 0.5) if model.albedo is None else model.albedo[owner]
-    return replace(mesh, vertices=mesh.vertices - model.centre), albedo
+    albedo = torch.full_like(model.mesh.vertices, 0.5) if model.albedo is None else model.albedo
+    coarse, owner = model.coarse(ACROSS)
+    few, mesh = (replace(m, vertices=m.vertices - model.centre) for m in (coarse, model.mesh))
+    prior = prior_of(few, albedo[owner], rotation)
+    return ObjectPrior(model.name, prior, mesh, albedo, model.centre, rotation)
 
 
 def prior_of(mesh: Mesh, albedo: Float[Tensor, "v 3"], rotation: AnyRotation | Upright) -> Prior:
