@@ -85,7 +85,7 @@ def test_a_scene_looks_the_same_in_every_frame(known: ObjectPrior, belief: Scene
     light = best.values[LIGHT].clone()
     light[1:] += 0.4 * torch.randn(8, 3, generator=torch.Generator().manual_seed(1))
     best.values[LIGHT] = light
-    in_view = fixed_light(known.prior.scene(best.values))
+    in_view = fixed_light(known.detailed.scene(best.values))
     before = file_scene(known, best, TURN.mT)
     own, camera_from_object = around_object(before)
     outputs = ("color", "depth")

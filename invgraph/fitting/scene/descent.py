@@ -80,8 +80,8 @@ def descend(
     if first < steps:
         best = objective.sorted(values)
         values = {path: value[:kept] for path, value in best.values.items()}
-        values = objective.run(values, first, steps, steps)
-    return objective.sorted(values)
+        values = objective.of_any_camera(values).run(values, first, steps, steps)
+    return objective.of_any_camera(values).sorted(values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +108,12 @@ class Objective:
         moving = [unknown.path for unknown in prior.unknowns if unknown.path != LIGHT]
         believed = belief.top(min(BELIEVED, belief.log_weights.shape[-1])).marginal(moving)
         return Objective(prior, Likelihood.of(images), believed, lens)
+
+    @torch.no_grad()
+    def of_any_camera(self, values: dict[str, Tensor]) -> "Objective":
+        """The same for what the images' cameras saw, told from each of some scenes."""
+        drawn = draw(self.prior, self.lit(values), self.lens)
+        return replace(self, likelihood=self.likelihood.of_any_camera(drawn))
 
     def run(
         self, values: dict[str, Tensor], first: int, last: int, steps: int

@@ -1,13 +1,14 @@
 """How likely an image is, given what a scene would look like in it."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from invgraph.photometric.light import solve_light
+from invgraph.photometric.response import CLIPPED, respond, solve_response
 from invgraph.rendering import harmonics
 from invgraph.rendering.result import Render
 
@@ -33,7 +34,7 @@ class Likelihood:
         behind: density of each pixel's colour if it shows the background.
     """
 
-    roots: Float[Tensor, "b h w 3"]
+    roots: Float[Tensor, "*#n b h w 3"]
     behind: Float[Tensor, "b h w"]
 
     @staticmethod
@@ -45,6 +46,29 @@ class Likelihood:
         away = torch.cdist(roots.flatten(1, 2), seen, p=1).unflatten(1, roots.shape[1:3])
         density = _laplace(away, BEHIND).mean(-1)
         return Likelihood(roots, (1 - ODD) * density + ODD)
+
+    @torch.no_grad()
+    def of_any_camera(self, drawn: Render) -> "Likelihood":
+        """Of the images without what their camera made of the colours, told from each scene.
+
+        Exposure and white balance are the light's. Saturation and tone curve are solved, and taken
+        off where the object is; what is cut off at white was as bright as it is drawn, if that is
+        brighter.
+
+        Args:
+            drawn: colour and coverage, ``n b h w ...``.
+
+        Source:
+            :mod:`invgraph.photometric.response`.
+        """
+        own = _own(drawn)
+        weight = self.belongs(drawn) * (drawn.alpha == 1)
+        flat, seen = (x.flatten(-3, -2) for x in (own, self.roots.expand_as(own)))
+        change = respond(flat, solve_response(flat, seen, weight.flatten(-2))) - flat
+        roots = (self.roots - change.unflatten(-2, own.shape[-3:-1])).clamp_min(0)
+        roots = torch.where((self.roots > CLIPPED) & (own > roots), own, roots)
+        assert drawn.alpha is not None
+        return replace(self, roots=torch.where((drawn.alpha > 0)[..., None], roots, self.roots))
 
     def log_prob(self, drawn: Render) -> Float[Tensor, "n b"]:
         """Logarithm of how much likelier the images are with the objects than without.
@@ -119,11 +143,13 @@ class Likelihood:
         return (1 - ODD) * self._rendered(drawn) + ODD
 
     def _rendered(self, drawn: Render) -> Tensor:
-        assert drawn.color is not None and drawn.alpha is not None
-        # At the outline, the object's own colour: what was blended with black is undone.
-        own = drawn.color / drawn.alpha[..., None].clamp_min(0.05)
-        away = (own.clamp_min(1e-4).sqrt() - self.roots).abs().sum(-1)
-        return _laplace(away, ERROR)
+        return _laplace((_own(drawn) - self.roots).abs().sum(-1), ERROR)
+
+
+def _own(drawn: Render) -> Float[Tensor, "n b h w 3"]:
+    """Roots of the object's own colours: at its outline, what was blended with black is undone."""
+    assert drawn.color is not None and drawn.alpha is not None
+    return (drawn.color / drawn.alpha[..., None].clamp_min(0.05)).clamp_min(1e-4).sqrt()
 
 
 def _laplace(away: Tensor, error: float) -> Tensor:

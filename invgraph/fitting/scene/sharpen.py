@@ -34,7 +34,8 @@ def sharpened(
 
     An end is as probable as its peak is high and wide; of those about the same pose, which are at
     the same peak, only the best counts. The curvature comes from differences of slopes with the
-    light solved at each, so that what the light may explain counts as uncertain. Nothing becomes
+    light solved at each, so that what the light may explain counts as uncertain; what the camera made
+    of the colours is taken as it is at the ends. Nothing becomes
     more uncertain than the widest hypothesis was before. The light is solved anew, with shadows,
     around what the belief expected: :func:`believed_light`.
 
@@ -50,7 +51,7 @@ def sharpened(
         Laplace's method: MacKay, Information Theory, Inference, and Learning Algorithms (2003),
         chapter 27.
     """
-    objective = Objective.of(prior, belief, images, lens)
+    objective = Objective.of(prior, belief, images, lens).of_any_camera(ends.values)
     values = dict(ends.values)
     light = values.pop(LIGHT)
     free = [unknown for unknown in prior.unknowns if unknown.path != LIGHT]
@@ -110,6 +111,8 @@ def _curvature(
     steps = _REACH * torch.eye(m)[:, None, None]
     at = torch.cat([steps, -steps]).expand(2 * m, n, b, m)
     many = Unknowns(tuple(replace(u, around=_many(u.around, 2 * m)) for u in tangents))
+    seen = objective.likelihood
+    objective = replace(objective, likelihood=replace(seen, roots=_many(seen.roots, 2 * m)))
     wide = unit.expand(2 * m, n, b, m).flatten(0, 1)
     moved = wide * at.flatten(0, 1)
     lit = objective.lit({**many.values(moved), LIGHT: _many(light, 2 * m)})

@@ -14,6 +14,7 @@ from invgraph.fitting.scene.object_prior import LIGHT, POSE, ROUGHNESS, TINT, ob
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.lens import Lens
 from invgraph.geometry.transforms import perturb
+from invgraph.photometric.response import respond
 from invgraph.rendering.render import render
 from invgraph.rendering.result import Render
 from invgraph.scene.scene import Scene
@@ -107,6 +108,36 @@ def test_the_light_is_found_though_something_is_in_front():
     seen = (drawn.alpha == 1)[0] & (torch.arange(64) >= 30)
     error = (again - drawn.color)[0][seen].abs().mean() / drawn.color[0][seen].mean()
     assert float(error) < 0.05
+
+
+def test_what_a_camera_made_of_the_colours_is_taken_off():
+    known = object_prior(painted_cube())
+    _, drawn, values = cube()
+    outputs = ("color", "alpha")
+    turned = perturb(values[POSE], torch.tensor([[0.0] * 6, [0, 0, 0, 0.3, -0.3, 0.3]]))
+    many = {path: value.expand(2, *value.shape[1:]) for path, value in values.items()}
+    both = _one(
+        render(
+            known.prior.scene({**many, POSE: turned}),
+            Camera(LENS, torch.eye(4).expand(2, 4, 4)),
+            outputs=outputs,
+        )
+    )
+    both = Render(color=both.color[0][:, None], alpha=both.alpha[0][:, None])
+    roots = photo(drawn).sqrt()
+    response = torch.tensor([[0.3, 0.2, -0.3, 0.03]])
+    shown = respond(roots.flatten(1, 2), response).unflatten(1, roots.shape[1:3]).clamp_max(1)
+    whole = drawn.alpha == 1
+    plain = Likelihood.of(torch.where(whole[..., None], shown, roots).square())
+    found = plain.of_any_camera(both)
+    # What is cut off is as bright as it is drawn.
+    gaps = [(each - roots)[whole].abs().mean() for each in (plain.roots, found.roots[0])]
+    assert float(gaps[1]) < 0.2 * float(gaps[0])
+    # Each scene has its own; behind the object nothing changes; the truth is likelier than before.
+    assert torch.equal(found.roots[0][drawn.alpha == 0], plain.roots[drawn.alpha == 0])
+    logs = [each.log_prob(both)[:, 0] for each in (plain, found)]
+    assert float(logs[1][0]) > float(logs[0][0])
+    assert float(logs[1][0]) > float(logs[1][1])
 
 
 def test_agreement_is_of_patterns():
