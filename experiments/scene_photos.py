@@ -1,7 +1,7 @@
 """Is a known object found in whole photos, and is it missed where it is not there?
 
     python experiments/scene_photos.py [--name spot] [--model RUN] [--count 50] [--first 0]
-                                       [--work DIR] [--json FILE]
+                                       [--camera random] [--work DIR] [--json FILE]
 
 The photos are path-traced, 640x480, of objects that stand on a table (`pose_frames.py`, upright):
 spot, bob, dragon and cube in turn, under panoramas, among bodies of random colours. The model is an
@@ -12,6 +12,9 @@ quarters of the photos do not show what it looks for. Nothing is told but the le
 - place_pct: photos with the object in which the finder's likeliest place is within a quarter of the
   object's diameter of its middle.
 - success_pct: the pose is right: ADD below 10 % of the diameter; rotation_deg is of all photos.
+
+With --camera random each photo goes through another camera's response (`camera_response.py`), and
+measures are called `camera/NAME`.
 
 Seeds from 100 on are for development: the score's constants were chosen on 100 to 123.
 """
@@ -24,6 +27,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from camera_response import CameraResponse
 from measures import Row, command_line, row, write
 from pose_frames import Take, pose_frame
 from pose_models import NAMES, model_file
@@ -47,7 +51,8 @@ def answers(arguments: Any) -> list[dict[str, Any]]:
     model = load_scene_model(arguments.model)
     known = load_object(model_file(arguments.name, DATA, arguments.work / "models"))
     points, _ = sample_surface(known.mesh, 5000, torch.Generator().manual_seed(0))
-    file = arguments.work / f"photos_{arguments.model.name}_{model.facts['steps']}.jsonl"
+    kind = "photos" if arguments.camera is None else "camera"
+    file = arguments.work / f"{kind}_{arguments.model.name}_{model.facts['steps']}.jsonl"
     lines = file.read_text().splitlines() if file.exists() else []
     there = {line["seed"]: line for line in map(json.loads, lines)}
     seeds = range(arguments.first, arguments.first + arguments.count)
@@ -58,8 +63,11 @@ def answers(arguments: Any) -> list[dict[str, Any]]:
                 continue
             take = Take(NAMES[seed % len(NAMES)], seed, upright=True)
             frame = pose_frame(take, DATA, arguments.work / "frames")
+            image = frame.image
+            if arguments.camera is not None:
+                image = CameraResponse.random(seed).photograph(image, seed)
             began = time.process_time()
-            found = find_scene(model, frame.image, frame.camera.lens)
+            found = find_scene(model, image, frame.camera.lens)
             line = {
                 "seed": seed,
                 "name": take.name,
@@ -84,25 +92,25 @@ def answers(arguments: Any) -> list[dict[str, Any]]:
     return [there[seed] for seed in seeds]
 
 
-def measures(lines: list[dict[str, Any]], name: str) -> list[Row]:
+def measures(lines: list[dict[str, Any]], name: str, of: str) -> list[Row]:
     own = [line for line in lines if line["name"] == name]
     other = [line for line in lines if line["name"] != name]
     rows = []
     for key, label in (("agreement", "found_auroc"), ("heat", "finder_auroc")):
         both = [[line[key] for line in some] for some in (own, other)]
-        rows.append(row(f"{label}/{name}", 100 * auroc(*both), "%", "higher"))
+        rows.append(row(f"{label}/{of}", 100 * auroc(*both), "%", "higher"))
     share = len(own) / 100
     right = [line for line in own if line["add"] < SUCCESS]
     confident = [line for line in other if line["score"] >= 0.5]
     return [
         *rows,
-        row(f"place_pct/{name}", sum(line["off"] < 0.25 for line in own) / share, "%", "higher"),
-        row(f"success_pct/{name}", len(right) / share, "%", "higher"),
-        row(f"found_of_right_pct/{name}",
+        row(f"place_pct/{of}", sum(line["off"] < 0.25 for line in own) / share, "%", "higher"),
+        row(f"success_pct/{of}", len(right) / share, "%", "higher"),
+        row(f"found_of_right_pct/{of}",
             100 * sum(line["score"] >= 0.5 for line in right) / max(len(right), 1), "%", "higher"),
-        row(f"found_of_absent_pct/{name}", 100 * len(confident) / len(other), "%"),
-        row(f"rotation_deg/{name}", median(line["rotation_deg"] for line in own), "deg"),
-        row(f"cpu_s/{name}", median(line["cpu_s"] for line in lines), "s"),
+        row(f"found_of_absent_pct/{of}", 100 * len(confident) / len(other), "%"),
+        row(f"rotation_deg/{of}", median(line["rotation_deg"] for line in own), "deg"),
+        row(f"cpu_s/{of}", median(line["cpu_s"] for line in lines), "s"),
     ]  # fmt: skip
 
 
@@ -112,11 +120,13 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="WORK/scene_NAME_0 when left out")
     parser.add_argument("--count", type=int, default=50, help="photos")
     parser.add_argument("--first", type=int, default=0, help="seed")
+    parser.add_argument("--camera", choices=("random",), help="that takes the photos")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "scene_pose")
     arguments = parser.parse_args()
     if arguments.model is None:
         arguments.model = arguments.work / f"scene_{arguments.name}_0"
-    write(measures(answers(arguments), arguments.name), arguments.json)
+    of = arguments.name if arguments.camera is None else f"camera/{arguments.name}"
+    write(measures(answers(arguments), arguments.name, of), arguments.json)
 
 
 if __name__ == "__main__":

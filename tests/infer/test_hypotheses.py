@@ -87,6 +87,12 @@ def test_a_scene_looks_the_same_in_every_frame(known: ObjectPrior, belief: Scene
     best.values[LIGHT] = light
     in_view = fixed_light(known.detailed.scene(best.values))
     before = file_scene(known, best, TURN.mT)
+    [thing] = before.objects
+    cube = painted_cube()
+    assert cube.albedo is not None
+    moved = thing.mesh.vertices - known.centre + cube.centre
+    torch.testing.assert_close(moved, cube.mesh.vertices)
+    torch.testing.assert_close(thing.material.albedo, cube.albedo)
     own, camera_from_object = around_object(before)
     outputs = ("color", "depth")
     seen = [

@@ -22,6 +22,7 @@ from invgraph.fitting.object.object_estimate import (
 from invgraph.fitting.object.per_image_light import PerImageLight
 from invgraph.fitting.object.previews import side_by_side
 from invgraph.fitting.object.record import write_cameras, write_checkpoint, write_scores
+from invgraph.fitting.object.scores import score_all
 from invgraph.fitting.object.stages import STAGES, Stage
 from invgraph.fitting.object.views import (
     TrainingView,
@@ -42,7 +43,7 @@ LOG_EVERY = 10
 CAMERA_BONUS = 0.98  # light that follows the camera must explain this much better: it is rarer
 PER_IMAGE_BONUS = 0.98  # so does per-image light
 INEXACT_DEG = 0.6  # cameras that move by less are left as they were given
-RESERVE = 0.08  # share of the budget kept for scores and the report
+LEAST, MOST = 0.08, 0.5  # shares of the budget that are kept for scores and the report
 REPORT_S = 3.0  # kept for the page itself
 ATTACHMENTS_S = 15.0  # at most for the fly-through and the rerun log
 
@@ -158,14 +159,15 @@ class Descent:
             write_cameras(self.folder, self.capture, None)
             self._start(hull.mesh, progress)
         assert self.estimate is not None
-        spendable = (1 - RESERVE) * self.settings.budget_s
+        spendable = self.settings.budget_s - self._afterwards()
         while self.stage < len(STAGES):
             stage = STAGES[self.stage]
             share = stage.share / sum(later.share for later in STAGES[self.stage :])
             if self.step == 0:
                 time_left = (spendable - self.seconds) * share
-                if self.estimate.mesh.uv is None and time_left < 2 * self._setup:
-                    break  # no time to gain anything from new triangles
+                # New triangles take as long as the last ones did, and as long to gain from.
+                if time_left < (2 * self._setup if self.estimate.mesh.uv is None else 0):
+                    break
                 self._enter(stage, progress)
             until = self.seconds + (spendable - self.seconds) * share
             progress.stage(_words(stage))
@@ -175,6 +177,15 @@ class Descent:
             if stage == STAGES[-1] and self.step < stage.steps:
                 break  # it goes on from here where more time is given
             self.stage, self.step = self.stage + 1, 0
+
+    def _afterwards(self) -> float:
+        """Seconds to keep for scores and report, by those that one held-out photo takes."""
+        assert self.estimate is not None
+        score_all(self.estimate.scene_at, self.test[:1], self.folder)  # has the kernels compiled
+        begin = time.monotonic()
+        score_all(self.estimate.scene_at, self.test[:1], self.folder)
+        needed = REPORT_S + (time.monotonic() - begin) * len(self.test)
+        return self.settings.budget_s * min(max(needed / self.settings.budget_s, LEAST), MOST)
 
     def _start(self, shape: Mesh, progress: Progress) -> None:
         """Try light that stays with the world and light that stays with the camera.
@@ -187,7 +198,7 @@ class Descent:
         start = first_guess(shape, behind, "world")
         progress.stage("compiling kernels (once per machine)")
         self._try(start, replace(stage, steps=1), math.inf, progress)
-        until = self.seconds + 0.5 * stage.share * (1 - RESERVE) * self.settings.budget_s
+        until = self.seconds + 0.5 * stage.share * (1 - LEAST) * self.settings.budget_s
         progress.stage("trying light fixed to the world")
         world, first = self._try(start, stage, until, progress)
         start, stage = first_guess(shape, behind, "camera"), replace(stage, steps=self.step)

@@ -53,7 +53,7 @@ class ObjectPrior:
 
     @cached_property
     def detailed(self) -> Prior:
-        """The prior with the object as fine as it is given, which keeps light from itself: slower."""
+        """The prior with all of the object, which keeps light from itself: slower."""
         [thing] = self.prior.template.objects
         material = replace(thing.material, albedo=self.albedo)
         thing = replace(thing, geometry=self.mesh, material=material)

@@ -34,10 +34,10 @@ def sharpened(
 
     An end is as probable as its peak is high and wide; of those about the same pose, which are at
     the same peak, only the best counts. The curvature comes from differences of slopes with the
-    light solved at each, so that what the light may explain counts as uncertain; what the camera made
-    of the colours is taken as it is at the ends. Nothing becomes
-    more uncertain than the widest hypothesis was before. The light is solved anew, with shadows,
-    around what the belief expected: :func:`believed_light`.
+    light solved at each, so that what the light may explain counts as uncertain; what the camera
+    made of the colours is taken as it is at the ends. Nothing becomes more uncertain than the
+    widest hypothesis was before. The light is solved anew, with shadows, around what the belief
+    expected: :func:`believed_light`.
 
     Args:
         prior: as for :func:`invgraph.fitting.scene.descent.descend`.
