@@ -113,17 +113,12 @@ def test_the_light_is_found_though_something_is_in_front():
 def test_what_a_camera_made_of_the_colours_is_taken_off():
     known = object_prior(painted_cube())
     _, drawn, values = cube()
-    outputs = ("color", "alpha")
     turned = perturb(values[POSE], torch.tensor([[0.0] * 6, [0, 0, 0, 0.3, -0.3, 0.3]]))
     many = {path: value.expand(2, *value.shape[1:]) for path, value in values.items()}
-    both = _one(
-        render(
-            known.prior.scene({**many, POSE: turned}),
-            Camera(LENS, torch.eye(4).expand(2, 4, 4)),
-            outputs=outputs,
-        )
-    )
-    both = Render(color=both.color[0][:, None], alpha=both.alpha[0][:, None])
+    scenes = known.prior.scene({**many, POSE: turned})
+    seen = render(scenes, Camera(LENS, torch.eye(4).expand(2, 4, 4)), outputs=("color", "alpha"))
+    assert seen.color is not None and seen.alpha is not None
+    both = Render(color=seen.color[:, None], alpha=seen.alpha[:, None])
     roots = photo(drawn).sqrt()
     response = torch.tensor([[0.3, 0.2, -0.3, 0.03]])
     shown = respond(roots.flatten(1, 2), response).unflatten(1, roots.shape[1:3]).clamp_max(1)
