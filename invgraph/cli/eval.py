@@ -216,6 +216,8 @@ def scene(
     if not table.is_file():
         raise ValueError(f"{table} does not exist; give a run of infer scene or of fit --object.")
     poses, rows = read_true_poses(truth), read_rows(table)
+    if not rows:
+        raise ValueError(f"{table} holds no poses; go on with the run, or give another.")
     points, diameter = None, 0.0
     if object is not None:
         from invgraph.fitting.pose import load_object

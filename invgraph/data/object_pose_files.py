@@ -175,11 +175,12 @@ def _row(cells: list[str]) -> PoseRow | None:
         pose = np.eye(4)
         pose[:3, :3] = matrix_from_quat_wxyz(torch.from_numpy(quat)).numpy()
         pose[:3, 3] = shift
-        if not np.isfinite(pose).all() or found not in ("0", "1"):
-            return None
-        return PoseRow(
+        told = PoseRow(
             frame, found == "1", float(score), pose, covariance, int(hypotheses), float(seconds)
         )
+        # Nothing is known of where an object is that was not found: its covariance may be infinite.
+        sound = np.isfinite(pose).all() and math.isfinite(told.score)
+        return told if sound and found in ("0", "1") and not np.isnan(covariance).any() else None
     except ValueError:
         return None
 

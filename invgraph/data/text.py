@@ -126,7 +126,7 @@ def number(value: object, where: str) -> float:
         or not isinstance(value, int | float)
         or not -LARGEST < value < LARGEST
     ):
-        raise ValueError(f"{where} is {value!r:.40}, expected a finite number.")
+        raise ValueError(f"{where} is {value!r:.40}, expected a finite number below {LARGEST:g}.")
     return float(value)
 
 

@@ -91,6 +91,22 @@ def test_a_truth_of_other_photos_is_refused(tmp_path: Path, capsys: pytest.Captu
     assert "truth.json: none of the photos has a truth" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("score", ["nan", "inf", ""])
+def test_a_table_without_poses_is_refused_by_its_name(
+    tmp_path: Path, score: str, capsys: pytest.CaptureFixture
+):
+    """It is not the truth's fault; and a score that is no number ranks nothing."""
+    table = tmp_path / "poses.csv"
+    write_rows(table, ROWS[:1])
+    head, first = table.read_text().splitlines()
+    cells = first.split(",")
+    cells[2] = score
+    table.write_text(f"{head}\n{','.join(cells)}\n")
+    (tmp_path / "truth.json").write_text('{"camera_from_object": {"elsewhere": null}}')
+    assert main(["eval", "scene", str(tmp_path), str(tmp_path / "truth.json")]) == 2
+    assert "poses.csv holds no poses" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
