@@ -52,7 +52,7 @@ def read_bop(path: Path) -> Capture:
     listed = inside_file(path / "scene_gt.json", path)
     objects = {} if listed is None else _by_number(read_json(listed, _REMEDY))
     entries = [cameras.get(_number(photo.stem)) for photo in photos]
-    posed = all("cam_R_w2c" in entry for entry in entries if isinstance(entry, dict))
+    posed = any("cam_R_w2c" in entry for entry in entries if isinstance(entry, dict))
     unreadable = Unreadable(path)
     unreadable.note_unopened(path / "rgb", path / "gray", path / "mask_visib")
     frames, depth, poses = [], [], []

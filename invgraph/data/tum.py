@@ -140,10 +140,12 @@ def _poses(
     for reason in missing.values():
         unreadable.note(source.name, reason)
     rows = rows[np.isfinite(rows).all(1)]
+    turned = np.linalg.norm(rows[:, 4:], axis=1) > 1e-6
+    for time in rows[~turned, 0]:
+        unreadable.note(source.name, f"the pose at {time:.12g} has a quaternion of length 0")
+    rows = rows[turned]
     if not len(rows):
         return ()
-    if not (np.linalg.norm(rows[:, 4:], axis=1) > 1e-6).all():
-        raise ValueError(f"{source} holds a quaternion of length 0; download it again.")
     quats = torch.from_numpy(rows[:, [7, 4, 5, 6]])
     quats = quats / quats.norm(dim=-1, keepdim=True)
     rotations = transforms.matrix_from_quat_wxyz(quats)

@@ -103,6 +103,14 @@ def test_bop_goes_on_without_a_lost_pose(tmp_path):
     left_out(capture, "000002.png", "scene_gt.json: image 2: cam_t_m2c: expected 3 finite")
 
 
+def test_bop_goes_on_without_a_pose_that_is_not_there(tmp_path):
+    turn = [1, 0, 0, 0, 1, 0, 0, 0, 1]
+    posed = entry(cam_R_w2c=turn, cam_t_w2c=[0, 0, 0])
+    capture = read_capture(bop(tmp_path, {"1": posed, "2": entry(), "10": posed}))
+    assert capture.has_cameras and names(capture) == ["000001", "000010"]
+    left_out(capture, "000002.png", "cam_R_w2c: expected 9 finite numbers")
+
+
 def test_bop_numbers_may_be_text_or_padded(tmp_path):
     pose = {"cam_R_m2c": [1, 0, 0, 0, 1, 0, 0, 0, 1], "cam_t_m2c": [0, 0, 500]}
     objects = {"000002": [{"obj_id": "000005", **pose}], "10": [{"obj_id": "7", **pose}]}
@@ -199,6 +207,11 @@ def test_tum_goes_on_without_lost_rows(tmp_path):
     left_out(capture, "groundtruth.txt", "line 2 holds NaN or infinity")
     assert capture.truth is not None
     assert [pose is None for pose in capture.truth.poses] == [False, True, False]
+    poses[1] = "2 0 0 0 0 0 0 0"
+    again = read_capture(tum(tmp_path, ["1 rgb/a.png", "2 rgb/b.png", "3 rgb/c.png"], poses))
+    left_out(again, "groundtruth.txt", "the pose at 2 has a quaternion of length 0")
+    assert again.truth is not None
+    assert [pose is None for pose in again.truth.poses] == [False, True, False]
     capture = read_capture(
         tum(tmp_path, ["1 rgb/a.png", "nan rgb/b.png", "3 rgb/c.png"], poses[::2])
     )
