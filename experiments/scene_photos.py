@@ -1,7 +1,8 @@
 """Is a known object found in whole photos, and is it missed where it is not there?
 
     python experiments/scene_photos.py [--name spot] [--model RUN] [--count 50] [--first 0]
-                                       [--camera random] [--work DIR] [--json FILE]
+                                       [--camera random] [--any-way-up] [--work DIR]
+                                       [--json FILE]
 
 The photos are path-traced, 640x480, of objects that stand on a table (`pose_frames.py`, upright):
 spot, bob, dragon and cube in turn, under panoramas, among bodies of random colours. The model is an
@@ -11,10 +12,12 @@ quarters of the photos do not show what it looks for. Nothing is told but the le
 - found_auroc: how well the score tells photos with the object from others; of random numbers 50 %.
 - place_pct: photos with the object in which the finder's likeliest place is within a quarter of the
   object's diameter of its middle.
-- success_pct: the pose is right: ADD below 10 % of the diameter; rotation_deg is of all photos.
+- success_pct: the pose is right: ADD below 10 % of the diameter; rotation_deg and below_10deg_pct
+  are of all photos with the object.
 
 With --camera random each photo goes through another camera's response (`camera_response.py`), and
-measures are called `camera/NAME`.
+measures are called `camera/NAME`. With --any-way-up the objects lie as they fall, for models that
+`train scene --any-way-up` made, and measures are called `any_way_up/NAME`.
 
 Seeds from 100 on are for development: the score's constants were chosen on 100 to 123.
 """
@@ -46,13 +49,19 @@ DATA = Path(os.environ.get("INVGRAPH_DATA", ROOT.parent / "shared" / "data"))
 SUCCESS = 0.1  # of the diameter
 
 
+def kind(arguments: Any) -> list[str]:
+    """What is special about the photos, in the names of measures and files."""
+    told = (("camera", arguments.camera), ("any_way_up", arguments.any_way_up))
+    return [name for name, given in told if given]
+
+
 def answers(arguments: Any) -> list[dict[str, Any]]:
     """One line per photo; those in the file are not looked at again."""
     model = load_scene_model(arguments.model)
     known = load_object(model_file(arguments.name, DATA, arguments.work / "models"))
     points, _ = sample_surface(known.mesh, 5000, torch.Generator().manual_seed(0))
-    kind = "photos" if arguments.camera is None else "camera"
-    file = arguments.work / f"{kind}_{arguments.model.name}_{model.facts['steps']}.jsonl"
+    parts = ["photos", *kind(arguments), arguments.model.name, str(model.facts["steps"])]
+    file = arguments.work / f"{'_'.join(parts)}.jsonl"
     lines = file.read_text().splitlines() if file.exists() else []
     there = {line["seed"]: line for line in map(json.loads, lines)}
     seeds = range(arguments.first, arguments.first + arguments.count)
@@ -61,7 +70,7 @@ def answers(arguments: Any) -> list[dict[str, Any]]:
         for done, seed in enumerate(seeds):
             if seed in there:
                 continue
-            take = Take(NAMES[seed % len(NAMES)], seed, upright=True)
+            take = Take(NAMES[seed % len(NAMES)], seed, upright=not arguments.any_way_up)
             frame = pose_frame(take, DATA, arguments.work / "frames")
             image = frame.image
             if arguments.camera is not None:
@@ -110,6 +119,8 @@ def measures(lines: list[dict[str, Any]], name: str, of: str) -> list[Row]:
             100 * sum(line["score"] >= 0.5 for line in right) / max(len(right), 1), "%", "higher"),
         row(f"found_of_absent_pct/{of}", 100 * len(confident) / len(other), "%"),
         row(f"rotation_deg/{of}", median(line["rotation_deg"] for line in own), "deg"),
+        row(f"below_10deg_pct/{of}", sum(line["rotation_deg"] < 10 for line in own) / share, "%",
+            "higher"),
         row(f"cpu_s/{of}", median(line["cpu_s"] for line in lines), "s"),
     ]  # fmt: skip
 
@@ -121,11 +132,12 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=50, help="photos")
     parser.add_argument("--first", type=int, default=0, help="seed")
     parser.add_argument("--camera", choices=("random",), help="that takes the photos")
+    parser.add_argument("--any-way-up", action="store_true", help="objects lie as they fall")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "scene_pose")
     arguments = parser.parse_args()
     if arguments.model is None:
         arguments.model = arguments.work / f"scene_{arguments.name}_0"
-    of = arguments.name if arguments.camera is None else f"camera/{arguments.name}"
+    of = "/".join([*kind(arguments), arguments.name])
     write(measures(answers(arguments), arguments.name, of), arguments.json)
 
 
