@@ -14,7 +14,8 @@ object's centre would leave the picture, since such a start is refused. One imag
   Shape and colours of the object are told, light is not. With --upright the objects stand on the
   table, and trials and measures are called `upright`. With --encoder, too, what `invgraph train
   scene` learned of some of the objects says where to look first; only frames of these are tried,
-  and trials and measures are called `encoder`. With --camera random each goes through another
+  and trials and measures are called `encoder`, without --upright `any_way_up`: that is for what
+  learned with --any-way-up. With --camera random each goes through another
   camera's response (`camera_response.py`: exposure to overexposure, white balance, tone curve,
   saturation, sharpening, JPEG, noise), half of the textures that are told are too dark, and trials
   and measures are called `camera`; seeds below 25 are for development.
@@ -207,7 +208,8 @@ def rendered(
     models = {model.known.name: model for model in map(load_scene_model, encoders)}
     guesses = {name: Guesses(model, items[name].model) for name, model in models.items()}
     part = "camera" if other_camera else "upright" if upright else "rendered"
-    part = "encoder" if guesses else part
+    if guesses:
+        part = "encoder" if upright else "any_way_up"
     for seed in range(first, first + count):
         take = Take(NAMES[seed % len(NAMES)], seed, upright=upright)
         if take.name not in names or (guesses and take.name not in guesses):
@@ -387,6 +389,9 @@ def plot(trials: Sequence[Trial]) -> str:
     return drawing(chart)
 
 
+SHOWN = ("rendered", "upright", "encoder", "any_way_up")  # labels of path-traced frames
+
+
 def report(trials: Sequence[Trial], work: Path) -> list[Row]:
     """Print the tables, write the plot, and collect the measures."""
     rows = []
@@ -395,11 +400,11 @@ def report(trials: Sequence[Trial], work: Path) -> list[Row]:
         print(f"\n{part}", table(some, lambda t: t.case or t.start), sep="\n")
         if part == "camera":
             rows += camera_measures(some)
-        if part in ("rendered", "upright", "encoder", "real"):
+        if part in (*SHOWN, "real"):
             print(table(some, lambda t: f"{t.name} {t.start}"))
             for start in dict.fromkeys(t.start for t in some):
                 rows += measures([t for t in some if t.start == start], f"{part}/{start}")
-        if part in ("rendered", "upright", "encoder"):
+        if part in SHOWN:
             rows += coverage(some, "" if part == "rendered" else f"/{part}")
         if part == "hidden":
             for case in dict.fromkeys(t.case for t in some):
@@ -419,7 +424,7 @@ def main() -> None:
     parser.add_argument("--names", nargs="+", choices=NAMES, default=NAMES, help="of rendered")
     parser.add_argument("--upright", action="store_true", help="rendered objects stand")
     parser.add_argument(
-        "--encoder", type=Path, nargs="+", default=[], metavar="RUN", help="of standing objects"
+        "--encoder", type=Path, nargs="+", default=[], metavar="RUN", help="of rendered objects"
     )
     parser.add_argument("--camera", choices=["random"], help="responses of rendered frames")
     every = (*STARTS, "none")
@@ -431,8 +436,8 @@ def main() -> None:
 
     trials: list[Trial] = []
     arguments.work.mkdir(parents=True, exist_ok=True)
-    if arguments.encoder and (arguments.camera or not arguments.upright):
-        parser.error("--encoder is about standing objects; add --upright, without --camera")
+    if arguments.encoder and arguments.camera:
+        parser.error("--encoder is tried without --camera; leave one of them out")
     end = "_camera" * bool(arguments.camera) + "_upright" * arguments.upright
     end += "_encoder" * bool(arguments.encoder)
     file = arguments.work / f"trials{end}.jsonl"
