@@ -55,7 +55,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     python = install(arguments.python, arguments.work.resolve())
-    command = [str(python), "-m", "pytest", "-q", "-m", "not slow", "-o", "filterwarnings="]
+    command = [str(python), "-m", "pytest", "-q", "-n", "auto", "--dist", "loadfile"]
+    command += ["-m", "not slow", "-o", "filterwarnings="]
     done = subprocess.run(
         [*command, *arguments.tests], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False
     )
