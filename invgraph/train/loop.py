@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from invgraph.data import Capture
-from invgraph.files.atomic import fingerprint
+from invgraph.files.atomic import fingerprint, writing
 from invgraph.runs.facts import Kind, RunFacts, facts_of, identity
 from invgraph.runs.folder import CHECKPOINT, METRICS, RunFolder
 from invgraph.runs.progress import Meter, Progress
@@ -216,7 +216,8 @@ def learn(
         folder.reopen()
     try:
         if more:
-            trainer.fit(module, batches, loader(held_out, judged, 0))
+            with writing(plan.out):  # TensorBoard's files
+                trainer.fit(module, batches, loader(held_out, judged, 0))
     except NotFinite as error:
         kept = f"{plan.checkpoint} holds the weights of some steps before"
         raise ValueError(

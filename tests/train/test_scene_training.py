@@ -199,6 +199,17 @@ def test_another_object_does_not_go_on_with_a_training(mesh, tmp_path):
         train_scene(other, tmp_path / "run", SMALL, logger="none", resume=True)
 
 
+def test_a_disk_that_is_full_for_curves_is_told_with_the_run(mesh, tmp_path, capsys, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lightning.pytorch.loggers.TensorBoardLogger.log_metrics", full)
+    run = tmp_path / "run"
+    given = ["--object", str(mesh), "--steps", "2", "--batch", "8", "--out", str(run)]
+    assert main(["train", "scene", *given]) == 2
+    assert f"{run}: No space left on device" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
