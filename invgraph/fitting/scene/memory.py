@@ -57,7 +57,7 @@ def remember(
     """Scenes drawn from what is believed after descent, weighted by how well they explain a photo.
 
     The weights are likelihood times what the encoder guessed, over the density from which they were
-    drawn; the light of each scene is the one that is best for it.
+    drawn; the light of each scene is the one that is best for it, the camera that of the likeliest.
 
     Args:
         prior: of the scenes.
@@ -72,6 +72,7 @@ def remember(
     """
     view = found.view
     objective = Objective.of(prior.given(view.lens), found.guess, view.images, view.lens)
+    objective = objective.of_any_camera({p: v[None, None] for p, v in found.values.items()})
     moving = found.belief.marginal([u.path for u in prior.unknowns if u.path != LIGHT])
     told = moving.sample(DRAWS, generator)
     light = found.values[LIGHT].expand(DRAWS, 1, 9, 3)

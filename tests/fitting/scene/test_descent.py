@@ -8,11 +8,19 @@ from torch import Tensor
 from tracking_scenes import painted_cube
 
 from invgraph.encoders.scene_encoder import SceneEncoder
-from invgraph.fitting.scene.descent import Descended, descend, spread_belief
-from invgraph.fitting.scene.object_prior import POSE, ObjectPrior, object_prior
+from invgraph.fitting.scene.descent import Descended, Objective, descend, spread_belief
+from invgraph.fitting.scene.object_prior import (
+    LIGHT,
+    POSE,
+    ROUGHNESS,
+    TINT,
+    ObjectPrior,
+    object_prior,
+)
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
 from invgraph.geometry.lens import Lens
+from invgraph.photometric.response import respond
 from invgraph.rendering.render import render
 from invgraph.scene.scene_belief import SceneBelief
 from invgraph.scene.unknowns import Unknowns
@@ -77,6 +85,33 @@ def test_a_sure_belief_holds_against_the_image(known, photos):
         found = descend(known.prior.given(LENS), belief, images, LENS, starts=1)
         ends.append(float(degrees(found, truth).median()))
     assert ends[0] == pytest.approx(11.5, abs=1.5) and ends[1] < 3.0
+
+
+def test_ends_are_ranked_by_likelihood_times_belief(known, photos):
+    images, truth = photos
+    wrong = transforms.perturb(truth, torch.tensor([0, 0, 0, 0, 0.3, 0.0]))
+    sure = about(known, wrong, 0.002)
+    objective = Objective.of(known.prior.given(LENS), sure, images, LENS)
+    values = {path: value.expand(2, *value.shape[1:]) for path, value in sure.middles().items()}
+    found = objective.sorted({**values, POSE: torch.stack([truth, wrong])})
+    torch.testing.assert_close(found.values[POSE], torch.stack([wrong, truth]))
+    assert (found.log_likelihood[0] < found.log_likelihood[1]).all()
+    told = {path: value for path, value in found.values.items() if path != LIGHT}
+    believed = sure.marginal([POSE, TINT, ROUGHNESS]).log_prob(told)
+    torch.testing.assert_close(found.log_posterior, found.log_likelihood + believed)
+
+
+def test_what_a_camera_made_of_the_colours_does_not_count_against_a_scene(known, photos):
+    images, truth = photos
+    roots = images.sqrt().flatten(1, 2)
+    response = torch.tensor([0.4, 0.3, -0.5, 0.04]).expand(len(images), 4)
+    shown = respond(roots, response).clamp_max(1).square().unflatten(1, images.shape[1:3])
+    belief = about(known, transforms.perturb(truth, torch.tensor([0, 0, 0.01, 0.05, -0.1, 0])))
+    prior = known.prior.given(LENS)
+    found = descend(prior, belief, shown, LENS, starts=1)
+    assert float(degrees(found, truth).median()) < 3.0
+    unaware = Objective.of(prior, belief, shown, LENS).sorted(found.values)
+    assert float((found.log_likelihood - unaware.log_likelihood).median()) > 1.0
 
 
 def test_the_best_start_comes_first(known, photos):

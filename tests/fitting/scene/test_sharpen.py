@@ -7,10 +7,17 @@ from test_descent import LENS, about
 from torch import Tensor
 from tracking_scenes import painted_cube
 
-from invgraph.fitting.scene.descent import Descended, descend
+from invgraph.fitting.scene.descent import Descended, Objective, descend, draw
 from invgraph.fitting.scene.find import FoundScene, Views
-from invgraph.fitting.scene.memory import Memory, recall, remember
-from invgraph.fitting.scene.object_prior import LIGHT, POSE, TINT, ObjectPrior, object_prior
+from invgraph.fitting.scene.memory import DRAWS, Memory, recall, remember
+from invgraph.fitting.scene.object_prior import (
+    LIGHT,
+    POSE,
+    ROUGHNESS,
+    TINT,
+    ObjectPrior,
+    object_prior,
+)
 from invgraph.fitting.scene.sharpen import repeated, sharpened
 from invgraph.geometry import transforms
 from invgraph.geometry.camera import Camera
@@ -120,6 +127,39 @@ def test_noise_widens_it(known):
     assert float(spreads[1]) > 1.2 * float(spreads[0])
 
 
+def reweighted(known: ObjectPrior, found: FoundScene) -> Tensor:
+    """Weights of waking by hand: likelihood times what was guessed, over what was drawn from."""
+    view, prior = found.view, known.prior.given(found.view.lens)
+    moving = found.belief.marginal([POSE, TINT, ROUGHNESS])
+    told = moving.sample(DRAWS, torch.Generator().manual_seed(0))
+    objective = Objective.of(prior, found.guess, view.images, view.lens)
+    seen = objective.of_any_camera({p: v[None, None] for p, v in found.values.items()}).likelihood
+    light = found.values[LIGHT].expand(DRAWS, 1, 9, 3)
+    for _ in range(2):
+        light = seen.light(draw(prior, {**told, LIGHT: light}, view.lens), light)
+    likely = seen.log_prob(draw(prior, {**told, LIGHT: light}, view.lens))
+    ratio = (likely + objective.believed.log_prob(told) - moving.log_prob(told))[:, 0]
+    weights = (ratio - ratio.max()).exp()
+    return weights / weights.sum()
+
+
+def test_an_end_is_as_probable_as_its_peak_is_high_and_wide(known, after):
+    images, _, guess, ends = after
+    prior = known.prior.given(LENS)
+    # Beside each end another pose, in which the image tells less of where the object is.
+    aside = transforms.perturb(ends.values[POSE], torch.tensor([0, 0, 0, 0.3, -0.5, 0.3]))
+    values = {path: torch.cat([value, value]) for path, value in ends.values.items()}
+    values[POSE] = torch.cat([ends.values[POSE], aside])
+    both = Objective.of(prior, guess, images, LENS).sorted(values)
+    belief = sharpened(prior, known.detailed, guess, both, images, LENS)
+    # By how much more an end is believed than its height says, and how much wider its peak is.
+    more = (belief.log_weights - both.log_posterior.mT).diff(dim=1)[:, 0]
+    volumes = [torch.linalg.slogdet(belief.scales[path])[1] for path in (POSE, TINT, ROUGHNESS)]
+    wider = torch.stack(volumes).sum(0).diff(dim=1)[:, 0]
+    assert float(more.std()) > 0.1
+    assert float(torch.corrcoef(torch.stack([more, wider]))[0, 1]) > 0.8
+
+
 def test_a_photo_is_remembered_and_recalled(known, after):
     images, values, guess, ends = after
     prior = known.prior.given(LENS)
@@ -142,7 +182,11 @@ def test_a_photo_is_remembered_and_recalled(known, after):
     )  # fmt: skip
     generator = torch.Generator().manual_seed(0)
     memory = remember(known.prior, found, photo, photo_lens, generator)
-    assert isinstance(memory, Memory) and 1 <= memory.effective <= 32
+    assert isinstance(memory, Memory)
+    expected = reweighted(known, found)
+    torch.testing.assert_close(memory.weights, expected, rtol=1e-3, atol=1e-5)
+    assert float(expected.max()) > 2 / len(expected)  # they are not all alike
+    assert memory.effective == pytest.approx(1 / float(expected.square().sum()), rel=1e-2)
     best = int(memory.weights.argmax())
     again = render(
         known.prior.scene({path: value[best] for path, value in memory.values.items()}),
