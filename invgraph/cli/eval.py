@@ -198,8 +198,8 @@ def scene(
     on average (ADD).
 
     Typical uses:
-        invgraph eval scene runs/photos truth.json
-        invgraph eval scene runs/photos truth.json --object mug.obj --json scores.json
+        invgraph eval scene inferred/photos truth.json
+        invgraph eval scene inferred/photos truth.json --object mug.obj --json scores.json
 
     Args:
         found: run folder with poses.csv.

@@ -42,7 +42,8 @@ SAVE_EVERY_S = 30.0
 LOG_EVERY = 10
 CAMERA_BONUS = 0.98  # light that follows the camera must explain this much better: it is rarer
 PER_IMAGE_BONUS = 0.98  # so does per-image light
-INEXACT_DEG = 0.6  # cameras that move by less are left as they were given
+# Cameras that move by less are left as they were given (experiments/inexact_cameras.py).
+INEXACT_DEG = 1.0
 LEAST, MOST = 0.08, 0.5  # shares of the budget that are kept for scores and the report
 REPORT_S = 3.0  # kept for the page itself
 ATTACHMENTS_S = 15.0  # at most for the fly-through and the rerun log
