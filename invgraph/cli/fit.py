@@ -1,6 +1,7 @@
 """``invgraph fit``: a scene, or the poses of a known object, from photographs."""
 
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -59,6 +60,7 @@ def fit(
         encoder: what `invgraph train scene --object` made of the same mesh: it finds the object
             where no pose is given, in a fraction of the time of a search.
     """
+    began = time.monotonic()  # importing takes seconds, too
     seconds = parse_budget(budget)
     say(f"reading {capture}")
     from invgraph.report.measures import describe, number
@@ -79,7 +81,7 @@ def fit(
         from invgraph.fitting.settings import FitSettings
 
         settings = FitSettings(budget_s=seconds, seed=seed)
-        result = run_fit(capture, folder, settings, resume=resume)
+        result = run_fit(capture, folder, settings, resume=resume, began=began)
     else:
         from invgraph.fitting.pose.track_object import track_object
 

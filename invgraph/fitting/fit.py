@@ -51,6 +51,7 @@ def fit(
     settings: FitSettings = FitSettings(),
     *,
     resume: bool = False,
+    began: float | None = None,
 ) -> FitResult:
     """Reconstruct an object from photographs with masks, or a place from photographs without.
 
@@ -70,6 +71,7 @@ def fit(
         out: run folder to write.
         settings: time and quality.
         resume: go on with the run in ``out``; a finished one is returned as it is.
+        began: what ``time.monotonic()`` showed when the budget began to run; now when left out.
 
     Returns:
         The scene, its scores and where the report is.
@@ -79,9 +81,9 @@ def fit(
             which and why.
         KeyboardInterrupt: after Ctrl-C, once what there is was scored and written.
     """
+    began = time.monotonic() if began is None else began
     out = Path(out)
     check_out(out, resume)
-    began = time.monotonic()
     with Meter() as progress:
         return _fit(capture, out, settings, resume, began, progress)
 
