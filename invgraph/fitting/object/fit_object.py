@@ -45,6 +45,7 @@ PER_IMAGE_BONUS = 0.98  # so does per-image light
 # Cameras that move by less are left as they were given (experiments/inexact_cameras.py).
 INEXACT_DEG = 1.0
 LEAST, MOST = 0.08, 0.5  # shares of the budget that are kept for scores and the report
+TEXTURE_S = 15.0  # less is not enough to cut and bake a texture, and to gain from it
 REPORT_S = 3.0  # kept for the page itself
 ATTACHMENTS_S = 15.0  # at most for the fly-through and the rerun log
 
@@ -164,10 +165,13 @@ class Descent:
         while self.stage < len(STAGES):
             stage = STAGES[self.stage]
             share = stage.share / sum(later.share for later in STAGES[self.stage :])
+            left, baked = spendable - self.seconds, self.estimate.mesh.uv is not None
+            if not (stage.textured or (1 - share) * left > TEXTURE_S):
+                share = 1.0  # there will be no time for a texture
             if self.step == 0:
-                time_left = (spendable - self.seconds) * share
                 # New triangles take as long as the last ones did, and as long to gain from.
-                if time_left < (2 * self._setup if self.estimate.mesh.uv is None else 0):
+                needed = 0 if baked else TEXTURE_S if stage.textured else 2 * self._setup
+                if share * left < needed:
                     break
                 self._enter(stage, progress)
             until = self.seconds + (spendable - self.seconds) * share
