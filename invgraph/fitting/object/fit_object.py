@@ -170,8 +170,8 @@ class Descent:
                 share = 1.0  # there will be no time for a texture
             if self.step == 0:
                 # New triangles take as long as the last ones did, and as long to gain from.
-                needed = 0 if baked else TEXTURE_S if stage.textured else 2 * self._setup
-                if share * left < needed:
+                needed = TEXTURE_S if stage.textured else 2 * self._setup / share
+                if left < (0 if baked else needed):
                     break
                 self._enter(stage, progress)
             until = self.seconds + (spendable - self.seconds) * share
