@@ -40,7 +40,10 @@ def fit_calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     metrics = {"psnr_mask_db": 31.234, "skipped": ["b.png: it is torn", "c.png: it is absent"]}
     result = SimpleNamespace(metrics=metrics, report=Path("there/report.html"))
 
-    def fit(capture: Path, out: Path, settings: object, resume: bool) -> SimpleNamespace:
+    def fit(
+        capture: Path, out: Path, settings: object, resume: bool, began: float
+    ) -> SimpleNamespace:
+        assert 0 <= time.monotonic() - began < 60
         calls.append((capture, out, settings, resume))
         return result
 
