@@ -92,6 +92,7 @@ WORSE = {
 }
 SUCCESS = 0.1  # of the diameter
 Estimate = Callable[..., PoseBelief]  # of image, lens, model and initial pose, or None
+SHOWN = ("rendered", "upright", "encoder", "any_way_up")  # labels of path-traced frames
 Key = tuple[str, str, str, int, str]  # part, start, name, seed, case
 
 
@@ -387,9 +388,6 @@ def plot(trials: Sequence[Trial]) -> str:
         shares, success, [""] * len(shares), Axis("silhouette hidden", "%"), Axis("success", "%")
     )
     return drawing(chart)
-
-
-SHOWN = ("rendered", "upright", "encoder", "any_way_up")  # labels of path-traced frames
 
 
 def report(trials: Sequence[Trial], work: Path) -> list[Row]:
